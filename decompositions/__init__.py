@@ -1,0 +1,5 @@
+"""Tensor formats, rank rules and the layers made of factors: pure functions of tensors, on torch alone."""
+
+from decompositions.network_file import load_network, save_network
+
+__all__ = ["load_network", "save_network"]

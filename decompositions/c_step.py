@@ -1,0 +1,78 @@
+"""The C step: fixed weights in, the best compressed weights out, ranks and all.
+
+    min over Θ_l and r_l of   λ Σ C_l(r_l) + μ/2 Σ ‖A_l − Θ_l‖²        (or whatever the rank rule minimises)
+
+Each layer's frontier holds the exact error of all its ranks, so the enumeration is exact and the factors are computed
+only for the ranks chosen. The step never raises the joint objective of the `cost` rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from decompositions.format import Factors, Format, require_finite
+from decompositions.frontier import Frontier, Rank
+from decompositions.rank_search.rule import RankProblem, RankRule
+from decompositions.site import Site
+
+
+@dataclass(frozen=True)
+class CStep:
+    """What a C step found, per layer: rank (None: dense), factors, Θ in dense shape, error and cost; and why.
+
+    A layer left dense has no factors and is its own Θ.
+    """
+
+    ranks: dict[str, Rank | None]
+    factors: dict[str, Factors]
+    compressed: dict[str, Tensor]
+    squared_errors: dict[str, float]
+    costs: dict[str, dict[str, int]]
+    reason: str
+
+
+@dataclass(frozen=True)
+class RankSearch:
+    """A format, a rank rule and what is counted outside the sites: all that a C step needs besides the weights.
+
+    `normalize` divides each squared error by `‖W‖²` when ranks are chosen, as [IC20]'s code does for deep networks.
+    """
+
+    sites: Mapping[str, Site]
+    format: Format
+    rule: RankRule
+    rest_params: int = 0
+    rest_macs: int = 0
+    min_rank: int = 1
+    normalize: bool = False
+
+    def problem(self, weights: Mapping[str, Tensor], penalty: float) -> RankProblem:
+        """Compute the frontier of every layer; raises `ValueError` that names a layer with NaN or infinite weights."""
+        frontiers: dict[str, Frontier] = {}
+        for name, weight in weights.items():
+            try:
+                require_finite(weight)
+            except ValueError as error:
+                raise ValueError(f"layer {name}: {error}") from None
+            frontier = self.format.frontier(weight, self.sites[name], self.min_rank)
+            frontiers[name] = frontier.normalized() if self.normalize else frontier
+        return RankProblem(frontiers, penalty, self.rest_params, self.rest_macs)
+
+    def __call__(self, weights: Mapping[str, Tensor], penalty: float) -> CStep:
+        """Choose the ranks of `weights` and factorise them: the C step at penalty μ."""
+        problem = self.problem(weights, penalty)
+        choice = self.rule(problem)
+        ranks = {name: choice.rank(problem, name) for name in weights}
+        factors = {n: self.format.decompose(weights[n], r) for n, r in ranks.items() if r is not None}
+        points = {n: (problem.frontiers[n], choice.points[n]) for n in weights}
+        return CStep(
+            ranks,
+            factors,
+            compressed={n: factors[n].to_tensor() if n in factors else w for n, w in weights.items()},
+            squared_errors={n: float(f.squared_error[i]) for n, (f, i) in points.items()},
+            costs={n: {"params": int(f.num_params[i]), "macs": int(f.macs[i])} for n, (f, i) in points.items()},
+            reason=choice.reason,
+        )

@@ -1,0 +1,86 @@
+"""CUR: a weight as some of its own columns and rows, `W ≈ C U R` with the best middle factor `U = C⁺ W R⁺` [MD09].
+
+Columns and rows come in nested orders from column-pivoted QR of `W` and of `Wᵀ` [SC10]. With the orthonormal bases
+`Q_C`, `Q_R` of these orders and `M = Q_Cᵀ W Q_R`,
+
+    ‖W − C_c U R_r‖² = ‖W‖² − Σ_{i≤c, j≤r} M_ij²
+
+so two factorisations and one cumulative sum give the error of all ranks; a loop would need a pair of pseudo-inverses
+for each. The number of columns and of rows is the same here, `c = r`, and `U` is folded into the rows, which makes
+CUR as large as an SVD of that rank.
+
+Differs from [MD09]: no random sampling, the same weight always gives the same columns.
+Source for its use in learning-compression: Cai et al. 2023 (Appl. Sci. 13:2704); which rows and columns that paper
+takes is not at hand: this is a reconstruction.
+
+[MD09] Mahoney & Drineas, CUR matrix decompositions for improved data analysis, PNAS 2009.
+[SC10] Stewart, Four algorithms for the efficient computation of truncated pivoted QR approximations, 1999.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.linalg
+import torch
+from torch import Tensor, nn
+
+from decompositions.format import require_finite
+from decompositions.frontier import Frontier, Rank
+from decompositions.site import Site
+from decompositions.two_factor import TwoFactors, as_matrix, check_rank, two_factor_frontier, two_factor_layer, zeros
+
+
+@dataclass(frozen=True)
+class CUR:
+    """Write a weight with `rank` of its columns and `rank` of its rows."""
+
+    def frontier(self, weight: Tensor, site: Site, min_rank: int = 1) -> Frontier:
+        """Every rank that is smaller than the dense layer, from two pivoted QR factorisations."""
+        require_finite(weight)
+        matrix, scale = _scaled(weight)
+        columns, rows = _pivoted_basis(matrix)[0], _pivoted_basis(matrix.T)[0]
+        middle = columns.T @ matrix @ rows
+        # The sum over i, j ≤ r grows by one row and one column of M² a rank: two triangular sums and their diagonal.
+        energy = middle**2
+        gain = np.tril(energy, -1).sum(1) + np.triu(energy, 1).sum(0) + np.diag(energy)
+        # Summed from the end, so that a small error is not the difference of two large numbers.
+        outside = max(float((matrix**2).sum() - gain.sum()), 0.0)
+        errors = np.append(np.cumsum(gain[::-1])[::-1], 0.0) + outside
+        total = float((matrix**2).sum()) * scale**2
+        return two_factor_frontier(torch.from_numpy(errors * scale**2), site, total, min_rank)
+
+    def decompose(self, weight: Tensor, rank: Rank) -> TwoFactors:
+        """`left = C` (columns of the weight), `right = C⁺ W R⁺ R` (the weight projected on both spans)."""
+        require_finite(weight)
+        rank = check_rank(weight, rank)
+        matrix, scale = _scaled(weight)
+        _, column_order = _pivoted_basis(matrix)
+        row_basis, _ = _pivoted_basis(matrix.T)
+        chosen = matrix[:, column_order[:rank]]
+        projected = (matrix @ row_basis[:, :rank]) @ row_basis[:, :rank].T
+        right = np.linalg.lstsq(chosen, projected, rcond=None)[0] if rank else np.zeros((0, matrix.shape[1]))
+        left = torch.from_numpy(np.ascontiguousarray(chosen * scale)).to(weight)
+        return TwoFactors(left, torch.from_numpy(right).to(weight), tuple(weight.shape))
+
+    def zeros(self, weight: Tensor, rank: Rank) -> TwoFactors:
+        """Zero factors of rank `rank`."""
+        return zeros(weight, rank)
+
+    def layer(self, dense: nn.Module, factors: TwoFactors) -> nn.Module:
+        """Two layers in a row, see `two_factor`."""
+        return two_factor_layer(dense, factors)
+
+
+def _scaled(weight: Tensor) -> tuple[np.ndarray, float]:
+    """The weight as a float64 matrix with largest entry 1, and that entry."""
+    matrix = as_matrix(weight.detach()).double().cpu().numpy()
+    scale = float(np.abs(matrix).max()) if matrix.size else 0.0
+    return (matrix / scale, scale) if scale > 0 else (matrix, 1.0)
+
+
+def _pivoted_basis(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Orthonormal basis of the columns in pivoted order, and that order; `(rows, k)` and `(columns,)`."""
+    basis, _, order = scipy.linalg.qr(matrix, mode="economic", pivoting=True)
+    return basis, order

@@ -1,0 +1,49 @@
+"""The role of a format: how a weight is written with fewer numbers, at which error, and as which layer."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from torch import Tensor, nn
+
+from decompositions.frontier import Frontier, Rank
+from decompositions.site import Site
+
+
+class Factors(Protocol):
+    """The few numbers that stand for a weight."""
+
+    def to_tensor(self) -> Tensor:
+        """The weight that the factors stand for, in its dense shape."""
+        ...
+
+    @property
+    def num_params(self) -> int:
+        """How many numbers the factors hold."""
+        ...
+
+
+class Format(Protocol):
+    """A way to write weights. Implementations are frozen dataclasses whose fields are the options of their YAML file."""
+
+    def frontier(self, weight: Tensor, site: Site, min_rank: int = 1) -> Frontier:
+        """Every rank worth having for `weight` at `site`; raises `ValueError` for NaN or infinite weights."""
+        ...
+
+    def decompose(self, weight: Tensor, rank: Rank) -> Factors:
+        """Factors of `weight` at `rank`; raises `ValueError` for a rank that the shape does not allow."""
+        ...
+
+    def zeros(self, weight: Tensor, rank: Rank) -> Factors:
+        """Zero factors of the shapes that `decompose` returns, for loading stored ones into."""
+        ...
+
+    def layer(self, dense: nn.Module, factors: Factors) -> nn.Module:
+        """The module that takes the place of `dense`: equal to it with the weight `factors.to_tensor()`."""
+        ...
+
+
+def require_finite(weight: Tensor) -> None:
+    """Raise `ValueError` if a weight holds NaN or infinite values: no format has an answer for it."""
+    if not weight.isfinite().all():
+        raise ValueError("the weight holds NaN or infinite values; the training before it has diverged")

@@ -1,0 +1,80 @@
+"""A layer's frontier: every rank worth having, with its parameters, multiply-adds and squared error.
+
+One factorisation gives the error of all ranks (see the formats), so that choosing a rank is looking up a table. The
+dense layer is the last point of every frontier, with error 0: a rank rule can always decide not to factorise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float64, Int64
+from torch import Tensor
+
+Rank = int | tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Frontier:
+    """Points in order of rising cost; `ranks` holds one column a mode, and -1 for the dense layer.
+
+    `num_params` and `macs` count the whole layer, bias included; `squared_error` is `‖W − Ŵ_r‖²`.
+    """
+
+    ranks: Int64[Tensor, "point mode"]
+    num_params: Int64[Tensor, " point"]
+    macs: Int64[Tensor, " point"]
+    squared_error: Float64[Tensor, " point"]
+    squared_norm: float
+
+    def __len__(self) -> int:
+        return len(self.num_params)
+
+    def rank(self, index: int) -> Rank | None:
+        """The rank of one point: an int, a tuple of ints, or None for the dense layer."""
+        rank = self.ranks[index].tolist()
+        if rank[0] < 0:
+            return None
+        return rank[0] if len(rank) == 1 else tuple(rank)
+
+    def cost(self, of: str) -> Float64[Tensor, " point"]:
+        """The counted cost of each point: `of` is "params" or "macs"."""
+        return (self.num_params if of == "params" else self.macs).double()
+
+    def normalized(self) -> Frontier:
+        """The same frontier with errors as shares of the weight's squared norm; unchanged for a zero weight."""
+        norm = self.squared_norm
+        return replace(self, squared_error=self.squared_error / norm, squared_norm=1.0) if norm > 0 else self
+
+
+def frontier(
+    ranks: Int64[Tensor, "rank mode"],
+    num_params: Int64[Tensor, " rank"],
+    macs: Int64[Tensor, " rank"],
+    squared_error: Float64[Tensor, " rank"],
+    *,
+    dense_params: int,
+    dense_macs: int,
+    squared_norm: float,
+    min_rank: int = 1,
+) -> Frontier:
+    """Keep the points that are smaller than the dense layer and have no larger error than every cheaper one.
+
+    Points below `min_rank` in any mode are dropped. Points of equal error stay, so that a given rank can be found.
+    """
+    keep = (num_params < dense_params) & (macs <= dense_macs) & (ranks >= min_rank).all(dim=1)
+    order = torch.argsort(num_params * (dense_macs + 1) + macs, stable=True)
+    order = order[keep[order]]
+    error = squared_error[order].clamp(min=0)
+    if len(order):
+        best_before = torch.cat([error.new_full((1,), torch.inf), error.cummin(0).values[:-1]])
+        order = order[error <= best_before]
+    dense = torch.tensor([dense_params, dense_macs])
+    return Frontier(
+        ranks=torch.cat([ranks[order], ranks.new_full((1, ranks.shape[1]), -1)]),
+        num_params=torch.cat([num_params[order], dense[:1]]),
+        macs=torch.cat([macs[order], dense[1:]]),
+        squared_error=torch.cat([squared_error[order].clamp(min=0), squared_error.new_zeros(1)]),
+        squared_norm=squared_norm,
+    )

@@ -1,0 +1,25 @@
+"""The smallest rank that keeps a share of a weight's squared norm: the common baseline."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from annotated_types import Gt, Le
+
+from decompositions.rank_search.rule import RankChoice, RankProblem
+
+
+@dataclass(frozen=True)
+class Energy:
+    """Per layer the cheapest point with `‖W − Ŵ‖² ≤ (1 − keep) ‖W‖²`; dense where no rank that saves keeps so much."""
+
+    keep: Annotated[float, Gt(0), Le(1)]
+
+    def __call__(self, problem: RankProblem) -> RankChoice:
+        """Look the first sufficient point of each frontier up (points are sorted by cost)."""
+        points = {}
+        for name, frontier in problem.frontiers.items():
+            sufficient = frontier.squared_error <= (1 - self.keep) * frontier.squared_norm
+            points[name] = int(sufficient.int().argmax())  # the dense point has error 0: there is always one
+        return RankChoice(points, f"smallest ranks that keep {self.keep:.2%} of each weight's squared norm")

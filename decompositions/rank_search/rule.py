@@ -1,0 +1,50 @@
+"""The role of a rank rule, the problem it is given and the choice it returns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from decompositions.frontier import Frontier, Rank
+
+
+@dataclass(frozen=True)
+class RankProblem:
+    """The frontiers of all layers, the weight `penalty` (μ) of their squared errors, and what no rank can change.
+
+    `rest_params` and `rest_macs` count the network outside the frontiers, so that shares are of the whole network.
+    """
+
+    frontiers: Mapping[str, Frontier]
+    penalty: float
+    rest_params: int = 0
+    rest_macs: int = 0
+
+    def rest(self, of: str) -> int:
+        """What the rest of the network costs: `of` is "params" or "macs"."""
+        return self.rest_params if of == "params" else self.rest_macs
+
+    def dense_cost(self, of: str) -> float:
+        """What the whole uncompressed network costs."""
+        return self.rest(of) + sum(float(f.cost(of)[-1]) for f in self.frontiers.values())
+
+
+@dataclass(frozen=True)
+class RankChoice:
+    """The index of the chosen point on each layer's frontier, and one line that says why these."""
+
+    points: dict[str, int]
+    reason: str
+
+    def rank(self, problem: RankProblem, name: str) -> Rank | None:
+        """The chosen rank of one layer; None for dense."""
+        return problem.frontiers[name].rank(self.points[name])
+
+
+class RankRule(Protocol):
+    """A pure function; implementations are frozen dataclasses whose fields are the options of their YAML file."""
+
+    def __call__(self, problem: RankProblem) -> RankChoice:
+        """Choose a point on every frontier; raises `ValueError` if no choice meets the rule."""
+        ...

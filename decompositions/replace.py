@@ -1,0 +1,47 @@
+"""Put compressed layers in the place of dense ones, and describe the result so that it can be built again."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from decompositions.format import Factors, Format
+from decompositions.frontier import Rank
+
+# Plain data: {layer name: {"format": dotted path, "options": {...}, "rank": int | list[int]}}
+Structure = dict[str, dict[str, Any]]
+
+
+def replace_layers(network: nn.Module, format: Format, factors: Mapping[str, Factors]) -> nn.Module:
+    """Return a copy of `network` in which each layer named in `factors` is the format's layer with these factors."""
+    network = copy.deepcopy(network)
+    for name, layer_factors in factors.items():
+        dense = network.get_submodule(name)
+        network.set_submodule(name, format.layer(dense, layer_factors).train(dense.training))
+    return network
+
+
+def describe(format: Format, ranks: Mapping[str, Rank | None]) -> Structure:
+    """The structure of a network compressed at `ranks`, as plain data; dense layers are left out."""
+    kind = type(format)
+    options = dataclasses.asdict(format)  # type: ignore[call-overload]
+    entry = {"format": f"{kind.__module__}.{kind.__qualname__}", "options": options}
+    return {name: {**entry, "rank": rank} for name, rank in ranks.items() if rank is not None}
+
+
+def restore(network: nn.Module, structure: Structure) -> nn.Module:
+    """Give a dense `network` the `structure` of a compressed one, with zero factors to load a state into."""
+    for name, entry in structure.items():
+        module, _, kind = entry["format"].rpartition(".")
+        format = getattr(importlib.import_module(module), kind)(**entry["options"])
+        rank = tuple(entry["rank"]) if isinstance(entry["rank"], list) else entry["rank"]
+        dense = network.get_submodule(name)
+        assert isinstance(dense.weight, torch.Tensor)
+        network.set_submodule(name, format.layer(dense, format.zeros(dense.weight.detach(), rank)))
+    return network

@@ -1,0 +1,101 @@
+"""A site: one layer of a network that a format may replace, with the sizes that its cost depends on."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+import torch
+from torch import Tensor, nn
+
+LAYER_TYPES = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+
+
+@dataclass(frozen=True)
+class Site:
+    """A dense layer at `name`; `positions` is how often its weight is applied to one sample (pixels of its output)."""
+
+    name: str
+    layer: nn.Module
+    positions: int
+
+    @property
+    def weight(self) -> Tensor:
+        """The dense weight, `(out, in)` or `(out, in, *kernel)`."""
+        assert isinstance(self.layer.weight, Tensor)
+        return self.layer.weight
+
+    @property
+    def num_bias(self) -> int:
+        """How many biases the layer has; every format keeps them."""
+        return 0 if self.layer.bias is None else self.weight.shape[0]
+
+    @property
+    def num_params(self) -> int:
+        """Parameters of the dense layer, bias included."""
+        return self.weight.numel() + self.num_bias
+
+    @property
+    def macs(self) -> int:
+        """Multiply-adds of the dense layer for one sample."""
+        return self.weight.numel() * self.positions
+
+
+@dataclass(frozen=True)
+class Survey:
+    """The sites of a network, and why each other layer with a weight stays dense."""
+
+    sites: dict[str, Site]
+    skipped: dict[str, str]
+
+
+def survey(network: nn.Module, input_shape: Sequence[int], layers: Sequence[str] = ("*",)) -> Survey:
+    """Find the linear and convolution layers whose names match one of the patterns `layers`.
+
+    The sizes come from one pass of a `(1, *input_shape)` batch on the meta device: nothing is computed.
+    Raises `ValueError` if a pattern matches no layer of the network.
+    """
+    names = [name for name, layer in network.named_modules() if isinstance(layer, LAYER_TYPES)]
+    for pattern in layers:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            raise ValueError(f"layers: '{pattern}' matches no linear or convolution layer; there are {', '.join(names)}")
+    positions = _count_positions(network, input_shape)
+    sites, skipped = {}, {}
+    owners: dict[int, str] = {}
+    for name, layer in network.named_modules():
+        if not isinstance(layer, LAYER_TYPES):
+            continue
+        if not any(fnmatchcase(name, pattern) for pattern in layers):
+            skipped[name] = "not selected by layers"
+        elif getattr(layer, "groups", 1) > 1:
+            skipped[name] = f"groups={layer.groups}: no format represents a grouped convolution yet"
+        elif id(layer.weight) in owners:
+            skipped[name] = f"shares its weight with {owners[id(layer.weight)]}"
+        elif name not in positions:
+            skipped[name] = "not used in a forward pass"
+        else:
+            sites[name] = Site(name, layer, positions[name])
+            owners[id(layer.weight)] = name
+    return Survey(sites, skipped)
+
+
+def _count_positions(network: nn.Module, input_shape: Sequence[int]) -> dict[str, int]:
+    """Output positions of each layer over one forward pass, summed if the layer is called several times."""
+    positions: dict[str, int] = {}
+
+    def record(name: str):  # noqa: ANN202
+        def hook(layer: nn.Module, _: object, output: Tensor) -> None:
+            assert isinstance(layer.weight, Tensor)
+            positions[name] = positions.get(name, 0) + output.numel() // layer.weight.shape[0]
+
+        return hook
+
+    twin = copy.deepcopy(network).to("meta").eval()
+    for name, layer in twin.named_modules():
+        if isinstance(layer, LAYER_TYPES):
+            layer.register_forward_hook(record(name))
+    with torch.no_grad():
+        twin(torch.empty(1, *input_shape, device="meta"))
+    return positions

@@ -1,0 +1,78 @@
+"""Truncated SVD of the weight as a matrix (out × in·kernel), the best approximation of its rank [EY36].
+
+    ‖W − W_r‖² = Σ_{i>r} σ_i²
+
+Only the singular values are needed to choose a rank: they are the roots of the eigenvalues of the Gram matrix of the
+smaller side, in float64. The factors follow from its eigenvectors, once, for the rank chosen.
+
+[EY36] Eckart & Young, The approximation of one matrix by another of lower rank, Psychometrika 1936.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float64
+from torch import Tensor, nn
+
+from decompositions.format import require_finite
+from decompositions.frontier import Frontier, Rank
+from decompositions.site import Site
+from decompositions.two_factor import TwoFactors, as_matrix, check_rank, two_factor_frontier, two_factor_layer, zeros
+
+
+@dataclass(frozen=True)
+class SVD:
+    """Write a weight as `left @ right` of the best rank-r approximation, the singular values shared between both."""
+
+    def frontier(self, weight: Tensor, site: Site, min_rank: int = 1) -> Frontier:
+        """Every rank that is smaller than the dense layer, from one eigenvalue problem."""
+        energy = singular_energy(weight)
+        errors = torch.cat([energy.flip(0).cumsum(0).flip(0), energy.new_zeros(1)])  # error of rank 0, 1, …
+        return two_factor_frontier(errors.cpu(), site, float(energy.sum()), min_rank)
+
+    def decompose(self, weight: Tensor, rank: Rank) -> TwoFactors:
+        """The best factors of rank `rank`, balanced: both have the roots of the singular values as norms."""
+        require_finite(weight)
+        rank = check_rank(weight, rank)
+        matrix, scale = _scaled(weight)
+        wide = matrix.shape[0] <= matrix.shape[1]
+        _, vectors = torch.linalg.eigh(_gram(matrix))
+        basis = vectors[:, vectors.shape[1] - rank :].flip(1)  # (smaller side, rank), strongest first
+        other = matrix.T @ basis if wide else matrix @ basis  # σ_i times the other side's singular vectors
+        sigma = other.norm(dim=0)
+        # A zero singular value would divide by zero; the floor leaves its direction at (numerically) nothing.
+        root = sigma.clamp(min=torch.finfo(sigma.dtype).tiny ** 0.5).sqrt()
+        left, right = (basis * root, (other / root).T) if wide else (other / root, (basis * root).T)
+        half = scale**0.5
+        return TwoFactors((left * half).to(weight.dtype), (right * half).to(weight.dtype), tuple(weight.shape))
+
+    def zeros(self, weight: Tensor, rank: Rank) -> TwoFactors:
+        """Zero factors of rank `rank`."""
+        return zeros(weight, rank)
+
+    def layer(self, dense: nn.Module, factors: TwoFactors) -> nn.Module:
+        """Two layers in a row, see `two_factor`."""
+        return two_factor_layer(dense, factors)
+
+
+def singular_energy(weight: Tensor) -> Float64[Tensor, " rank"]:
+    """Squared singular values `σ_i²` of a weight as a matrix, in falling order, in float64.
+
+    Absolute accuracy is about 1e-15 of the largest. Raises `ValueError` for NaN or infinite weights.
+    """
+    require_finite(weight)
+    matrix, scale = _scaled(weight)
+    return torch.linalg.eigvalsh(_gram(matrix)).flip(0).clamp(min=0) * scale**2
+
+
+def _scaled(weight: Tensor) -> tuple[Float64[Tensor, "out in_kernel"], float]:
+    """The weight as a float64 matrix with largest entry 1, so that squares neither overflow nor vanish."""
+    matrix = as_matrix(weight.detach()).double()
+    scale = float(matrix.abs().max()) if matrix.numel() else 0.0
+    return (matrix / scale, scale) if scale > 0 else (matrix, 1.0)
+
+
+def _gram(matrix: Float64[Tensor, "out in_kernel"]) -> Float64[Tensor, "side side"]:
+    return matrix @ matrix.T if matrix.shape[0] <= matrix.shape[1] else matrix.T @ matrix

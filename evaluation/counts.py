@@ -1,0 +1,78 @@
+"""Count parameters, bytes and multiply-adds of a network, both sides of a comparison in the same way.
+
+Multiply-adds come from every operator that really runs, by the formulas of `torch.utils.flop_counter` (which counts 2
+a multiply-add). An operator that has no formula and is not known to be free of matrix products raises, so that no
+layer is ever counted as nothing.
+"""
+
+from __future__ import annotations
+
+import copy
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+
+# Operators without a multiply-add in the sense of this suite: pooling, normalisation, reductions, shape and creation.
+FREE = frozenset(
+    """max_pool1d max_pool2d max_pool3d max_pool2d_with_indices max_pool3d_with_indices avg_pool1d avg_pool2d avg_pool3d
+    _adaptive_avg_pool2d _adaptive_avg_pool3d adaptive_max_pool2d adaptive_max_pool3d native_batch_norm
+    _native_batch_norm_legit_no_training cudnn_batch_norm miopen_batch_norm native_layer_norm native_group_norm
+    native_dropout _softmax _log_softmax mean sum amax amin max min argmax cumsum cat stack constant_pad_nd
+    reflection_pad1d reflection_pad2d reflection_pad3d replication_pad1d replication_pad2d replication_pad3d
+    upsample_nearest2d upsample_bilinear2d index_select gather embedding pixel_shuffle channel_shuffle flip roll
+    copy _to_copy clone contiguous empty empty_like empty_strided new_empty zeros zeros_like new_zeros ones ones_like full
+    full_like arange fill zero lift_fresh _local_scalar_dense _unsafe_view _reshape_alias resize set_data
+    bernoulli rand_like randn_like""".split()
+)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """`num_params` counts every stored parameter, `num_bytes` the file of the state, `macs` one sample."""
+
+    num_params: int
+    num_bytes: int
+    macs: int
+
+
+def count(network: nn.Module, input_shape: Sequence[int]) -> Counts:
+    """Count a network for one sample of `input_shape`; raises `ValueError` for an operator it cannot count."""
+    buffer = io.BytesIO()
+    torch.save({k: v.detach().cpu() for k, v in network.state_dict().items()}, buffer)
+    return Counts(sum(p.numel() for p in network.parameters()), buffer.tell(), count_macs(network, input_shape))
+
+
+def count_macs(network: nn.Module, input_shape: Sequence[int]) -> int:
+    """Multiply-adds of one sample in evaluation mode, counted on the meta device: nothing is computed."""
+    twin = copy.deepcopy(network).to("meta").eval()
+    counter = _Counter()
+    with torch.no_grad(), counter:
+        twin(torch.empty(1, *input_shape, device="meta"))
+    return counter.flops // 2
+
+
+class _Counter(TorchDispatchMode):
+    def __init__(self) -> None:
+        super().__init__()
+        self.flops = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        packet = func._overloadpacket
+        if packet not in flop_registry and func.has_kernel_for_dispatch_key(torch._C.DispatchKey.CompositeImplicitAutograd):
+            with self:
+                result = func.decompose(*args, **kwargs)
+            if result is not NotImplemented:
+                return result
+        result = func(*args, **kwargs)
+        if packet in flop_registry:
+            self.flops += flop_registry[packet](*args, **kwargs, out_val=result)
+        elif not (packet.__name__.rstrip("_") in FREE or func.is_view or torch.Tag.pointwise in func.tags):
+            raise ValueError(f"multiply-adds: no formula for the operator {func}; register one with torch.utils.flop_counter")
+        return result

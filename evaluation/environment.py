@@ -1,0 +1,58 @@
+"""Where a number was measured: versions, device, threads, commit."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+PACKAGES = ("torch", "pytorch-lightning", "hydra-core", "wandb", "numpy", "scipy", "scikit-learn")
+
+
+def environment(device: torch.device) -> dict[str, Any]:
+    """Plain data for a result row."""
+    is_cuda = device.type == "cuda"
+    return {
+        "commit": commit(),
+        "python": platform.python_version(),
+        "versions": {name: _version(name) for name in PACKAGES},
+        "device": torch.cuda.get_device_name(device) if is_cuda else _processor(),
+        "device_type": device.type,
+        "num_threads": torch.get_num_threads(),
+        "platform": platform.platform(),
+    }
+
+
+def commit() -> str | None:
+    """The git commit of this source, with "-dirty" if it was changed since; None outside a checkout."""
+    here = Path(__file__).resolve().parent
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
+            capture_output=True, text=True, timeout=10, check=False,
+        )
+        tracked = subprocess.run(
+            ["git", "-C", str(here), "ls-files", "--error-unmatch", __file__], capture_output=True, timeout=10, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None if tracked.returncode == 0 else None
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()

@@ -1,0 +1,117 @@
+"""The row that a point leaves behind: one `result.json`, raw values only; ratios and means are made by reports."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+# Rows whose schema has the same major number can be compared.
+SCHEMA_VERSION = "1.0"
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What is known of one network. Accuracies in percent; `macs` of one sample; latency and memory as measured.
+
+    `latency_ms` and `peak_memory_mib` map batch sizes to values.
+    """
+
+    test_top1_percent: float
+    test_top5_percent: float | None
+    test_loss: float
+    validation_top1_percent: float
+    num_params: int
+    macs: int
+    num_bytes: int
+    latency_ms: dict[str, float]
+    peak_memory_mib: dict[str, float]
+    epochs: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Result:
+    """One point. `status` is "ok", "diverged: …" or "failed: …"; what was not reached is None or empty.
+
+    `layers` maps each linear or convolution layer to its rank (None: dense), parameters, MACs and the reason why it
+    stayed dense. `history` has one entry per L step. `violation` is `Σ‖W − Θ‖²` before the final factorisation.
+    `reference` is the uncompressed network, measured in the same process as `compressed`.
+    """
+
+    id: str
+    variant: str
+    status: str
+    choices: dict[str, str]
+    seed: int
+    config: dict[str, Any]
+    overrides: list[str]
+    signature: dict[str, str]
+    environment: dict[str, Any]
+    started: str
+    seconds: float
+    reference: Measure | None = None
+    compressed: Measure | None = None
+    layers: dict[str, dict[str, Any]] = field(default_factory=dict)
+    rank_reason: str | None = None
+    violation: float | None = None
+    history: list[dict[str, Any]] = field(default_factory=list)
+    schema_version: str = SCHEMA_VERSION
+
+    @property
+    def is_ok(self) -> bool:
+        """Whether the point ran to its end."""
+        return self.status == "ok"
+
+
+def write_result(path: Path, result: Result) -> None:
+    """Write atomically: a reader sees the old file, the new file or none, never a part."""
+    write_json(path, dataclasses.asdict(result))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as JSON in one atomic step; NaN and infinities become null, which strict readers accept."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(_finite(value), file, indent=1, allow_nan=False)
+            file.write("\n")
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def read_result(path: Path) -> Result:
+    """Read a row; raises `ValueError` for a file that is damaged, foreign or of another schema."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        version = data.pop("schema_version")
+        if version.split(".")[0] != SCHEMA_VERSION.split(".")[0]:
+            raise ValueError(f"schema {version}, expected {SCHEMA_VERSION}")
+        for side in ("reference", "compressed"):
+            data[side] = None if data[side] is None else _measure(data[side])
+        return Result(**data, schema_version=version)
+    except (json.JSONDecodeError, KeyError, TypeError, AttributeError, UnicodeDecodeError, ValueError) as error:
+        raise ValueError(f"{path}: not a readable result ({error})") from None
+
+
+def _measure(data: dict[str, Any]) -> Measure:
+    floats = {f.name for f in dataclasses.fields(Measure) if f.type == "float"}
+    return Measure(**{k: math.nan if v is None and k in floats else v for k, v in data.items()})
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {str(k): _finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    return value

@@ -1,0 +1,51 @@
+"""A network under training as a Lightning module: cross-entropy, one phase of a schedule."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from pytorch_lightning import LightningModule
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lightning_modules.schedule import Phase
+
+
+class Diverged(ArithmeticError):
+    """Training whose loss is NaN or infinite: the point ends as a row with this status."""
+
+
+class Classifier(LightningModule):
+    """Minimise cross-entropy over one phase. `rate_factor` multiplies the phase's learning rate."""
+
+    def __init__(self, network: nn.Module, phase: Phase, rate_factor: float = 1.0) -> None:
+        super().__init__()
+        self.network = network
+        self.phase = phase
+        self.rate_factor = rate_factor
+        self.mean_loss = math.nan
+        self._loss_sum: Tensor | None = None
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        """The loss of one batch; summed on the device and read once an epoch, for reading it waits for the device."""
+        images, labels = batch
+        loss = functional.cross_entropy(self.network(images), labels)
+        detached = loss.detach()
+        self._loss_sum = detached.clone() if self._loss_sum is None else self._loss_sum.add_(detached)
+        return loss
+
+    def on_train_epoch_end(self) -> None:
+        """Read the epoch's mean loss; raises `Diverged` if it is not a number."""
+        assert self._loss_sum is not None
+        self.mean_loss = float(self._loss_sum) / int(self.trainer.num_training_batches)
+        self._loss_sum = None
+        if not math.isfinite(self.mean_loss):
+            raise Diverged(f"the loss is {self.mean_loss} after epoch {self.current_epoch + 1}; lower the learning rate")
+
+    def configure_optimizers(self) -> Any:
+        """SGD and the phase's decay, stepped once an epoch."""
+        optimizer = self.phase.optimizer(self.network, self.rate_factor)
+        epochs = max(self.phase.epochs, 1)
+        return [optimizer], [torch.optim.lr_scheduler.LambdaLR(optimizer, lambda epoch: self.phase.decay(epoch / epochs))]

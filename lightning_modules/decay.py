@@ -1,0 +1,51 @@
+"""Learning-rate decays as functions of the share of a phase that is done, so that they scale with its length."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Annotated, Protocol
+
+from annotated_types import Ge, Gt, Le
+
+
+class Decay(Protocol):
+    """The factor on the initial learning rate when `share` (0 … 1) of a phase is done."""
+
+    def __call__(self, share: float) -> float:
+        """Return the factor."""
+        ...
+
+
+@dataclass(frozen=True)
+class Exponential:
+    """Fall by an equal factor every epoch, to `final` at the end; 1 keeps the rate constant."""
+
+    final: Annotated[float, Gt(0)] = 1.0
+
+    def __call__(self, share: float) -> float:
+        """`final ** share`."""
+        return self.final**share
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Multiply by `factor` at each share in `at`."""
+
+    at: list[Annotated[float, Gt(0), Le(1)]] = field(default_factory=lambda: [0.5, 0.75])
+    factor: Annotated[float, Gt(0)] = 0.1
+
+    def __call__(self, share: float) -> float:
+        """`factor` to the power of the steps passed."""
+        return self.factor ** sum(share >= at for at in self.at)
+
+
+@dataclass(frozen=True)
+class Cosine:
+    """Fall along half a cosine to `final`."""
+
+    final: Annotated[float, Ge(0)] = 0.0
+
+    def __call__(self, share: float) -> float:
+        """`final + (1 − final) (1 + cos π share) / 2`."""
+        return self.final + (1 - self.final) * (1 + math.cos(math.pi * share)) / 2

@@ -1,0 +1,55 @@
+"""Direct compression: one C step on the trained weights, then fine-tuning of the factors.
+
+The start of learning-compression [IC20], and with other formats and rank rules the one-shot baselines of the field.
+
+[IC20] Idelbayev & Carreira-Perpiñán, Low-rank compression of neural nets: learning the rank of each layer, CVPR 2020.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from annotated_types import Ge
+from torch import nn
+
+from decompositions.format import Format
+from decompositions.rank_search.rule import RankRule
+from lightning_modules.method import Compressed, Search, prepare_search, replace_and_fine_tune
+from lightning_modules.progress import say
+from lightning_modules.runner import Runner
+
+
+@dataclass(frozen=True)
+class Direct:
+    """Decompose once, fine-tune.
+
+    `layers` are name patterns; `min_rank` 0 lets a layer vanish; `normalize` divides squared errors by `‖W‖²` when
+    ranks are chosen. The `cost` rule weighs errors with the schedule's first penalty, as learning-compression's start.
+    """
+
+    decomposition: Format
+    rank: RankRule
+    layers: list[str] = field(default_factory=lambda: ["*"])
+    min_rank: Annotated[int, Ge(0)] = 1
+    normalize: bool = False
+
+    def check(self, network: nn.Module, input_shape: Sequence[int]) -> None:
+        """Raise `ValueError` if no layer can be compressed, or a pattern names none."""
+        self._search(network, input_shape)
+
+    def compress(self, network: nn.Module, runner: Runner) -> Compressed:
+        """One C step, replacement, fine-tuning."""
+        search = self._search(network, runner.data.input_shape)
+        weights = {name: site.weight.detach() for name, site in search.survey.sites.items()}
+        step = search.rank_search(weights, runner.schedule.penalty.weight(0))
+        violation = sum(float((weights[n] - f.to_tensor()).square().sum()) for n, f in step.factors.items())
+        say(f"ranks {step.ranks}: {step.reason}")
+        compressed, structure = replace_and_fine_tune(network, search, step, runner)
+        return Compressed(compressed, structure, search.layers(step), step.reason, violation)
+
+    def _search(self, network: nn.Module, input_shape: Sequence[int]) -> Search:
+        return prepare_search(
+            network, input_shape, self.decomposition, self.rank, self.layers, self.min_rank, self.normalize
+        )

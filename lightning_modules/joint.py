@@ -1,0 +1,162 @@
+"""Learning-compression: training and compression of one joint objective, in turn [IC20, Cai23].
+
+    min over W, Θ, r of   L(W) + λ Σ_l C_l(r_l)   s.t.  W_l = Θ_l,  Θ_l of rank r_l in the format
+
+    L step   SGD on  L(W) + μ/2 Σ ‖W_l − Θ_l − β_l/μ‖²                (see joint_objective)
+    C step   Θ_l, r_l = argmin  λ C_l(r) + μ/2 ‖W_l − β_l/μ − Θ(r)‖²   (see decompositions.c_step)
+    then     β_l ← β_l − μ (W_l − Θ_l),   μ ← growth · μ
+
+It starts from direct compression (a C step with β = 0), ends with the factors of the last C step in place of the dense
+layers, and fine-tunes those. With CUR as the format this is a reconstruction of [Cai23] from its abstract.
+
+[IC20] Idelbayev & Carreira-Perpiñán, Low-rank compression of neural nets: learning the rank of each layer, CVPR 2020.
+[Cai23] Cai, Li, Liu, Chen & Zhang, Learning and compressing, Applied Sciences 13:2704, 2023.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+import torch
+from annotated_types import Ge
+from torch import Tensor, nn
+
+from decompositions.c_step import CStep
+from decompositions.format import Format
+from decompositions.rank_search.rule import RankRule
+from lightning_modules.joint_objective import JointObjective
+from lightning_modules.method import Compressed, Search, prepare_search, replace_and_fine_tune
+from lightning_modules.progress import bar, say
+from lightning_modules.runner import Runner, Stopwatch
+
+
+@dataclass(frozen=True)
+class Joint:
+    """Alternate L and C steps, then fine-tune.
+
+    `multipliers` chooses the augmented Lagrangian (true) or the quadratic penalty; the other options are those of
+    `direct.Direct`. How long and how strong the steps are, is the schedule's.
+    """
+
+    decomposition: Format
+    rank: RankRule
+    multipliers: bool = True
+    layers: list[str] = field(default_factory=lambda: ["*"])
+    min_rank: Annotated[int, Ge(0)] = 1
+    normalize: bool = False
+
+    def check(self, network: nn.Module, input_shape: Sequence[int]) -> None:
+        """Raise `ValueError` if no layer can be compressed, or a pattern names none."""
+        self._search(network, input_shape)
+
+    def compress(self, network: nn.Module, runner: Runner) -> Compressed:
+        """Run the L and C steps of the runner's schedule on `network`, replace its layers and fine-tune."""
+        network.to(runner.device)
+        search = self._search(network, runner.data.input_shape)
+        weights = {name: layer_weight(network, name) for name in search.survey.sites}
+        multipliers = {name: torch.zeros_like(weight) for name, weight in weights.items()} if self.multipliers else None
+        schedule = runner.schedule
+        history: list[dict[str, Any]] = []
+
+        step = search.rank_search(shifted(weights, None, 1.0), schedule.penalty.initial)
+        self._update(multipliers, weights, step, schedule.penalty.initial)
+        with bar("joint objective", schedule.penalty.num_steps) as advance:
+            for number in range(schedule.penalty.num_steps + 1):
+                watch, penalty, train_loss = Stopwatch(), schedule.penalty.weight(number), None
+                if number > 0:  # step 0 is direct compression, made above
+                    objective = JointObjective(
+                        network,
+                        schedule.l_step,
+                        schedule.l_step_decay**number,
+                        weights=weights,
+                        compressed=step.compressed,
+                        multipliers=multipliers,
+                        penalty=penalty,
+                    )
+                    runner.train(objective, f"L step {number}", show=False)
+                    train_loss = objective.mean_loss
+                    step = search.rank_search(shifted(weights, multipliers, penalty), penalty)
+                    self._update(multipliers, weights, step, penalty)
+                    advance(f"mu {penalty:.2e}")
+                history.append(self._record(network, weights, step, penalty, runner, number, train_loss, watch))
+        say(f"ranks {step.ranks}: {step.reason}")
+        compressed, structure = replace_and_fine_tune(network, search, step, runner)
+        return Compressed(compressed, structure, search.layers(step), step.reason, history[-1]["violation"], history)
+
+    def _search(self, network: nn.Module, input_shape: Sequence[int]) -> Search:
+        return prepare_search(
+            network, input_shape, self.decomposition, self.rank, self.layers, self.min_rank, self.normalize
+        )
+
+    @staticmethod
+    def _update(
+        multipliers: dict[str, Tensor] | None, weights: Mapping[str, Tensor], step: CStep, penalty: float
+    ) -> None:
+        """`β ← β − μ (W − Θ)`, in place."""
+        if multipliers is not None:
+            for name, compressed in step.compressed.items():
+                multipliers[name].sub_(weights[name].detach() - compressed, alpha=penalty)
+
+    @staticmethod
+    def _record(
+        network: nn.Module,
+        weights: Mapping[str, nn.Parameter],
+        step: CStep,
+        penalty: float,
+        runner: Runner,
+        number: int,
+        train_loss: float | None,
+        watch: Stopwatch,
+    ) -> dict[str, Any]:
+        """Evaluate the compressed weights on validation, log and print one line of the L step."""
+        violation = sum(float((w.detach() - step.compressed[n]).square().sum()) for n, w in weights.items())
+        factorised = {name: step.compressed[name] for name in step.factors}
+        with substituted({name: weights[name] for name in factorised}, factorised):
+            top1 = runner.validate(network).top1_percent
+        record = {
+            "step": number,
+            "penalty": penalty,
+            "violation": violation,
+            "ranks": step.ranks,
+            "train_loss": train_loss,
+            "validation_top1_percent": top1,
+            "seconds": watch.seconds(),
+        }
+        runner.log({f"joint/{k}": v for k, v in record.items()} | {f"rank/{n}": r for n, r in step.ranks.items()})
+        ranks = " ".join("dense" if rank is None else str(rank) for rank in step.ranks.values())
+        say(f"L step {number:3d}  mu {penalty:.2e}  violation {violation:.3e}  ranks {ranks}  validation top-1 {top1:.2f} %")
+        return record
+
+
+def layer_weight(network: nn.Module, name: str) -> nn.Parameter:
+    """The weight parameter of the layer called `name`."""
+    weight = network.get_submodule(name).weight
+    assert isinstance(weight, nn.Parameter)
+    return weight
+
+
+def shifted(
+    weights: Mapping[str, Tensor], multipliers: Mapping[str, Tensor] | None, penalty: float
+) -> dict[str, Tensor]:
+    """`W − β/μ`, what the C step approximates."""
+    if multipliers is None:
+        return {name: weight.detach() for name, weight in weights.items()}
+    return {name: weight.detach() - multipliers[name] / penalty for name, weight in weights.items()}
+
+
+@contextmanager
+def substituted(weights: Mapping[str, nn.Parameter], values: Mapping[str, Tensor]) -> Iterator[None]:
+    """Give the parameters other values for a while."""
+    kept = {name: weight.detach().clone() for name, weight in weights.items()}
+    try:
+        with torch.no_grad():
+            for name, weight in weights.items():
+                weight.copy_(values[name])
+        yield
+    finally:
+        with torch.no_grad():
+            for name, weight in weights.items():
+                weight.copy_(kept[name])

@@ -1,0 +1,87 @@
+"""The role of a method, what it returns, and the two things all compressing methods do alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from torch import nn
+
+from decompositions.c_step import CStep, RankSearch
+from decompositions.format import Format
+from decompositions.frontier import Rank
+from decompositions.rank_search.rule import RankRule
+from decompositions.replace import Structure, describe, replace_layers
+from decompositions.site import Survey, survey
+from evaluation.counts import count_macs
+from lightning_modules.classifier import Classifier
+from lightning_modules.runner import Runner
+
+
+@dataclass(frozen=True)
+class Compressed:
+    """A compressed network, the structure that rebuilds it, and what is to be told of how it came about."""
+
+    network: nn.Module
+    structure: Structure = field(default_factory=dict)
+    layers: dict[str, dict[str, Any]] = field(default_factory=dict)
+    rank_reason: str | None = None
+    violation: float | None = None
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Method(Protocol):
+    """What trains when. Implementations are frozen dataclasses whose fields are the options of their YAML file."""
+
+    def check(self, network: nn.Module, input_shape: Sequence[int]) -> None:
+        """Raise `ValueError` if the method cannot compress `network`; nothing is trained yet."""
+        ...
+
+    def compress(self, network: nn.Module, runner: Runner) -> Compressed:
+        """Compress a trained `network`, which may be changed on the way."""
+        ...
+
+
+@dataclass(frozen=True)
+class Search:
+    """The survey of a network and the rank search over its sites."""
+
+    survey: Survey
+    rank_search: RankSearch
+
+    def layers(self, step: CStep) -> dict[str, dict[str, Any]]:
+        """What the result says of each layer: rank, counts, and why a layer is dense."""
+        rows = {
+            name: {"rank": rank, **step.costs[name], "reason": None if rank is not None else "the rank rule keeps it dense"}
+            for name, rank in step.ranks.items()
+        }
+        return rows | {name: {"rank": None, "reason": reason} for name, reason in self.survey.skipped.items()}
+
+
+def prepare_search(
+    network: nn.Module,
+    input_shape: Sequence[int],
+    decomposition: Format,
+    rank: RankRule,
+    layers: Sequence[str],
+    min_rank: int,
+    normalize: bool,
+) -> Search:
+    """Find the sites of `network` and what else it costs; raises `ValueError` if there is nothing to compress."""
+    found = survey(network, input_shape, layers)
+    if not found.sites:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in found.skipped.items()) or "it has no such layer"
+        raise ValueError(f"the network has no linear or convolution layer to compress ({reasons})")
+    sites = found.sites.values()
+    rest_params = sum(p.numel() for p in network.parameters()) - sum(site.num_params for site in sites)
+    rest_macs = count_macs(network, input_shape) - sum(site.macs for site in sites)
+    return Search(found, RankSearch(found.sites, decomposition, rank, rest_params, rest_macs, min_rank, normalize))
+
+
+def replace_and_fine_tune(network: nn.Module, search: Search, step: CStep, runner: Runner) -> tuple[nn.Module, Structure]:
+    """Put the factors of the last C step in place and train them for the schedule's last phase."""
+    factors = {name: f for name, f in step.factors.items()}
+    compressed = replace_layers(network, search.rank_search.format, factors)
+    runner.train(Classifier(compressed, runner.schedule.fine_tune), "fine-tuning")
+    return compressed, describe(search.rank_search.format, step.ranks)

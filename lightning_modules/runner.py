@@ -1,0 +1,126 @@
+"""Run phases of training: one new Trainer each, on the same data, clock, logger and seed.
+
+A change of structure is a new phase, so an optimiser never holds parameters that are gone. The order of the samples
+and the random numbers of a phase depend on the seed and on the number of the phase and epoch alone.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+import warnings
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.loggers import Logger
+from torch import nn
+
+from datamodules.in_memory import Batches, InMemoryData
+from evaluation.accuracy import Accuracy, accuracy
+from lightning_modules.classifier import Classifier
+from lightning_modules.progress import bar
+from lightning_modules.schedule import Schedule
+
+
+class Runner:
+    """Trains and evaluates networks for one point; counts the epochs and seconds it spends."""
+
+    def __init__(
+        self,
+        data: InMemoryData,
+        schedule: Schedule,
+        make_trainer: Callable[..., Trainer],
+        logger: Logger | None,
+        seed: int,
+    ) -> None:
+        self.data = data
+        self.schedule = schedule
+        self.make_trainer = make_trainer
+        self.logger = logger
+        self.seed = seed
+        self.epochs = 0
+        self.steps = 0
+        self.num_phases = 0
+        warnings.filterwarnings("ignore", module="pytorch_lightning")
+        for name in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric"):
+            logging.getLogger(name).setLevel(logging.ERROR)  # each of many Trainers would introduce itself
+        self.device = self._trainer(0, []).strategy.root_device
+
+    def train(self, module: Classifier, title: str, *, show: bool = True) -> None:
+        """Fit `module` for the epochs of its phase; raises `Diverged` if its loss is no longer a number."""
+        epochs = module.phase.epochs
+        if epochs == 0:
+            return
+        self.num_phases += 1
+        torch.manual_seed(self.seed * 1_000_003 + self.num_phases)
+        batches = self.data.train_batches(self.schedule.batch_size, self.seed)
+        batches.epoch = self.epochs
+        with bar(title, epochs) if show else nullcontext(lambda note: None) as advance:
+            callback = _Epochs(self, batches, title, advance)
+            trainer = self._trainer(epochs, [callback])
+            module.train()
+            trainer.fit(module, train_dataloaders=batches)
+        self.epochs += epochs
+        self.steps += trainer.global_step
+        module.to(self.device)  # Lightning hands the module back on the CPU
+
+    def validate(self, network: nn.Module) -> Accuracy:
+        """Accuracy on the validation part: the only one that may choose anything."""
+        return accuracy(network.to(self.device), self.data.validation_batches(), self.device)
+
+    def test(self, network: nn.Module) -> Accuracy:
+        """Accuracy on the test part, for the row of results."""
+        return accuracy(network.to(self.device), self.data.test_batches(), self.device)
+
+    def log(self, metrics: dict[str, Any]) -> None:
+        """Send finite numbers to the logger, at the step reached so far."""
+        if self.logger is not None:
+            numbers = {k: v for k, v in metrics.items() if isinstance(v, int | float) and math.isfinite(v)}
+            self.logger.log_metrics(numbers, step=self.steps)
+
+    def _trainer(self, epochs: int, callbacks: list[Callback]) -> Trainer:
+        return self.make_trainer(
+            max_epochs=epochs,
+            callbacks=callbacks,
+            logger=False,  # metrics go through `log`: a new Trainer would begin again at step 0
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+
+
+class Stopwatch:
+    """Seconds since it was made."""
+
+    def __init__(self) -> None:
+        self.start = time.perf_counter()
+
+    def seconds(self) -> float:
+        """Seconds so far."""
+        return time.perf_counter() - self.start
+
+
+class _Epochs(Callback):
+    """Chooses each epoch's order, logs the loss, moves the bar."""
+
+    def __init__(self, runner: Runner, batches: Batches, title: str, advance: Callable[[str], None]) -> None:
+        self.runner = runner
+        self.batches = batches
+        self.title = title
+        self.advance = advance
+
+    def on_train_epoch_start(self, trainer: Trainer, module: LightningModule) -> None:
+        self.batches.epoch = self.runner.epochs + trainer.current_epoch
+
+    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if self.runner.logger is not None and trainer.global_step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+            step = self.runner.steps + trainer.global_step
+            self.runner.logger.log_metrics({"train/loss": float(outputs["loss"])}, step=step)
+
+    def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
+        assert isinstance(module, Classifier)
+        self.advance(f"loss {module.mean_loss:.4f}")

@@ -1,0 +1,118 @@
+"""A point of a sweep: what is run (settings), its identity, and the one directory that holds its results.
+
+Torch-free: a plan of thousands of points is made, checked and matched with finished results in milliseconds each.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from annotated_types import Ge
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from orchestration.schema import ConfigError, check
+
+if TYPE_CHECKING:  # roles that a `_target_` must fill; not imported, because they need torch
+    from pytorch_lightning import Trainer
+    from pytorch_lightning.loggers import Logger
+    from torch.nn import Module
+
+    from datamodules.in_memory import InMemoryData
+    from decompositions.format import Format
+    from decompositions.rank_search.rule import RankRule
+    from lightning_modules.method import Method
+    from lightning_modules.schedule import Schedule
+
+GROUPS = ("dataset", "network", "method", "decomposition", "rank", "schedule")
+
+# Where and how a point runs, not what it computes: two points that differ only here are the same point.
+NOT_IDENTITY = ("logger", "results_dir", "force", "num_threads", "tags", "dataset.root", "dataset.download")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The root of a configuration: the keys of conf/config.yaml, and their types."""
+
+    dataset: InMemoryData
+    network: Module
+    schedule: Schedule
+    method: Method
+    trainer: Trainer
+    logger: Logger | None
+    seed: Annotated[int, Ge(0)]
+    num_threads: Annotated[int, Ge(1)] | None
+    results_dir: str
+    force: bool
+    tags: list[str]
+    latency_batch_size: Annotated[int, Ge(2)]
+    decomposition: Format | None = None
+    rank: RankRule | None = None
+
+
+@dataclass(frozen=True)
+class Point:
+    """One checked point: the resolved configuration, the names chosen in each group, and how it was asked for."""
+
+    config: dict[str, Any]
+    choices: dict[str, str]
+    overrides: tuple[str, ...]
+
+    @classmethod
+    def from_hydra(cls, config: DictConfig, hydra: DictConfig) -> Point:
+        """Resolve and check a composed configuration; raises `ConfigError` with one line per problem."""
+        try:
+            plain = OmegaConf.to_container(OmegaConf.masked_copy(config, [k for k in config if k != "hydra"]), resolve=True)
+        except OmegaConfBaseException as error:
+            raise ConfigError(str(error).splitlines()[0]) from None
+        assert isinstance(plain, dict)
+        settings = {str(k): v for k, v in plain.items()}
+        check(settings)
+        for group in ("decomposition", "rank"):
+            if settings.get(group) is not None and group not in settings["method"]:
+                raise ConfigError(f"{group}: method {hydra.runtime.choices.get('method')} has no use for one; leave it out")
+        choices = {group: str(hydra.runtime.choices.get(group)) for group in GROUPS}
+        return cls(settings, choices, tuple(hydra.overrides.task))
+
+    @property
+    def id(self) -> str:
+        """Twelve hex digits of the resolved configuration: equal points are one point."""
+        return digest({"config": without(self.config, NOT_IDENTITY), "choices": self.choices})
+
+    @property
+    def variant(self) -> str:
+        """The identity without the seed: points of one variant are repetitions of one experiment."""
+        return digest({"config": without(self.config, (*NOT_IDENTITY, "seed")), "choices": self.choices})
+
+    @property
+    def directory(self) -> Path:
+        """`<results_dir>/<dataset>/<network>/<method>/<id>`."""
+        names = (self.choices[group] for group in ("dataset", "network", "method"))
+        return Path(self.config["results_dir"]).joinpath(*names, self.id)
+
+    @property
+    def label(self) -> str:
+        """A short human name: `mnist/lenet300/lc_svd seed=0`."""
+        return "/".join(self.choices[g] for g in ("dataset", "network", "method")) + f" seed={self.config['seed']}"
+
+
+def without(config: Mapping[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
+    """Copy `config` without the dotted `keys`; keys that are absent are ignored."""
+    copy = json.loads(json.dumps(config))
+    for key in keys:
+        *parents, last = key.split(".")
+        node = copy
+        for parent in parents:
+            node = node.get(parent) or {}
+        node.pop(last, None)
+    return copy
+
+
+def digest(value: Any) -> str:
+    """Twelve hex digits that equal values share, whatever the order of their keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]

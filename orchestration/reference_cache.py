@@ -1,0 +1,67 @@
+"""Train each reference once: points with the same data, network, recipe and seed share one file.
+
+A file lock makes a second process wait and then read; the file appears in one atomic step or not at all.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+from torch import nn
+
+from decompositions.network_file import load_network, save_network
+from evaluation.result import write_json
+from lightning_modules.classifier import Classifier
+from lightning_modules.progress import say
+from lightning_modules.runner import Runner, Stopwatch
+from orchestration.assemble import Parts
+from orchestration.point import Point, digest, without
+
+
+@dataclass(frozen=True)
+class TrainedReference:
+    """A trained network and what its training cost."""
+
+    network: nn.Module
+    epochs: int
+    seconds: float
+
+
+def recipe(point: Point) -> dict[str, Any]:
+    """All that the weights of a reference depend on."""
+    config = without(point.config, ("dataset.root", "dataset.download"))
+    schedule = config["schedule"]
+    return {
+        "dataset": config["dataset"],
+        "network": config["network"],
+        "batch_size": schedule["batch_size"],
+        "phase": schedule["reference"],
+        "trainer": config["trainer"],
+        "seed": config["seed"],
+    }
+
+
+def trained_reference(point: Point, parts: Parts, runner: Runner) -> TrainedReference:
+    """Take the reference from the cache, or train it under the lock and put it there."""
+    wanted = recipe(point)
+    folder = Path(point.config["results_dir"]) / "references" / point.choices["dataset"] / point.choices["network"]
+    path = folder / f"{digest(wanted)}.pt"
+    about = path.with_suffix(".json")
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{path}.lock"):
+        if path.exists() and about.exists():
+            cost = json.loads(about.read_text(encoding="utf-8"))
+            say(f"reference taken from {path}")
+            return TrainedReference(load_network(path), cost["epochs"], cost["seconds"])
+        network, watch = parts.network(point.config["seed"]), Stopwatch()
+        runner.train(Classifier(network, parts.schedule.reference), "reference")
+        seconds = watch.seconds()
+        top1 = runner.validate(network).top1_percent
+        say(f"reference trained: {runner.epochs} epochs, {seconds:.1f} s, validation top-1 {top1:.2f} %")
+        save_network(path, network, parts.builder, structure={})
+        write_json(about, {"epochs": runner.epochs, "seconds": seconds, "validation_top1_percent": top1, "recipe": wanted})
+        return TrainedReference(load_network(path), runner.epochs, seconds)
