@@ -1,8 +1,8 @@
 """Run one point, or with -m a sweep, of dataset × network × method.
 
-    python run.py                                                the default: digits, a small network, lc_svd
-    python run.py dataset=mnist network=lenet300 method=lc_cur rank.weight=0.3
-    python run.py -m method=svd,lc_svd,lc_cur seed=0,1,2         all combinations
+python run.py                                                the default: digits, a small network, lc_svd
+python run.py dataset=mnist network=lenet300 method=lc_cur rank.weight=0.3
+python run.py -m method=svd,lc_svd,lc_cur seed=0,1,2         all combinations
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ def main(config: DictConfig) -> str:
     hydra_config = HydraConfig.get()
     try:
         point = Point.from_hydra(config, hydra_config)
-        os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # read when torch is loaded: the memory profiler chats otherwise
+        os.environ.setdefault(
+            "KINETO_LOG_LEVEL", "99"
+        )  # read when torch is loaded: the memory profiler chats otherwise
         from orchestration.job import run_point  # torch and Lightning: only once the configuration is accepted
 
         result = run_point(point)
@@ -38,7 +40,7 @@ def main(config: DictConfig) -> str:
         sys.exit("\n".join(f"error: {problem}" for problem in str(error).splitlines()))
     if hydra_config.mode == RunMode.MULTIRUN:
         return result.status
-    from evaluation.table import print_result
+    from evaluation.print_result import print_result
 
     print_result(result, point.directory)
     if not result.is_ok:

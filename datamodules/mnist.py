@@ -66,8 +66,8 @@ class MNIST(InMemoryData):
         images, labels = read_idx(image_file), read_idx(label_file)
         if images.ndim != 3 or labels.ndim != 1 or len(images) != len(labels) or not len(labels):
             raise ValueError(
-                f"MNIST: {image_file} holds {tuple(images.shape)} and {label_file.name} {tuple(labels.shape)}; expected "
-                "(n, 28, 28) and (n,): fetch the files again"
+                f"MNIST: {image_file} holds {tuple(images.shape)} and {label_file.name} {tuple(labels.shape)}; "
+                "expected (n, 28, 28) and (n,): fetch the files again"
             )
         if part == "train" and len(labels) <= NUM_VALIDATION:
             raise ValueError(f"MNIST: {image_file} holds {len(labels)} images; expected more than {NUM_VALIDATION}")
@@ -94,5 +94,7 @@ def read_idx(path: Path) -> Tensor:
     header = 4 + 4 * num_dimensions
     shape = [int.from_bytes(data[4 + 4 * i : 8 + 4 * i], "big") for i in range(num_dimensions)]
     if len(data) - header != int(np.prod(shape)):
-        raise ValueError(f"{path}: expected {header + int(np.prod(shape))} bytes for {shape}, got {len(data)}: truncated?")
+        raise ValueError(
+            f"{path}: expected {header + int(np.prod(shape))} bytes for {shape}, got {len(data)}: truncated?"
+        )
     return torch.from_numpy(np.frombuffer(data, np.uint8, offset=header).reshape(shape).copy())

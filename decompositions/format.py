@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -10,6 +10,7 @@ from decompositions.frontier import Frontier, Rank
 from decompositions.site import Site
 
 
+@runtime_checkable
 class Factors(Protocol):
     """The few numbers that stand for a weight."""
 
@@ -23,8 +24,9 @@ class Factors(Protocol):
         ...
 
 
+@runtime_checkable
 class Format(Protocol):
-    """A way to write weights. Implementations are frozen dataclasses whose fields are the options of their YAML file."""
+    """A way to write weights. Implementations are frozen dataclasses; their fields are the options of a YAML file."""
 
     def frontier(self, weight: Tensor, site: Site, min_rank: int = 1) -> Frontier:
         """Every rank worth having for `weight` at `site`; raises `ValueError` for NaN or infinite weights."""

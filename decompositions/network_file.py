@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import pickle
+import struct
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -45,8 +46,8 @@ def load_network(path: str | Path) -> nn.Module:
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise ValueError(f"{path}: not a network file, or damaged ({str(error).splitlines()[0]})") from None
+    except (pickle.UnpicklingError, RuntimeError, EOFError, struct.error, KeyError) as error:
+        raise ValueError(f"{path}: not a network file, or damaged ({type(error).__name__})") from None
     if not isinstance(content, dict) or content.get("version") != FILE_VERSION:
         raise ValueError(f"{path}: expected a network file of version {FILE_VERSION}, as save_network writes")
     module, _, name = content["builder"]["target"].rpartition(".")

@@ -60,7 +60,9 @@ def survey(network: nn.Module, input_shape: Sequence[int], layers: Sequence[str]
     names = [name for name, layer in network.named_modules() if isinstance(layer, LAYER_TYPES)]
     for pattern in layers:
         if not any(fnmatchcase(name, pattern) for name in names):
-            raise ValueError(f"layers: '{pattern}' matches no linear or convolution layer; there are {', '.join(names)}")
+            raise ValueError(
+                f"layers: '{pattern}' matches no linear or convolution layer; there are {', '.join(names)}"
+            )
     positions = _count_positions(network, input_shape)
     sites, skipped = {}, {}
     owners: dict[int, str] = {}
@@ -85,7 +87,7 @@ def _count_positions(network: nn.Module, input_shape: Sequence[int]) -> dict[str
     """Output positions of each layer over one forward pass, summed if the layer is called several times."""
     positions: dict[str, int] = {}
 
-    def record(name: str):  # noqa: ANN202
+    def record(name: str):
         def hook(layer: nn.Module, _: object, output: Tensor) -> None:
             assert isinstance(layer.weight, Tensor)
             positions[name] = positions.get(name, 0) + output.numel() // layer.weight.shape[0]
@@ -93,9 +95,10 @@ def _count_positions(network: nn.Module, input_shape: Sequence[int]) -> dict[str
         return hook
 
     twin = copy.deepcopy(network).to("meta").eval()
+    dtype = next((p.dtype for p in network.parameters()), None)
     for name, layer in twin.named_modules():
         if isinstance(layer, LAYER_TYPES):
             layer.register_forward_hook(record(name))
     with torch.no_grad():
-        twin(torch.empty(1, *input_shape, device="meta"))
+        twin(torch.empty(1, *input_shape, device="meta", dtype=dtype))
     return positions

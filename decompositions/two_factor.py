@@ -9,6 +9,7 @@ dilation of the dense one and `rank` outputs, then a 1×1 convolution that carri
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float, Float64
@@ -46,7 +47,9 @@ def check_rank(weight: Tensor, rank: Rank) -> int:
     """Return `rank` if it is an int within 0 … min(out, in·kernel), else raise `ValueError`."""
     largest = min(as_matrix(weight).shape)
     if not isinstance(rank, int) or not 0 <= rank <= largest:
-        raise ValueError(f"rank: expected an int from 0 to {largest} for a weight of {tuple(weight.shape)}, got {rank!r}")
+        raise ValueError(
+            f"rank: expected an int from 0 to {largest} for a weight of {tuple(weight.shape)}, got {rank!r}"
+        )
     return rank
 
 
@@ -77,25 +80,27 @@ def two_factor_frontier(errors: Float64[Tensor, " rank"], site: Site, squared_no
 def two_factor_layer(dense: nn.Module, factors: TwoFactors) -> nn.Module:
     """Build the two layers that equal `dense` with the weight `factors.to_tensor()`."""
     rank = factors.left.shape[1]
+    if not isinstance(dense, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d):
+        raise ValueError(f"two factors replace linear and convolution layers, got {type(dense).__name__}")
     if rank == 0:
         return Vanished(dense)
-    first: nn.Module
-    second: nn.Module
+    first: nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
+    second: nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
     bias = dense.bias is not None
-    like = {"device": factors.left.device, "dtype": factors.left.dtype}
+    like: dict[str, Any] = {"device": factors.left.device, "dtype": factors.left.dtype}
     if isinstance(dense, nn.Linear):
         first = nn.Linear(dense.in_features, rank, bias=False, **like)
         second = nn.Linear(rank, dense.out_features, bias=bias, **like)
-    elif isinstance(dense, nn.Conv1d | nn.Conv2d | nn.Conv3d):
+    else:
         kind = next(kind for kind in (nn.Conv1d, nn.Conv2d, nn.Conv3d) if isinstance(dense, kind))
-        geometry = {k: getattr(dense, k) for k in ("kernel_size", "stride", "padding", "dilation", "padding_mode")}
+        geometry: dict[str, Any] = {
+            k: getattr(dense, k) for k in ("kernel_size", "stride", "padding", "dilation", "padding_mode")
+        }
         first = kind(dense.in_channels, rank, bias=False, **geometry, **like)
         second = kind(rank, dense.out_channels, kernel_size=1, bias=bias, **like)
-    else:
-        raise ValueError(f"two factors replace linear and convolution layers, got {type(dense).__name__}")
     with torch.no_grad():
         first.weight.copy_(factors.right.reshape(first.weight.shape))  # (rank, in, *kernel)
         second.weight.copy_(factors.left.reshape(second.weight.shape))  # (out, rank, *1)
-        if bias:
+        if second.bias is not None and dense.bias is not None:
             second.bias.copy_(dense.bias)
     return nn.Sequential(first, second)

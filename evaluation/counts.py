@@ -18,6 +18,8 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+COUNTING = "every stored parameter, biases and norms included; a multiply-add is 1 MAC"
+
 # Operators without a multiply-add in the sense of this suite: pooling, normalisation, reductions, shape and creation.
 FREE = frozenset(
     """max_pool1d max_pool2d max_pool3d max_pool2d_with_indices max_pool3d_with_indices avg_pool1d avg_pool2d avg_pool3d
@@ -26,9 +28,8 @@ FREE = frozenset(
     native_dropout _softmax _log_softmax mean sum amax amin max min argmax cumsum cat stack constant_pad_nd
     reflection_pad1d reflection_pad2d reflection_pad3d replication_pad1d replication_pad2d replication_pad3d
     upsample_nearest2d upsample_bilinear2d index_select gather embedding pixel_shuffle channel_shuffle flip roll
-    copy _to_copy clone contiguous empty empty_like empty_strided new_empty zeros zeros_like new_zeros ones ones_like full
-    full_like arange fill zero lift_fresh _local_scalar_dense _unsafe_view _reshape_alias resize set_data
-    bernoulli rand_like randn_like""".split()
+    copy _to_copy clone contiguous empty empty_like empty_strided new_empty zeros zeros_like new_zeros ones ones_like
+    full full_like arange fill zero lift_fresh _local_scalar_dense _unsafe_view _reshape_alias resize""".split()
 )
 
 
@@ -51,9 +52,10 @@ def count(network: nn.Module, input_shape: Sequence[int]) -> Counts:
 def count_macs(network: nn.Module, input_shape: Sequence[int]) -> int:
     """Multiply-adds of one sample in evaluation mode, counted on the meta device: nothing is computed."""
     twin = copy.deepcopy(network).to("meta").eval()
+    dtype = next((p.dtype for p in network.parameters()), None)
     counter = _Counter()
     with torch.no_grad(), counter:
-        twin(torch.empty(1, *input_shape, device="meta"))
+        twin(torch.empty(1, *input_shape, device="meta", dtype=dtype))
     return counter.flops // 2
 
 
@@ -65,7 +67,9 @@ class _Counter(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         packet = func._overloadpacket
-        if packet not in flop_registry and func.has_kernel_for_dispatch_key(torch._C.DispatchKey.CompositeImplicitAutograd):
+        if packet not in flop_registry and func.has_kernel_for_dispatch_key(
+            torch._C.DispatchKey.CompositeImplicitAutograd
+        ):
             with self:
                 result = func.decompose(*args, **kwargs)
             if result is not NotImplemented:
@@ -74,5 +78,7 @@ class _Counter(TorchDispatchMode):
         if packet in flop_registry:
             self.flops += flop_registry[packet](*args, **kwargs, out_val=result)
         elif not (packet.__name__.rstrip("_") in FREE or func.is_view or torch.Tag.pointwise in func.tags):
-            raise ValueError(f"multiply-adds: no formula for the operator {func}; register one with torch.utils.flop_counter")
+            raise ValueError(
+                f"multiply-adds: no formula for the operator {func}; register one with torch.utils.flop_counter"
+            )
         return result

@@ -104,7 +104,8 @@ def read_result(path: Path) -> Result:
 
 def _measure(data: dict[str, Any]) -> Measure:
     floats = {f.name for f in dataclasses.fields(Measure) if f.type == "float"}
-    return Measure(**{k: math.nan if v is None and k in floats else v for k, v in data.items()})
+    values: dict[str, Any] = {k: math.nan if v is None and k in floats else v for k, v in data.items()}
+    return Measure(**values)
 
 
 def _finite(value: Any) -> Any:

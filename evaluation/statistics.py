@@ -16,7 +16,7 @@ class Mean:
     num: int
 
 
-def mean(values: Sequence[float]) -> Mean:
+def mean(values: Sequence[int | float]) -> Mean:
     """Mean and 95 % interval by Student's t with n − 1 degrees of freedom; NaN values make the mean NaN."""
     num = len(values)
     if num == 0:

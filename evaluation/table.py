@@ -1,12 +1,10 @@
-"""Tables of results: one run against its reference, and variants with means over seeds, for terminal and Markdown."""
+"""Tables over many results: one row a variant, mean and 95 % interval over its seeds, failures shown."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -14,55 +12,7 @@ from rich.table import Table
 from evaluation.result import Measure, Result
 from evaluation.statistics import mean
 
-
-def print_result(result: Result, directory: Path) -> None:
-    """Print reference against compressed, with ratios, and the layers' ranks."""
-    console = Console()
-    if result.reference is None or result.compressed is None:
-        console.print(f"status: {result.status}", markup=False)
-        console.print(f"results in {directory}", markup=False, soft_wrap=True)
-        return
-    names = "/".join(result.choices[group] for group in ("dataset", "network", "method"))
-    table = Table(title=f"{names}, seed {result.seed}", title_justify="left")
-    for column, justify in (("", "left"), ("reference", "right"), ("compressed", "right"), ("", "right")):
-        table.add_column(column, justify=justify)  # type: ignore[arg-type]
-    for row in comparison_rows(result.reference, result.compressed):
-        table.add_row(*row)
-    console.print(table)
-    for name, layer in result.layers.items():
-        rank = "dense" if layer["rank"] is None else f"rank {layer['rank']}"
-        console.print(f"  {name}: {rank}" + (f" ({layer['reason']})" if layer["reason"] else ""), markup=False, soft_wrap=True)
-    if result.rank_reason:
-        console.print(f"  {result.rank_reason}", markup=False, soft_wrap=True)
-    console.print(f"results in {directory}", markup=False, soft_wrap=True)
-
-
-def comparison_rows(reference: Measure, compressed: Measure) -> list[tuple[str, str, str, str]]:
-    """Name, reference, compressed and their relation, for everything that was measured."""
-
-    def ratio(a: float, b: float) -> str:
-        return f"{a / b:.2f}× smaller" if b else ""
-
-    def speed(a: float, b: float) -> str:
-        return f"{a / b:.2f}× faster" if a >= b else f"{b / a:.2f}× slower"
-
-    r, c = reference, compressed
-    rows = [
-        ("test top-1 [%]", f"{r.test_top1_percent:.2f}", f"{c.test_top1_percent:.2f}", f"{c.test_top1_percent - r.test_top1_percent:+.2f} points"),
-        ("validation top-1 [%]", f"{r.validation_top1_percent:.2f}", f"{c.validation_top1_percent:.2f}", f"{c.validation_top1_percent - r.validation_top1_percent:+.2f} points"),
-        ("parameters", f"{r.num_params:,}", f"{c.num_params:,}", ratio(r.num_params, c.num_params)),
-        ("MACs", f"{r.macs:,}", f"{c.macs:,}", ratio(r.macs, c.macs)),
-        ("bytes of the state file", f"{r.num_bytes:,}", f"{c.num_bytes:,}", ratio(r.num_bytes, c.num_bytes)),
-    ]
-    for size in r.latency_ms:
-        a, b = r.latency_ms[size], c.latency_ms[size]
-        rows.append((f"latency, batch {size} [ms]", f"{a:.4f}", f"{b:.4f}", speed(a, b)))
-    for size in r.peak_memory_mib:
-        a, b = r.peak_memory_mib[size], c.peak_memory_mib[size]
-        rows.append((f"peak memory, batch {size} [MiB]", f"{a:.3f}", f"{b:.3f}", ratio(a, b)))
-    rows.append(("epochs spent", str(r.epochs), f"+ {c.epochs}", ""))
-    rows.append(("seconds spent", f"{r.seconds:.1f}", f"+ {c.seconds:.1f}", ""))
-    return rows
+GROUPS = ("dataset", "network", "method")
 
 
 @dataclass(frozen=True)
@@ -81,7 +31,7 @@ def variants(results: Iterable[Result]) -> list[Variant]:
     firsts = [group[0] for group in groups.values()]
     return [
         Variant(
-            "/".join(group[0].choices[g] for g in ("dataset", "network", "method")) + _difference(group[0], firsts),
+            "/".join(group[0].choices[g] for g in GROUPS) + _difference(group[0], firsts),
             sorted(group, key=lambda r: r.seed),
         )
         for group in groups.values()
@@ -89,44 +39,47 @@ def variants(results: Iterable[Result]) -> list[Variant]:
 
 
 def _difference(result: Result, others: Sequence[Result]) -> str:
-    """The overrides of `result` that other results of the same dataset, network and method do not share."""
-    same = [o for o in others if all(o.choices[g] == result.choices[g] for g in ("dataset", "network", "method"))]
-    shared = set.intersection(*({*o.overrides} for o in same))
+    """The overrides of `result` that not all results of its dataset, network and method share."""
+    same = [set(o.overrides) for o in others if all(o.choices[g] == result.choices[g] for g in GROUPS)]
+    shared = set.intersection(*same)
     own = [o for o in result.overrides if o not in shared and not o.startswith(("seed=", "force="))]
     return f" {' '.join(own)}" if own else ""
 
 
-COLUMNS: dict[str, Callable[[Result], float]] = {
-    "test error [%]": lambda r: 100 - _compressed(r).test_top1_percent,
-    "reference error [%]": lambda r: 100 - _reference(r).test_top1_percent,
-    "parameters": lambda r: _compressed(r).num_params,
-    "params ratio": lambda r: _reference(r).num_params / _compressed(r).num_params,
-    "MACs": lambda r: _compressed(r).macs,
-    "MACs ratio": lambda r: _reference(r).macs / _compressed(r).macs,
-    "speed-up, batch 1": lambda r: _speed_up(r, 0),
-    "speed-up, large batch": lambda r: _speed_up(r, -1),
-    "epochs": lambda r: _compressed(r).epochs,
+# Every column is computed from the raw values of one result.
+COLUMNS: dict[str, Callable[[Measure, Measure], float]] = {
+    "test error [%]": lambda r, c: 100 - c.test_top1_percent,
+    "reference error [%]": lambda r, c: 100 - r.test_top1_percent,
+    "parameters": lambda r, c: c.num_params,
+    "params ratio": lambda r, c: r.num_params / c.num_params,
+    "MACs": lambda r, c: c.macs,
+    "MACs ratio": lambda r, c: r.macs / c.macs,
+    "speed-up, batch 1": lambda r, c: _speed_up(r, c, min),
+    "speed-up, large batch": lambda r, c: _speed_up(r, c, max),
+    "epochs": lambda r, c: c.epochs,
 }
+# What fits eighty columns.
+TERMINAL_COLUMNS = ("test error [%]", "reference error [%]", "params ratio", "MACs ratio", "speed-up, large batch")
 
 
-def comparison(results: Iterable[Result]) -> list[list[str]]:
-    """Header and rows: one a variant, mean ± half-width of the 95 % interval over its seeds; failures are shown."""
-    table = [["experiment", "n", *COLUMNS, "status"]]
+def comparison(results: Iterable[Result], columns: Sequence[str] = tuple(COLUMNS)) -> list[list[str]]:
+    """Header and rows: one a variant, mean ± half the 95 % interval over its seeds; failures are counted."""
+    table = [["experiment", "n", *columns, "status"]]
     for variant in variants(results):
-        ok = [r for r in variant.results if r.is_ok]
+        pairs = [(r.reference, r.compressed) for r in variant.results if r.is_ok]
         failed = [r.status.split(":")[0] for r in variant.results if not r.is_ok]
-        cells = [_cell([column(r) for r in ok]) for column in COLUMNS.values()] if ok else ["–"] * len(COLUMNS)
+        cells = [_cell([COLUMNS[name](r, c) for r, c in pairs if r and c]) for name in columns]
         status = ", ".join(f"{failed.count(s)} {s}" for s in dict.fromkeys(failed)) or "ok"
-        table.append([variant.name, str(len(ok)), *cells, status])
+        table.append([variant.name, str(len(pairs)), *cells, status])
     return table
 
 
 def print_comparison(results: Iterable[Result]) -> None:
     """Print the comparison of a sweep in the terminal."""
-    header, *rows = comparison(results)
+    header, *rows = comparison(results, TERMINAL_COLUMNS)
     table = Table(title="mean ± half of the 95 % interval over seeds", title_justify="left")
     for index, name in enumerate(header):
-        table.add_column(name, justify="left" if index == 0 else "right", overflow="fold")
+        table.add_column(name, justify="left" if index == 0 else "right")
     for row in rows:
         table.add_row(*row)
     Console().print(table)
@@ -139,32 +92,15 @@ def markdown(table: Sequence[Sequence[str]]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def _cell(values: list[float]) -> str:
+def _cell(values: Sequence[int | float]) -> str:
+    if not values:
+        return "–"
     average = mean(values)
     digits = 0 if max(abs(v) for v in values) >= 1000 else 2
     text = f"{average.value:,.{digits}f}"
-    if math.isnan(average.half_width) or average.half_width == 0:
-        return text
-    return f"{text} ± {average.half_width:,.{digits}f}"
+    return text if not average.half_width > 0 else f"{text} ± {average.half_width:,.{digits}f}"
 
 
-def _speed_up(result: Result, index: int) -> float:
-    sizes = sorted(_compressed(result).latency_ms, key=int)
-    return _reference(result).latency_ms[sizes[index]] / _compressed(result).latency_ms[sizes[index]]
-
-
-def _compressed(result: Result) -> Measure:
-    assert result.compressed is not None, "only rows with status ok are averaged"
-    return result.compressed
-
-
-def _reference(result: Result) -> Measure:
-    assert result.reference is not None, "only rows with status ok are averaged"
-    return result.reference
-
-
-def as_plain(rows: Iterable[Result]) -> list[dict[str, Any]]:
-    """Rows as plain dictionaries, for writing elsewhere."""
-    import dataclasses
-
-    return [dataclasses.asdict(row) for row in rows]
+def _speed_up(reference: Measure, compressed: Measure, which: Callable[[list[int]], int]) -> float:
+    size = str(which([int(size) for size in compressed.latency_ms]))
+    return reference.latency_ms[size] / compressed.latency_ms[size] if compressed.latency_ms[size] else math.nan

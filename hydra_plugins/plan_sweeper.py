@@ -23,7 +23,10 @@ from orchestration.schema import ConfigError
 
 # Hydra finds its plugins, and their configurations, by importing the modules of this package.
 ConfigStore.instance().store(
-    group="hydra/sweeper", name="plan", node={"_target_": "hydra_plugins.plan_sweeper.PlanSweeper"}, provider="compression-bench"
+    group="hydra/sweeper",
+    name="plan",
+    node={"_target_": "hydra_plugins.plan_sweeper.PlanSweeper"},
+    provider="compression-bench",
 )
 
 
@@ -33,7 +36,7 @@ class PlanSweeper(Sweeper):
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Keep what Hydra hands over and make the launcher."""
         self.context = hydra_context
-        self.config = config
+        self.base = config
         self.launcher: Launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
@@ -58,7 +61,7 @@ class PlanSweeper(Sweeper):
         points: dict[str, Point] = {}
         problems: dict[str, list[str]] = {}
         for overrides in combinations:
-            config = self.context.config_loader.load_sweep_config(self.config, list(overrides))
+            config = self.context.config_loader.load_sweep_config(self.base, list(overrides))
             try:
                 point = Point.from_hydra(config, config.hydra)
                 points.setdefault(point.id, point)
@@ -66,9 +69,15 @@ class PlanSweeper(Sweeper):
                 problems.setdefault(str(error), []).append(" ".join(overrides))
         if problems:
             for problem, where in problems.items():
-                print(f"error: {problem}  [{where[0]}{f' and {len(where) - 1} more' if where[1:] else ''}]", file=sys.stderr)
+                print(
+                    f"error: {problem}  [{where[0]}{f' and {len(where) - 1} more' if where[1:] else ''}]",
+                    file=sys.stderr,
+                )
             sys.exit(f"error: the sweep was refused before anything ran: {len(problems)} problem(s)")
         if not points:
             sys.exit("error: the sweep has no point")
-        print(f"{len(points)} points" + (f" ({len(combinations) - len(points)} repetitions dropped)" if len(points) < len(combinations) else ""))
+        print(
+            f"{len(points)} points"
+            + (f" ({len(combinations) - len(points)} repetitions dropped)" if len(points) < len(combinations) else "")
+        )
         return list(points.values())

@@ -42,10 +42,14 @@ class Classifier(LightningModule):
         self.mean_loss = float(self._loss_sum) / int(self.trainer.num_training_batches)
         self._loss_sum = None
         if not math.isfinite(self.mean_loss):
-            raise Diverged(f"the loss is {self.mean_loss} after epoch {self.current_epoch + 1}; lower the learning rate")
+            raise Diverged(
+                f"the loss is {self.mean_loss} after epoch {self.current_epoch + 1}; lower the learning rate"
+            )
 
     def configure_optimizers(self) -> Any:
         """SGD and the phase's decay, stepped once an epoch."""
         optimizer = self.phase.optimizer(self.network, self.rate_factor)
         epochs = max(self.phase.epochs, 1)
-        return [optimizer], [torch.optim.lr_scheduler.LambdaLR(optimizer, lambda epoch: self.phase.decay(epoch / epochs))]
+        return [optimizer], [
+            torch.optim.lr_scheduler.LambdaLR(optimizer, lambda epoch: self.phase.decay(epoch / epochs))
+        ]

@@ -36,15 +36,15 @@ class Direct:
     normalize: bool = False
 
     def check(self, network: nn.Module, input_shape: Sequence[int]) -> None:
-        """Raise `ValueError` if no layer can be compressed, or a pattern names none."""
-        self._search(network, input_shape)
+        """Raise `ValueError` if no layer can be compressed or the rank rule finds no ranks for such layers."""
+        self._search(network, input_shape).try_on(network)
 
     def compress(self, network: nn.Module, runner: Runner) -> Compressed:
         """One C step, replacement, fine-tuning."""
         search = self._search(network, runner.data.input_shape)
         weights = {name: site.weight.detach() for name, site in search.survey.sites.items()}
         step = search.rank_search(weights, runner.schedule.penalty.weight(0))
-        violation = sum(float((weights[n] - f.to_tensor()).square().sum()) for n, f in step.factors.items())
+        violation = sum((float((weights[n] - f.to_tensor()).square().sum()) for n, f in step.factors.items()), 0.0)
         say(f"ranks {step.ranks}: {step.reason}")
         compressed, structure = replace_and_fine_tune(network, search, step, runner)
         return Compressed(compressed, structure, search.layers(step), step.reason, violation)

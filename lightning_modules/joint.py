@@ -49,8 +49,8 @@ class Joint:
     normalize: bool = False
 
     def check(self, network: nn.Module, input_shape: Sequence[int]) -> None:
-        """Raise `ValueError` if no layer can be compressed, or a pattern names none."""
-        self._search(network, input_shape)
+        """Raise `ValueError` if no layer can be compressed or the rank rule finds no ranks for such layers."""
+        self._search(network, input_shape).try_on(network)
 
     def compress(self, network: nn.Module, runner: Runner) -> Compressed:
         """Run the L and C steps of the runner's schedule on `network`, replace its layers and fine-tune."""
@@ -112,7 +112,7 @@ class Joint:
         watch: Stopwatch,
     ) -> dict[str, Any]:
         """Evaluate the compressed weights on validation, log and print one line of the L step."""
-        violation = sum(float((w.detach() - step.compressed[n]).square().sum()) for n, w in weights.items())
+        violation = sum((float((w.detach() - step.compressed[n]).square().sum()) for n, w in weights.items()), 0.0)
         factorised = {name: step.compressed[name] for name in step.factors}
         with substituted({name: weights[name] for name in factorised}, factorised):
             top1 = runner.validate(network).top1_percent
@@ -127,7 +127,8 @@ class Joint:
         }
         runner.log({f"joint/{k}": v for k, v in record.items()} | {f"rank/{n}": r for n, r in step.ranks.items()})
         ranks = " ".join("dense" if rank is None else str(rank) for rank in step.ranks.values())
-        say(f"L step {number:3d}  mu {penalty:.2e}  violation {violation:.3e}  ranks {ranks}  validation top-1 {top1:.2f} %")
+        measured = f"violation {violation:.3e}  ranks {ranks}  validation top-1 {top1:.2f} %"
+        say(f"L step {number:3d}  mu {penalty:.2e}  {measured}")
         return record
 
 

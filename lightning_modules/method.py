@@ -10,7 +10,6 @@ from torch import nn
 
 from decompositions.c_step import CStep, RankSearch
 from decompositions.format import Format
-from decompositions.frontier import Rank
 from decompositions.rank_search.rule import RankRule
 from decompositions.replace import Structure, describe, replace_layers
 from decompositions.site import Survey, survey
@@ -35,7 +34,7 @@ class Method(Protocol):
     """What trains when. Implementations are frozen dataclasses whose fields are the options of their YAML file."""
 
     def check(self, network: nn.Module, input_shape: Sequence[int]) -> None:
-        """Raise `ValueError` if the method cannot compress `network`; nothing is trained yet."""
+        """Raise `ValueError` if the method cannot compress `network`, whose weights are not trained yet."""
         ...
 
     def compress(self, network: nn.Module, runner: Runner) -> Compressed:
@@ -50,10 +49,19 @@ class Search:
     survey: Survey
     rank_search: RankSearch
 
+    def try_on(self, network: nn.Module) -> None:
+        """Search ranks for the weights that `network` happens to have; what fails here would fail after training."""
+        weights = {name: network.get_parameter(f"{name}.weight").detach() for name in self.survey.sites}
+        self.rank_search.rule(self.rank_search.problem(weights, penalty=1.0))
+
     def layers(self, step: CStep) -> dict[str, dict[str, Any]]:
         """What the result says of each layer: rank, counts, and why a layer is dense."""
         rows = {
-            name: {"rank": rank, **step.costs[name], "reason": None if rank is not None else "the rank rule keeps it dense"}
+            name: {
+                "rank": rank,
+                **step.costs[name],
+                "reason": None if rank is not None else "the rank rule keeps it dense",
+            }
             for name, rank in step.ranks.items()
         }
         return rows | {name: {"rank": None, "reason": reason} for name, reason in self.survey.skipped.items()}
@@ -79,9 +87,10 @@ def prepare_search(
     return Search(found, RankSearch(found.sites, decomposition, rank, rest_params, rest_macs, min_rank, normalize))
 
 
-def replace_and_fine_tune(network: nn.Module, search: Search, step: CStep, runner: Runner) -> tuple[nn.Module, Structure]:
+def replace_and_fine_tune(
+    network: nn.Module, search: Search, step: CStep, runner: Runner
+) -> tuple[nn.Module, Structure]:
     """Put the factors of the last C step in place and train them for the schedule's last phase."""
-    factors = {name: f for name, f in step.factors.items()}
-    compressed = replace_layers(network, search.rank_search.format, factors)
+    compressed = replace_layers(network, search.rank_search.format, step.factors)
     runner.train(Classifier(compressed, runner.schedule.fine_tune), "fine-tuning")
     return compressed, describe(search.rank_search.format, step.ranks)

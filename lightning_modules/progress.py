@@ -1,4 +1,4 @@
-"""What a person sees while a point runs: a bar per stretch of work, and lines that stay; the lines go to the log too."""
+"""What a person sees while a point runs: a bar per stretch of work, and lines that stay and go to the log too."""
 
 from __future__ import annotations
 
@@ -28,7 +28,13 @@ def bar(title: str, total: int) -> Iterator[Callable[[str], None]]:
     if not console.is_terminal:
         yield lambda note: None
         return
-    columns = (TextColumn("{task.description:<18}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.fields[note]}"))
+    columns = (
+        TextColumn("{task.description:<18}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task(title, total=total, note="")
         yield lambda note: progress.update(task, advance=1, note=note)

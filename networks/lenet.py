@@ -30,7 +30,7 @@ def lenet5(input_shape: Sequence[int], num_classes: int, dropout: float = 0.5) -
     channels, height, width = input_shape
     if min(height, width) < 16:
         raise ValueError(
-            f"network lenet5 needs images of at least 16×16 pixels, got {height}×{width}; take dataset=mnist or network=mlp"
+            f"it needs images of at least 16×16 pixels, got {height}×{width}; take dataset=mnist or network=mlp"
         )
     pooled = ((height - 4) // 2 - 4) // 2 * (((width - 4) // 2 - 4) // 2)  # positions after conv, pool, conv, pool
     network = nn.Sequential(
@@ -51,5 +51,5 @@ def lenet5(input_shape: Sequence[int], num_classes: int, dropout: float = 0.5) -
     for layer in network:
         if isinstance(layer, nn.Conv2d | nn.Linear):
             nn.init.xavier_uniform_(layer.weight)
-            nn.init.zeros_(layer.bias)
+            nn.init.constant_(layer.get_parameter("bias"), 0.0)
     return network

@@ -1,4 +1,4 @@
-"""Build the parts of a point from its configuration and refuse, before anything trains, what makes no sense together."""
+"""Build the parts of a point and refuse, before anything trains, what makes no sense together."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Parts:
 
 
 def assemble(point: Point) -> Parts:
-    """Instantiate the parts and try them on each other, on the meta device; raises `ConfigError` in one line."""
+    """Instantiate the parts and try them on each other, untrained; raises `ConfigError` in one line."""
     config = point.config
     data = _build(config["dataset"], "dataset")
     arguments = {k: v for k, v in config["network"].items() if not k.startswith("_")}
@@ -50,11 +50,13 @@ def assemble(point: Point) -> Parts:
         {"target": config["network"]["_target_"], "arguments": {**arguments, **shape}},
     )
     try:
-        with torch.device("meta"):
-            network = parts.network(0).eval()
-            output = network(torch.empty(1, *data.input_shape))
+        network = parts.network(0).eval()
+        with torch.no_grad():
+            output = network(torch.zeros(1, *data.input_shape))
     except (ValueError, RuntimeError) as error:
-        raise ConfigError(f"network {point.choices['network']} on {_shape(data)} images: {_first_line(error)}") from None
+        raise ConfigError(
+            f"network {point.choices['network']} on {_shape(data)} images: {_first_line(error)}"
+        ) from None
     if tuple(output.shape) != (1, data.num_classes):
         raise ConfigError(f"network: expected an output of {(1, data.num_classes)}, got {tuple(output.shape)}")
     try:

@@ -1,9 +1,8 @@
-"""One point from its configuration to its row: data, reference, method, measures, result; reads like the README's figure."""
+"""One point, from its configuration to its row: data, reference, method, measures, result."""
 
 from __future__ import annotations
 
 import logging
-import os
 import time
 import traceback
 from collections.abc import Iterator
@@ -14,12 +13,11 @@ from typing import Any
 import torch
 import yaml
 from filelock import FileLock
-from pytorch_lightning.loggers import Logger
 from torch import nn
 
 from decompositions.network_file import save_network
 from evaluation.accuracy import Accuracy
-from evaluation.counts import count
+from evaluation.counts import COUNTING, count
 from evaluation.environment import environment
 from evaluation.latency import PROTOCOL, measure_latency_ms
 from evaluation.memory import measure_peak_memory_mib
@@ -32,7 +30,6 @@ from orchestration.assemble import Parts, assemble
 from orchestration.logger import finish_logger, start_logger
 from orchestration.point import Point
 from orchestration.reference_cache import TrainedReference, trained_reference
-from orchestration.schema import ConfigError
 
 log = logging.getLogger("compression_bench")
 
@@ -77,7 +74,11 @@ def _run(point: Point, parts: Parts) -> Result:
         "config": config,
         "overrides": list(point.overrides),
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "signature": {"split": parts.data.split, "counting": "all parameters; a multiply-add is 1", "latency": PROTOCOL},
+        "signature": {
+            "split": parts.data.split,
+            "counting": COUNTING,
+            "latency": PROTOCOL,
+        },
     }
     logger, status, device = None, "ok", torch.device("cpu")
     try:

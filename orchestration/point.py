@@ -64,10 +64,11 @@ class Point:
     overrides: tuple[str, ...]
 
     @classmethod
-    def from_hydra(cls, config: DictConfig, hydra: DictConfig) -> Point:
+    def from_hydra(cls, config: DictConfig, hydra: Any) -> Point:
         """Resolve and check a composed configuration; raises `ConfigError` with one line per problem."""
         try:
-            plain = OmegaConf.to_container(OmegaConf.masked_copy(config, [k for k in config if k != "hydra"]), resolve=True)
+            own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+            plain = OmegaConf.to_container(own, resolve=True)
         except OmegaConfBaseException as error:
             raise ConfigError(str(error).splitlines()[0]) from None
         assert isinstance(plain, dict)
@@ -75,7 +76,9 @@ class Point:
         check(settings)
         for group in ("decomposition", "rank"):
             if settings.get(group) is not None and group not in settings["method"]:
-                raise ConfigError(f"{group}: method {hydra.runtime.choices.get('method')} has no use for one; leave it out")
+                raise ConfigError(
+                    f"{group}: method {hydra.runtime.choices.get('method')} has no use for one; leave it out"
+                )
         choices = {group: str(hydra.runtime.choices.get(group)) for group in GROUPS}
         return cls(settings, choices, tuple(hydra.overrides.task))
 

@@ -63,5 +63,7 @@ def trained_reference(point: Point, parts: Parts, runner: Runner) -> TrainedRefe
         top1 = runner.validate(network).top1_percent
         say(f"reference trained: {runner.epochs} epochs, {seconds:.1f} s, validation top-1 {top1:.2f} %")
         save_network(path, network, parts.builder, structure={})
-        write_json(about, {"epochs": runner.epochs, "seconds": seconds, "validation_top1_percent": top1, "recipe": wanted})
+        write_json(
+            about, {"epochs": runner.epochs, "seconds": seconds, "validation_top1_percent": top1, "recipe": wanted}
+        )
         return TrainedReference(load_network(path), runner.epochs, seconds)

@@ -30,12 +30,13 @@ class Budget:
         errors = {name: f.squared_error.tolist() for name, f in problem.frontiers.items()}
         points = {name: min(range(len(c)), key=c.__getitem__) for name, c in costs.items()}
         dense = problem.dense_cost(self.of)
-        left = self.share * dense - problem.rest(self.of) - sum(costs[name][i] for name, i in points.items())
+        smallest = problem.rest(self.of) + sum(costs[name][i] for name, i in points.items())
+        left = self.share * dense - smallest
         if left < 0:
             raise ValueError(
-                f"rank.share={self.share:g}: the budget is {self.share * dense:.0f} {self.of}, but the smallest network "
-                f"that the format, method.layers and method.min_rank allow has {self.share * dense - left:.0f}; "
-                f"raise the share to {(self.share * dense - left) / dense + 5e-4:.3f} or more"
+                f"rank.share={self.share:g}: the budget is {self.share * dense:.0f} {self.of}, but the smallest "
+                f"network that the format, method.layers and method.min_rank allow has {smallest:.0f}; "
+                f"raise the share to {smallest / dense + 5e-4:.3f} or more"
             )
         slope = 0.0
         steps = sorted(
@@ -51,7 +52,8 @@ class Budget:
                 (errors[name][points[name]] - errors[name][i], name, i)
                 for name in costs
                 for i in range(len(costs[name]))
-                if 0 <= costs[name][i] - costs[name][points[name]] <= left and errors[name][i] < errors[name][points[name]]
+                if 0 <= costs[name][i] - costs[name][points[name]] <= left
+                and errors[name][i] < errors[name][points[name]]
             ]
             if not candidates:
                 break
@@ -59,14 +61,16 @@ class Budget:
             left -= costs[name][index] - costs[name][points[name]]
             points[name] = index
         used = self.share * dense - left
-        return RankChoice(points, f"least error within {self.share:.2%} of {dense:.0f} {self.of}: {used:.0f} used, lambda {slope:g}")
+        return RankChoice(
+            points, f"least error within {self.share:.2%} of {dense:.0f} {self.of}: {used:.0f} used, lambda {slope:g}"
+        )
 
 
 def _hull_steps(name: str, frontier: Frontier, of: str) -> list[tuple[float, str, int]]:
     """The lower convex hull of (cost, error), from the cheapest point on, as (error saved per cost, name, index)."""
     cost, error = frontier.cost(of).tolist(), frontier.squared_error.tolist()
     at = min(range(len(cost)), key=cost.__getitem__)
-    steps = []
+    steps: list[tuple[float, str, int]] = []
     while True:
         later = [i for i in range(len(cost)) if cost[i] > cost[at] and error[i] < error[at]]
         if not later:

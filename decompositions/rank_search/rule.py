@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from decompositions.frontier import Frontier, Rank
 
@@ -42,6 +42,7 @@ class RankChoice:
         return problem.frontiers[name].rank(self.points[name])
 
 
+@runtime_checkable
 class RankRule(Protocol):
     """A pure function; implementations are frozen dataclasses whose fields are the options of their YAML file."""
 

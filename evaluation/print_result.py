@@ -1,0 +1,65 @@
+"""One result in the terminal: reference against compressed, everything that was measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from evaluation.result import Measure, Result
+
+
+def print_result(result: Result, directory: Path) -> None:
+    """Print both networks side by side, their relation, and the rank of every layer."""
+    console = Console(soft_wrap=True, highlight=False)
+    if result.reference is None or result.compressed is None:
+        console.print(f"status: {result.status}", markup=False)
+    else:
+        names = "/".join(result.choices[group] for group in ("dataset", "network", "method"))
+        table = Table(title=f"{names}, seed {result.seed}", title_justify="left")
+        table.add_column("")
+        for column in ("reference", "compressed", ""):
+            table.add_column(column, justify="right")
+        for row in comparison_rows(result.reference, result.compressed):
+            table.add_row(*row)
+        console.print(table)
+        for name, layer in result.layers.items():
+            rank = "dense" if layer["rank"] is None else f"rank {layer['rank']}"
+            reason = f" ({layer['reason']})" if layer["reason"] else ""
+            console.print(f"  {name}: {rank}{reason}", markup=False)
+        if result.rank_reason:
+            console.print(f"  {result.rank_reason}", markup=False)
+    console.print(f"results in {directory}", markup=False)
+
+
+def comparison_rows(reference: Measure, compressed: Measure) -> list[tuple[str, str, str, str]]:
+    """Name, reference, compressed and their relation, for every measure."""
+    r, c = reference, compressed
+    rows = [
+        _points("test top-1 [%]", r.test_top1_percent, c.test_top1_percent),
+        _points("validation top-1 [%]", r.validation_top1_percent, c.validation_top1_percent),
+        _size("parameters", r.num_params, c.num_params),
+        _size("MACs", r.macs, c.macs),
+        _size("bytes of the state file", r.num_bytes, c.num_bytes),
+    ]
+    for size, before in r.latency_ms.items():
+        after = c.latency_ms[size]
+        relation = f"{before / after:.2f}× faster" if before >= after else f"{after / before:.2f}× slower"
+        rows.append((f"latency, batch {size} [ms]", f"{before:.4f}", f"{after:.4f}", relation))
+    for size, before in r.peak_memory_mib.items():
+        rows.append(_size(f"peak memory, batch {size} [MiB]", before, c.peak_memory_mib[size]))
+    rows.append(("epochs spent", str(r.epochs), f"+ {c.epochs}", ""))
+    rows.append(("seconds spent", f"{r.seconds:.1f}", f"+ {c.seconds:.1f}", ""))
+    return rows
+
+
+def _points(name: str, before: float, after: float) -> tuple[str, str, str, str]:
+    return name, f"{before:.2f}", f"{after:.2f}", f"{after - before:+.2f} points"
+
+
+def _size(name: str, before: int | float, after: int | float) -> tuple[str, str, str, str]:
+    def shown(value: int | float) -> str:
+        return f"{value:,}" if isinstance(value, int) else f"{value:.3f}"
+
+    return name, shown(before), shown(after), f"{before / after:.2f}× smaller" if after else ""

@@ -1,0 +1,40 @@
+"""Shapes and types are checked at every call in the tests; composing configurations as run.py does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from jaxtyping import install_import_hook
+
+ROOT = Path(__file__).parent.parent
+
+# Before anything of ours is imported: jaxtyping's annotations become checks.
+install_import_hook(["decompositions", "datamodules", "evaluation", "networks"], "beartype.beartype")
+
+TINY = (
+    "logger=none",
+    "schedule.reference.epochs=2",
+    "schedule.l_step.epochs=1",
+    "schedule.fine_tune.epochs=1",
+    "schedule.penalty.num_steps=2",
+)
+
+
+@pytest.fixture
+def make_point(tmp_path: Path) -> Callable[..., object]:
+    """Compose and check a point with its results under the test's folder."""
+    from hydra import compose, initialize_config_dir
+
+    from orchestration import scaled
+    from orchestration.point import Point
+
+    def make(*overrides: str, tiny: bool = True) -> Point:
+        scaled.register()
+        with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+            wanted = [f"results_dir={tmp_path / 'results'}", *(TINY if tiny else ()), *overrides]
+            config = compose("config", overrides=wanted, return_hydra_config=True)
+        return Point.from_hydra(config, config.hydra)
+
+    return make

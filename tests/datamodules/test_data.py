@@ -1,0 +1,184 @@
+"""Splits, batches and files: what is read, in which order, and what is refused."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+
+from datamodules.digits import Digits
+from datamodules.in_memory import Batches, Images, hold_out
+from datamodules.mnist import FILES, MNIST, read_idx
+
+
+@pytest.fixture(scope="module")
+def digits():
+    data = Digits()
+    data.setup()
+    return data
+
+
+def test_digits_are_all_there_once(digits):
+    parts = [digits.train, digits.validation, digits.test]
+    assert [len(p) for p in parts] == [1167, 180, 450]
+    assert "1167 train, 180 validation, 450 test" in digits.split
+    ours = np.concatenate([p.images.numpy().reshape(len(p), -1) for p in parts])
+    raw = load_digits()
+    assert sorted(map(bytes, ours)) == sorted(map(bytes, raw.data.astype(np.uint8)))
+    by_pixels = dict(zip(map(bytes, raw.data.astype(np.uint8)), raw.target, strict=True))
+    for part in parts:
+        pixels = map(bytes, part.images.numpy().reshape(len(part), -1))
+        assert [by_pixels[p] for p in pixels] == part.labels.tolist()
+
+
+def test_the_split_does_not_depend_on_the_global_seed(digits):
+    torch.manual_seed(123)
+    again = Digits()
+    again.setup()
+    assert torch.equal(again.test.images, digits.test.images)
+
+
+def test_batches_are_normalised_and_cover_an_epoch(digits):
+    batches = digits.train_batches(100, seed=3)
+    images, labels = (torch.cat(parts) for parts in zip(*batches, strict=True))
+    assert len(batches) == 12 == len(list(batches))
+    assert images.dtype == torch.float32
+    assert images.mean(0).abs().max() < 1e-5, "the mean image is subtracted"
+    assert images.max() <= 1
+    assert torch.bincount(labels).tolist() == torch.bincount(digits.train.labels).tolist()
+    test, _ = next(iter(digits.test_batches()))
+    assert torch.allclose(test, digits.test.images / 16 - digits.train.images.float().mean(0) / 16)
+
+
+def test_order_depends_on_seed_and_epoch_alone(digits):
+    def order(seed, epoch):
+        batches = digits.train_batches(64, seed)
+        batches.epoch = epoch
+        torch.manual_seed(epoch * 7 + seed)
+        return torch.cat([labels for _, labels in batches]).tolist()
+
+    assert order(1, 5) == order(1, 5)
+    assert order(1, 5) != order(1, 6)
+    assert order(1, 5) != order(2, 5)
+    assert order(0, 1) != order(1, 0)
+
+
+def test_evaluation_parts_keep_their_order():
+    data = Images(torch.arange(10, dtype=torch.uint8).reshape(10, 1, 1, 1), torch.arange(10))
+    batches = Batches(data, 4, 1.0, torch.zeros(1, 1, 1), seed=None)
+    assert [labels.tolist() for _, labels in batches] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+
+
+@pytest.mark.parametrize(("num", "held"), [(10, 3), (100, 0), (7, 7)])
+def test_hold_out_is_a_partition(num, held):
+    kept, out = hold_out(num, held, seed=5)
+    assert len(out) == held
+    assert sorted([*kept.tolist(), *out.tolist()]) == list(range(num))
+
+
+def idx(array: np.ndarray) -> bytes:
+    sizes = b"".join(int(n).to_bytes(4, "big") for n in array.shape)
+    return bytes([0, 0, 8, array.ndim]) + sizes + array.astype(np.uint8).tobytes()
+
+
+@pytest.fixture
+def mnist_root(tmp_path: Path) -> Path:
+    """Small files in the official format: 5,020 training and 30 test images, two files gzipped."""
+    raw = tmp_path / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for part, num in (("train", 5020), ("t10k", 30)):
+        images, labels = rng.integers(0, 256, (num, 28, 28)), rng.integers(0, 10, num)
+        (raw / f"{FILES[part][0]}.gz").write_bytes(gzip.compress(idx(images)))
+        (raw / FILES[part][1]).write_bytes(idx(labels))
+    return tmp_path
+
+
+def test_mnist_reads_plain_and_gzipped_files(mnist_root):
+    data = MNIST(str(mnist_root))
+    data.setup()
+    assert [len(p) for p in (data.train, data.validation, data.test)] == [20, 5000, 30]
+    raw = mnist_root / "MNIST" / "raw"
+    with gzip.open(raw / f"{FILES['t10k'][0]}.gz") as file:
+        expected = np.frombuffer(file.read(), np.uint8, offset=16).reshape(-1, 1, 28, 28)
+    assert np.array_equal(data.test.images.numpy(), expected)
+    assert data.test.labels.tolist() == list((raw / FILES["t10k"][1]).read_bytes()[8:])
+
+
+def test_torchvision_reads_the_same(mnist_root):
+    from torchvision.datasets import MNIST as Torchvision
+
+    raw = mnist_root / "MNIST" / "raw"
+    for packed in raw.glob("*.gz"):
+        packed.with_suffix("").write_bytes(gzip.decompress(packed.read_bytes()))
+    data = MNIST(str(mnist_root))
+    data.setup()
+    theirs = Torchvision(str(mnist_root), train=False)
+    assert torch.equal(theirs.data, data.test.images[:, 0])
+    assert torch.equal(theirs.targets, data.test.labels)
+
+
+def test_missing_files_are_named_with_the_folder_and_the_remedy(mnist_root):
+    (mnist_root / "MNIST" / "raw" / FILES["t10k"][1]).unlink()
+    with pytest.raises(ValueError, match="download=true") as caught:
+        MNIST(str(mnist_root)).prepare_data()
+    message = str(caught.value)
+    assert str(mnist_root / "MNIST" / "raw") in message
+    assert "t10k-labels-idx1-ubyte" in message
+    assert "train-images" not in message
+    assert "\n" not in message
+
+
+def test_download_happens_only_when_asked_for(tmp_path, monkeypatch):
+    import torchvision.datasets
+
+    calls = []
+
+    def fake(root, download):
+        calls.append((root, download))
+        raise RuntimeError("Error downloading:\nno network")
+
+    monkeypatch.setattr(torchvision.datasets, "MNIST", fake)
+    with pytest.raises(ValueError, match="lacks"):
+        MNIST(str(tmp_path)).prepare_data()
+    assert calls == []
+    with pytest.raises(ValueError, match=r"download to .* failed: Error downloading:$"):
+        MNIST(str(tmp_path), download=True).prepare_data()
+    assert calls == [(str(tmp_path), True)]
+
+
+@pytest.mark.parametrize(
+    ("damage", "complaint"),
+    [
+        (lambda data: data[:-1], "expected .* bytes"),
+        (lambda data: data + b"x", "expected .* bytes"),
+        (lambda data: b"", "expected an idx file"),
+        (lambda data: b"<html>not found</html>", "expected an idx file"),
+        (lambda data: b"\x00\x00\x0d" + data[3:], "expected an idx file"),
+        (lambda data: data[:6], "expected .* bytes"),
+    ],
+)
+def test_damaged_files_are_named(tmp_path, damage, complaint):
+    good = idx(np.arange(24).reshape(2, 3, 4))
+    path = tmp_path / "file"
+    path.write_bytes(good)
+    assert read_idx(path).tolist() == np.arange(24).reshape(2, 3, 4).tolist()
+    packed = tmp_path / "file.gz"
+    for file, content in ((path, damage(good)), (packed, gzip.compress(damage(good)))):
+        file.write_bytes(content)
+        with pytest.raises(ValueError, match=complaint):
+            read_idx(file)
+    path = packed
+    path.write_bytes(gzip.compress(good)[:-9])
+    with pytest.raises(ValueError, match="cannot be read"):
+        read_idx(path)
+
+
+def test_images_and_labels_must_match(mnist_root):
+    (mnist_root / "MNIST" / "raw" / FILES["t10k"][1]).write_bytes(idx(np.zeros(29)))
+    with pytest.raises(ValueError, match=r"\(30, 28, 28\) and t10k-labels-idx1-ubyte \(29,\)"):
+        MNIST(str(mnist_root)).setup()

@@ -1,0 +1,108 @@
+"""Surveying, replacing, describing, saving and loading whole networks."""
+
+from __future__ import annotations
+
+import copy
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+from decompositions.cur import CUR
+from decompositions.network_file import load_network, save_network
+from decompositions.replace import describe, replace_layers, restore
+from decompositions.site import survey
+from decompositions.svd import SVD
+from networks.lenet import lenet5
+
+BUILDER = {"target": "networks.lenet.lenet5", "arguments": {"input_shape": [1, 28, 28], "num_classes": 10}}
+
+
+class Shared(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a = nn.Linear(6, 6)
+        self.tied = nn.Linear(6, 6)
+        self.tied.weight = self.a.weight
+        self.grouped = nn.Conv1d(4, 4, 3, groups=2)
+        self.unused = nn.Linear(3, 3)
+
+    def forward(self, x):
+        return self.tied(self.a(self.a(x))) + self.grouped(x.new_zeros(1, 4, 3)).sum()
+
+
+def test_survey_counts_positions_and_says_why_layers_are_skipped():
+    sites = survey(lenet5([1, 28, 28], 10), (1, 28, 28)).sites
+    assert {n: s.positions for n, s in sites.items()} == {"conv1": 576, "conv2": 64, "fc1": 1, "fc2": 1}
+    assert sum(s.macs for s in sites.values()) == 2_293_000
+    found = survey(Shared(), (6,))
+    assert found.sites["a"].positions == 2, "a layer used twice counts twice"
+    assert set(found.sites) == {"a"}
+    assert "shares its weight with a" in found.skipped["tied"]
+    assert "groups=2" in found.skipped["grouped"]
+    assert "not used" in found.skipped["unused"]
+
+
+def test_layer_patterns_choose_and_unknown_ones_are_refused():
+    found = survey(lenet5([1, 28, 28], 10), (1, 28, 28), ["fc*"])
+    assert set(found.sites) == {"fc1", "fc2"}
+    assert found.skipped["conv1"] == "not selected by layers"
+    with pytest.raises(ValueError, match=r"'dense\*' matches no .* conv1, conv2, fc1, fc2"):
+        survey(lenet5([1, 28, 28], 10), (1, 28, 28), ["fc*", "dense*"])
+
+
+def compressed_lenet(format):
+    torch.manual_seed(0)
+    dense = lenet5([1, 28, 28], 10)
+    ranks = {"conv2": 7, "fc1": 3, "fc2": 0, "conv1": None}
+    factors = {
+        n: format.decompose(dense.get_submodule(n).weight.detach(), r) for n, r in ranks.items() if r is not None
+    }
+    return dense, replace_layers(dense, format, factors), describe(format, ranks)
+
+
+@pytest.mark.parametrize("format", [SVD(), CUR()], ids=["svd", "cur"])
+def test_replacing_leaves_the_original_alone_and_restoring_rebuilds(format):
+    dense, compressed, structure = compressed_lenet(format)
+    assert isinstance(dense.conv2, nn.Conv2d)
+    assert set(structure) == {"conv2", "fc1", "fc2"}
+    rebuilt = restore(lenet5([1, 28, 28], 10), structure)
+    rebuilt.load_state_dict(compressed.state_dict())
+    x = torch.randn(2, 1, 28, 28)
+    assert torch.equal(rebuilt.eval()(x), compressed.eval()(x))
+    assert torch.equal(copy.deepcopy(compressed)(x), compressed(x))
+
+
+def test_a_saved_network_works_in_a_fresh_process(tmp_path):
+    _, compressed, structure = compressed_lenet(SVD())
+    path = tmp_path / "network.pt"
+    save_network(path, compressed, BUILDER, structure)
+    x = torch.randn(2, 1, 28, 28)
+    torch.save(x, tmp_path / "x.pt")
+    code = (
+        "import sys, torch; from decompositions import load_network; "
+        f"torch.save(load_network(r'{path}')(torch.load(r'{tmp_path / 'x.pt'}')), r'{tmp_path / 'y.pt'}'); "
+        "assert not {'pytorch_lightning', 'hydra', 'wandb'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert torch.equal(torch.load(tmp_path / "y.pt"), compressed.eval()(x))
+    assert [p.name for p in tmp_path.glob(".network*")] == [], "no temporary file is left"
+
+
+@pytest.mark.parametrize("content", [b"", b"junk", None, {"version": 99}], ids=["empty", "junk", "cut", "foreign"])
+def test_damaged_and_foreign_files_are_refused_in_one_line(tmp_path, content):
+    path = tmp_path / "network.pt"
+    if isinstance(content, dict):
+        torch.save(content, path)
+    elif content is None:
+        save_network(path, lenet5([1, 28, 28], 10), BUILDER, {})
+        path.write_bytes(path.read_bytes()[:1000])
+    else:
+        path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"network\.pt: ") as caught:
+        load_network(path)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(FileNotFoundError):
+        load_network(tmp_path / "absent.pt")

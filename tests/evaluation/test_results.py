@@ -1,0 +1,107 @@
+"""Rows on disk and in tables."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+
+import pytest
+
+from evaluation.print_result import comparison_rows, print_result
+from evaluation.result import Measure, Result, read_result, write_json, write_result
+from evaluation.table import comparison, markdown, variants
+
+
+def measure(top1=90.0, params=100, **changes) -> Measure:
+    values = Measure(top1, None, 0.3, top1 - 1, params, 50, 900, {"1": 0.5, "256": 2.0}, {"1": 1.5, "256": 3.0}, 4, 1.5)
+    return dataclasses.replace(values, **changes)
+
+
+def result(seed=0, status="ok", variant="v", overrides=(), **changes) -> Result:
+    choices = {"dataset": "digits", "network": "mlp", "method": "lc_svd"}
+    values = Result(
+        f"id{seed}", variant, status, choices, seed, {"seed": seed}, list(overrides), {"split": "s"}, {}, "now", 2.0,
+        reference=measure(), compressed=measure(88.0 + seed, 25), layers={"fc1": {"rank": 3, "reason": None}},
+        history=[{"step": 0, "penalty": 0.1, "ranks": {"fc1": 3}}],
+    )  # fmt: skip
+    return dataclasses.replace(values, **changes)
+
+
+def test_a_row_survives_the_disk(tmp_path):
+    path = tmp_path / "a" / "result.json"
+    write_result(path, result())
+    assert read_result(path) == result()
+    assert [p.name for p in path.parent.iterdir()] == ["result.json"]
+
+
+def test_nan_becomes_null_on_disk_and_nan_again(tmp_path):
+    path = tmp_path / "result.json"
+    write_result(path, result(compressed=measure(test_loss=math.nan), violation=math.inf))
+    assert "NaN" not in path.read_text()
+    json.loads(path.read_text(), parse_constant=lambda c: pytest.fail(f"{c} is no JSON"))
+    back = read_result(path)
+    assert math.isnan(back.compressed.test_loss)
+    assert back.violation is None
+    assert back.compressed.test_top5_percent is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", "{}", '{"schema_version": "1.0"}', '{"schema_version": 3}', '{"schema_version": "99.0"}', "\x00"],
+)
+def test_damaged_rows_are_refused_by_name(tmp_path, text):
+    path = tmp_path / "result.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=r"result\.json: not a readable result"):
+        read_result(path)
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path):
+    path = tmp_path / "x.json"
+    write_json(path, {"a": 1})
+    with pytest.raises(TypeError):
+        write_json(path, {"a": object()})
+    assert json.loads(path.read_text()) == {"a": 1}
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_comparison_has_means_over_seeds_and_shows_failures():
+    rows = [result(s) for s in (0, 1, 2)] + [result(3, "diverged: nan", compressed=None)]
+    header, row = comparison(rows)
+    cells = dict(zip(header, row, strict=True))
+    assert cells["n"] == "3"
+    assert cells["test error [%]"] == "11.00 ± 2.48"  # 12, 11, 10: t(2) = 4.303, sd 1
+    assert cells["params ratio"] == "4.00"
+    assert cells["speed-up, batch 1"] == "1.00"
+    assert cells["status"] == "1 diverged"
+    only_failed = comparison([result(0, "failed: x", reference=None, compressed=None)])[1]
+    assert only_failed[1] == "0"
+    assert "1 failed" in only_failed[-1]
+    assert markdown([["a", "b"], ["1", "2"]]) == "| a | b |\n| --- | ---: |\n| 1 | 2 |\n"
+
+
+def test_variants_are_told_apart_by_the_overrides_they_do_not_share():
+    rows = [
+        result(s, variant=str(w), overrides=["dataset=digits", f"seed={s}", f"rank.weight={w}"])
+        for s in (0, 1)
+        for w in (1, 2)
+    ]
+    found = variants(rows)
+    assert [v.name for v in found] == ["digits/mlp/lc_svd rank.weight=1", "digits/mlp/lc_svd rank.weight=2"]
+    assert [[r.seed for r in v.results] for v in found] == [[0, 1], [0, 1]]
+
+
+def test_a_row_in_the_terminal_says_what_got_worse(tmp_path, capsys):
+    slower = measure(88.5, 25, latency_ms={"1": 1.0, "256": 1.0})
+    rows = {row[0]: row[3] for row in comparison_rows(measure(), slower)}
+    assert rows["test top-1 [%]"] == "-1.50 points"
+    assert rows["parameters"] == "4.00× smaller"
+    assert rows["latency, batch 1 [ms]"] == "2.00× slower"
+    assert rows["latency, batch 256 [ms]"] == "2.00× faster"
+    print_result(result(), tmp_path)
+    printed = capsys.readouterr().out
+    assert "fc1: rank 3" in printed
+    assert str(tmp_path) in printed
+    print_result(result(status="failed: why", reference=None, compressed=None), tmp_path)
+    assert "failed: why" in capsys.readouterr().out

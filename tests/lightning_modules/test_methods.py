@@ -1,0 +1,128 @@
+"""Every method of conf/method, from its configuration to its row, in miniature on the real digits."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+import torch
+from conftest import ROOT
+
+from decompositions import load_network
+from evaluation.result import read_result
+from orchestration.job import run_point
+
+METHODS = sorted(path.stem for path in (ROOT / "conf" / "method").glob("*.yaml"))
+FAST = "network.hidden=[20]"
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_method_runs_and_leaves_a_whole_directory(make_point, method):
+    point = make_point(f"method={method}", FAST)
+    result = run_point(point)
+    assert result.status == "ok", result.status
+    files = {path.name for path in point.directory.iterdir()}
+    assert {"config.yaml", "run.log", "network.pt", "result.json"} <= files
+    assert read_result(point.directory / "result.json") == result
+    reference, compressed = result.reference, result.compressed
+    assert reference.num_params == 64 * 20 + 20 + 20 * 10 + 10
+    assert reference.epochs == 2
+    assert set(compressed.latency_ms) == {"1", "256"}
+    assert min(compressed.latency_ms.values()) > 0
+    assert result.signature["split"].startswith("scikit-learn digits")
+    assert (
+        result.environment["versions"]["torch"] == torch.__version__.split("+")[0]
+        or result.environment["versions"]["torch"]
+    )
+    # The stored network is the one that was measured.
+    network = load_network(point.directory / "network.pt")
+    assert sum(p.numel() for p in network.parameters()) == compressed.num_params
+    if method == "reference":
+        assert compressed.test_top1_percent == reference.test_top1_percent
+        assert compressed.epochs == 0
+    else:
+        assert set(result.layers) == {"fc1", "fc2"}
+        assert math.isfinite(result.violation)
+        assert result.rank_reason
+
+
+@pytest.mark.parametrize("method", ["lc_svd", "lc_cur"])
+def test_joint_methods_close_the_gap_between_weights_and_factors(make_point, method):
+    """As μ grows the violation goes to zero, also for the quadratic penalty; one record an L step."""
+    for multipliers in (True, False):
+        point = make_point(
+            f"method={method}", FAST, f"method.multipliers={multipliers}", "rank=fixed", "rank.ranks=4",
+            "schedule.penalty.num_steps=14", "schedule.penalty.growth=2", "schedule.penalty.initial=1e-2",
+            "schedule.l_step.learning_rate=0.005",
+        )  # fmt: skip
+        history = run_point(point).history
+        assert [h["step"] for h in history] == list(range(15))
+        assert [h["penalty"] for h in history] == pytest.approx([1e-2 * 2**j for j in range(15)])
+        assert history[-1]["violation"] < 1e-2 * history[0]["violation"]
+        assert all(h["ranks"] == {"fc1": 4, "fc2": 4} for h in history)
+
+
+def run(make_point, *overrides):
+    return run_point(make_point(FAST, *overrides))
+
+
+def test_options_are_read(make_point):
+    """Each option changes what it says it changes."""
+    base = run(make_point, "method=svd", "rank=budget", "rank.share=0.5")
+    only = run(make_point, "method=svd", "rank=budget", "rank.share=0.95", "method.layers=[fc2]")
+    assert only.layers["fc1"]["reason"] == "not selected by layers"
+    assert base.layers["fc1"]["rank"] is not None
+    least = run(make_point, "method=svd", "rank=cost", "rank.weight=1e9", "method.min_rank=2")
+    assert {layer["rank"] for layer in least.layers.values()} == {2}
+    gone = run(make_point, "method=svd", "rank=cost", "rank.weight=1e9", "method.min_rank=0")
+    assert {layer["rank"] for layer in gone.layers.values()} == {0}
+    assert gone.compressed.num_params == 30
+    raw = run(make_point, "method=svd", "rank=cost", "rank.weight=1e-9", "rank.relative=false")
+    assert raw.compressed.num_params == raw.reference.num_params
+    assert run(make_point, "latency_batch_size=7", "method=reference").compressed.latency_ms.keys() == {"1", "7"}
+
+
+def test_equal_seeds_repeat_and_others_do_not(make_point, tmp_path):
+    def row(seed, folder):
+        result = run(make_point, f"seed={seed}", f"results_dir={tmp_path / folder}")
+        return [h["violation"] for h in result.history], result.compressed.test_loss, result.reference.test_loss
+
+    assert row(0, "a") == row(0, "b")
+    assert row(0, "a") != row(1, "a")
+
+
+def test_divergence_is_a_row_with_a_status(make_point):
+    point = make_point(FAST, "schedule.reference.learning_rate=1e30")
+    result = run_point(point)
+    assert result.status.startswith("diverged: the loss is ")
+    assert result.compressed is None
+    assert json.loads((point.directory / "result.json").read_text())["status"] == result.status
+    assert run_point(make_point(FAST, "schedule.reference.learning_rate=1e30")).started != "", "it is tried again"
+
+
+def test_a_finished_point_is_taken_from_disk_and_force_runs_it_anew(make_point):
+    first = run(make_point)
+    assert run(make_point) == first
+    again = run(make_point, "force=true")
+    assert again.started >= first.started
+    assert again.seconds != first.seconds
+    assert again.id == first.id
+
+
+def test_selection_never_sees_the_test_part(make_point, monkeypatch):
+    """Until the network is finished, the test part is not touched."""
+    from datamodules.in_memory import InMemoryData
+    from lightning_modules.joint import Joint
+
+    finished = []
+    compress = Joint.compress
+    monkeypatch.setattr(Joint, "compress", lambda *a: (compress(*a), finished.append(True))[0])
+    batches = InMemoryData.test_batches
+
+    def guarded(self, *arguments):
+        assert finished, "the test part was read before the method had ended"
+        return batches(self, *arguments)
+
+    monkeypatch.setattr(InMemoryData, "test_batches", guarded)
+    assert run(make_point).status == "ok"

@@ -1,0 +1,146 @@
+"""Composition of every file, identity of points, and what is refused before anything heavy is imported."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import yaml
+from conftest import ROOT
+from hydra.errors import ConfigCompositionException
+
+from orchestration.assemble import assemble
+from orchestration.point import without
+from orchestration.schema import ConfigError
+
+GROUPS = {
+    folder.name: sorted(path.stem for path in folder.glob("*.yaml"))
+    for folder in (ROOT / "conf").iterdir()
+    if folder.is_dir()
+}
+
+
+@pytest.mark.parametrize(("group", "option"), [(g, o) for g, options in GROUPS.items() for o in options])
+def test_every_file_composes_and_passes_the_check(make_point, group, option):
+    needs = {"decomposition": "method=svd", "rank": "method=svd"}.get(group, "seed=0")
+    point = make_point(needs, f"{group}={option}", tiny=False)
+    node = point.config[group]
+    if group != "logger":
+        assert "_target_" in node
+
+
+@pytest.mark.parametrize(
+    ("dataset", "network", "method"), itertools.product(GROUPS["dataset"], GROUPS["network"], GROUPS["method"])
+)
+def test_every_combination_composes(make_point, dataset, network, method):
+    point = make_point(f"dataset={dataset}", f"network={network}", f"method={method}", tiny=False)
+    assert (point.choices["dataset"], point.choices["network"], point.choices["method"]) == (dataset, network, method)
+
+
+def test_a_rank_rule_that_no_one_reads_is_refused(make_point):
+    with pytest.raises(ConfigError, match="rank: method reference has no use for one"):
+        make_point("method=reference", "rank=cost")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["method.rank=abc"], "method.rank: expected RankRule, got 'abc'; choose one of the files"),
+        (["rank=fixed", "rank.ranks=abc"], "rank.ranks: expected int or list[int] or dict"),
+        (["rank.weight=-1"], "rank.weight: expected float >= 0, got -1"),
+        (["rank=budget", "rank.share=1.5"], "rank.share: expected float > 0, <= 1, got 1.5"),
+        (["+method.min_rnk=2"], "method.min_rnk: unknown key; did you mean 'min_rank'?"),
+        (["+sede=2"], "sede: unknown key; did you mean 'seed'?"),
+        (["seed=null"], "seed: expected int >= 0, got None"),
+        (["seed=-1"], "seed: expected int >= 0, got -1"),
+        (["schedule.l_step.epochs=many"], "schedule.l_step.epochs: expected int >= 0, got 'many'"),
+        (["schedule.scale=a"], "schedule.scale"),
+        (["trainer.precision=17"], "trainer.precision: expected"),
+        (["+trainer.acelerator=cpu"], "trainer.acelerator: unknown key; did you mean 'accelerator'?"),
+        (["network.hidden=[3,x]"], "network.hidden: expected"),
+        (["dataset=mnist", "dataset.root=${oc.env:NO_SUCH_VARIABLE}"], "NO_SUCH_VARIABLE"),
+        (["decomposition.kind=x"], None),
+        (["methd=tt"], None),
+        (["method=foo"], None),
+        (["method.normalise=true"], None),
+    ],
+)
+def test_wrong_values_and_typos_are_refused(make_point, overrides, said):
+    with pytest.raises((ConfigError, ConfigCompositionException)) as caught:
+        make_point(*overrides, tiny=False)
+    if said:
+        assert said in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_typo_inside_a_yaml_file_is_refused(make_point, tmp_path):
+    """The file is one that a newcomer would write; Hydra alone accepts it."""
+    from hydra import compose, initialize_config_dir
+
+    from orchestration.point import Point
+
+    (tmp_path / "conf" / "rank").mkdir(parents=True)
+    text = (ROOT / "conf" / "rank" / "cost.yaml").read_text().replace("relative:", "relativ:")
+    (tmp_path / "conf" / "rank" / "mine.yaml").write_text(text)
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        overrides = [f"hydra.searchpath=[{tmp_path / 'conf'}]", "rank=mine"]
+        config = compose("config", overrides=overrides, return_hydra_config=True)
+    with pytest.raises(ConfigError, match=r"rank\.relativ: unknown key; did you mean 'relative'"):
+        Point.from_hydra(config, config.hydra)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["network=lenet5"], "network lenet5 on 1×8×8 images: it needs images of at least 16×16"),
+        (["method.layers=[conv*]"], r"method lc_svd: layers: 'conv*' matches no"),
+        (["rank=budget", "rank.share=0.001"], "method lc_svd: rank.share=0.001: the budget is"),
+        (["rank=fixed", "rank.ranks={conv1: 3}"], "method lc_svd: rank.ranks: 'conv1' matches none"),
+    ],
+)
+def test_combinations_that_make_no_sense_are_refused_before_training(make_point, overrides, said):
+    with pytest.raises(ConfigError) as caught:
+        assemble(make_point(*overrides))
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_identity(make_point, tmp_path):
+    base = make_point()
+    assert len(base.id) == 12
+    for same in (["force=true"], ["results_dir=x"], ["num_threads=1"], ["tags=[a]"], ["method=lc_svd"], ["seed=0"]):
+        assert make_point(*same).id == base.id, same
+    different = [
+        ["seed=1"],
+        ["rank.weight=0.9"],
+        ["method=lc_cur"],
+        ["network.activation=tanh"],
+        ["schedule=published"],
+    ]
+    ids = {base.id, *(make_point(*overrides).id for overrides in different)}
+    assert len(ids) == 1 + len(different)
+    assert make_point("seed=1").variant == base.variant
+    assert make_point("rank.weight=0.9").variant != base.variant
+    mnist = make_point("dataset=mnist", "dataset.root=a")
+    assert mnist.id == make_point("dataset=mnist", "dataset.root=b", "dataset.download=true").id
+    assert mnist.directory == tmp_path / "results" / "mnist" / "mlp" / "lc_svd" / mnist.id
+
+
+def test_without_ignores_what_is_absent():
+    assert without({"a": {"b": 1, "c": 2}, "d": None}, ("a.b", "d.e", "x.y", "z")) == {"a": {"c": 2}, "d": None}
+
+
+def test_schedules_scale_and_single_numbers_stay_overridable(make_point):
+    published = make_point("dataset=mnist", "network=lenet300", "schedule=published", tiny=False).config["schedule"]
+    short = make_point("dataset=mnist", "network=lenet300", tiny=False).config["schedule"]
+    assert [published[p]["epochs"] for p in ("reference", "l_step", "fine_tune")] == [300, 30, 200]
+    assert [short[p]["epochs"] for p in ("reference", "l_step", "fine_tune")] == [30, 3, 20]
+    assert published["penalty"]["num_steps"] == short["penalty"]["num_steps"] == 30
+    one = make_point("schedule.scale=0.001", "schedule.reference.epochs=7", tiny=False).config["schedule"]
+    assert (one["reference"]["epochs"], one["l_step"]["epochs"]) == (7, 1)
+
+
+def test_every_yaml_says_what_it_is():
+    for path in (ROOT / "conf").rglob("*.yaml"):
+        assert path.read_text().lstrip().startswith("#"), f"{path} has no first line of comment"
+        yaml.safe_load(path.read_text())

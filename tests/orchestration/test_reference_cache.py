@@ -1,0 +1,73 @@
+"""A reference is trained once: by one process, by two at the same time, and again only if its recipe changes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from conftest import ROOT, TINY
+
+from orchestration.job import run_point
+from orchestration.reference_cache import recipe
+
+FAST = "network.hidden=[20]"
+
+
+def test_methods_share_a_reference(make_point, tmp_path):
+    first = run_point(make_point(FAST, "method=reference"))
+    second = run_point(make_point(FAST, "method=svd", "rank=fixed", "rank.ranks=3"))
+    assert len(list((tmp_path / "results" / "references").rglob("*.pt"))) == 1
+    assert first.reference.test_loss == second.reference.test_loss
+    assert first.reference.seconds == second.reference.seconds, "the time of the one training"
+    assert first.reference.epochs == second.reference.epochs == 2
+
+
+def test_what_a_reference_depends_on(make_point):
+    def of(*overrides):
+        return recipe(make_point(*overrides))
+
+    base = of()
+    for same in (
+        "method=svd",
+        "rank.weight=3",
+        "schedule.l_step.epochs=9",
+        "schedule.penalty.growth=2",
+        "num_threads=1",
+    ):
+        assert of(same) == base, same
+    for other in (
+        "seed=1",
+        "schedule.reference.epochs=9",
+        "network.hidden=[9]",
+        "schedule.batch_size=9",
+        "dataset=mnist",
+    ):
+        assert of(other) != base, other
+
+
+@pytest.mark.slow
+def test_two_processes_train_it_once_and_agree(tmp_path):
+    """Started together on an empty cache: one trains, the other waits and reads."""
+
+    def start(method):
+        command = [
+            sys.executable,
+            "run.py",
+            *TINY,
+            FAST,
+            f"results_dir={tmp_path}",
+            *method,
+            "schedule.reference.epochs=40",
+        ]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+
+    with ThreadPoolExecutor(2) as pool:
+        runs = list(pool.map(start, (["method=svd", "rank=fixed"], ["method=reference"])))
+    assert [r.returncode for r in runs] == [0, 0], [r.stderr for r in runs]
+    outputs = [r.stdout for r in runs]
+    assert sum("reference trained" in out for out in outputs) == 1
+    assert sum("reference taken from" in out for out in outputs) == 1
+    assert len(list((tmp_path / "references").rglob("*.pt"))) == 1
+    assert not list((tmp_path / "references").rglob(".*.pt.*")), "no half-written file is left"

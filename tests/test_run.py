@@ -1,0 +1,118 @@
+"""The command itself, as a user types it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, TINY
+
+FAST = (*TINY, "network.hidden=[20]")
+
+
+def run(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, str(ROOT / "run.py"), *arguments], cwd=cwd, capture_output=True, text=True, timeout=300
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["method.rank=abc"], ["methd=x"], ["--cfg", "job"], ["-m", "method.min_rank=1,x"]]
+)
+def test_help_and_refusals_do_not_import_torch(arguments):
+    code = (
+        "import runpy, sys\n"
+        f"sys.argv = ['run.py', *{arguments!r}]\n"
+        "try:\n    runpy.run_path('run.py', run_name='__main__')\n"
+        "except SystemExit as stop:\n    code = stop.code\n"
+        "heavy = {'torch', 'pytorch_lightning', 'wandb', 'sklearn', 'scipy', 'tensorly'} & set(sys.modules)\n"
+        "print('HEAVY', sorted(heavy))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert "HEAVY []" in done.stdout, done.stdout + done.stderr
+
+
+def test_help_names_the_groups_and_their_options():
+    done = run("--help")
+    assert done.returncode == 0
+    for expected in (
+        "dataset: digits",
+        "method: lc_cur, lc_svd, reference, svd",
+        "rank: budget, cost",
+        "python run.py -m",
+    ):
+        assert expected in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["method.rank=abc"], "error: method.rank: expected RankRule, got 'abc'"),
+        (["method.min_rank=abc"], "error: method.min_rank: expected int >= 0, got 'abc'"),
+        (["methd=x"], "Could not override 'methd'"),
+        (["method=foo"], "Could not find 'method/foo'"),
+        (["-m", "method.min_rank=1,x"], "error: method.min_rank: expected int >= 0, got 'x'"),
+    ],
+)
+def test_bad_overrides_are_one_clear_line_and_an_exit_code(arguments, said, tmp_path):
+    started = time.perf_counter()
+    done = run(*arguments, cwd=tmp_path)
+    assert done.returncode != 0
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "results").exists()
+    assert time.perf_counter() - started < 20, "a hang, not a speed claim"
+
+
+@pytest.mark.slow
+def test_a_sweep_runs_every_point_and_its_exit_code_counts_failures(tmp_path):
+    """One diverging point of three: the others are done, the end lists the failure; a second call repeats only that."""
+    rates = "schedule.reference.learning_rate=0.05,1e30,0.01"
+    arguments = ["-m", *FAST, f"results_dir={tmp_path / 'results'}", "method=reference", rates]
+    done = run(*arguments, cwd=tmp_path)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "1 of 3 points did not end well" in done.stderr
+    assert "learning_rate=1" in done.stderr
+    assert "diverged" in done.stdout
+    rows = [json.loads(path.read_text()) for path in tmp_path.rglob("result.json")]
+    assert sorted(row["status"].split(":")[0] for row in rows) == ["diverged", "ok", "ok"]
+    assert {path.name for path in tmp_path.iterdir()} == {"results"}, "nothing is left beside the results"
+    again = run(*arguments, cwd=tmp_path)
+    assert again.stdout.count("taken from") - again.stdout.count("reference taken from") == 2
+
+
+@pytest.mark.slow
+def test_a_sweep_with_a_senseless_point_runs_nothing(tmp_path):
+    done = run("-m", f"results_dir={tmp_path / 'results'}", "network=mlp,lenet5", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "network lenet5 on 1×8×8 images" in done.stderr
+    assert "refused before anything ran" in done.stderr
+    assert not list(tmp_path.rglob("result.json"))
+
+
+@pytest.mark.slow
+def test_one_run_prints_its_row_and_a_failing_one_exits_with_one(tmp_path):
+    results = f"results_dir={tmp_path / 'results'}"
+    done = run(*FAST, results, "rank=fixed", "rank.ranks=3", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    for expected in ("L step   2", "violation", "validation top-1", "parameters", "latency, batch 1", "fc1: rank 3"):
+        assert expected in done.stdout, expected
+    failed = run(*FAST, results, "dataset=mnist", f"dataset.root={tmp_path}", cwd=tmp_path)
+    assert failed.returncode == 1
+    assert f"{tmp_path}/MNIST/raw lacks" in failed.stdout
+    assert "Traceback" not in failed.stdout + failed.stderr
+
+
+@pytest.mark.slow
+def test_the_default_keeps_what_the_readme_promises(tmp_path):
+    """At least four times fewer parameters at a test accuracy within 1.5 points of the reference."""
+    done = run(f"results_dir={tmp_path}", "logger=none", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (row,) = (json.loads(path.read_text()) for path in tmp_path.rglob("result.json"))
+    assert row["reference"]["num_params"] >= 4 * row["compressed"]["num_params"]
+    assert row["compressed"]["test_top1_percent"] >= row["reference"]["test_top1_percent"] - 1.5
+    assert row["reference"]["test_top1_percent"] > 95
