@@ -1,0 +1,35 @@
+"""The table of a folder of results."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from conftest import ROOT
+
+from orchestration.job import run_point
+
+
+def report(*folders) -> subprocess.CompletedProcess:
+    command = [sys.executable, str(ROOT / "report.py"), *map(str, folders)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+def test_rows_are_grouped_and_damaged_files_named(make_point, tmp_path):
+    for seed in (0, 1):
+        run_point(make_point("network.hidden=[20]", "method=svd", "rank=fixed", "rank.ranks=3", f"seed={seed}"))
+    (tmp_path / "results" / "broken").mkdir()
+    (tmp_path / "results" / "broken" / "result.json").write_text("{")
+    done = report(tmp_path / "results")
+    assert done.returncode == 0
+    assert "broken/result.json: not a readable result" in done.stderr
+    header, _, row = done.stdout.splitlines()
+    assert header.startswith("| experiment | n | test error [%] |")
+    assert row.startswith("| digits/mlp/svd | 2 | ")
+    assert "±" in row
+
+
+def test_no_result_is_an_error(tmp_path):
+    done = report(tmp_path)
+    assert done.returncode == 1
+    assert "no readable result.json" in done.stderr
