@@ -11,7 +11,10 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import scipy.linalg
@@ -37,16 +40,20 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--sampled-ranks", type=int, default=3)
     arguments = parser.parse_args()
+    cases: list[tuple[str, Any, Callable[[np.ndarray, int | None], float], int]] = [
+        ("SVD", SVD(), svd_loop, 5),
+        ("CUR", CUR(), cur_loop, 50),
+    ]
     for shapes_name, shapes, sampled in (("LeNet300", LENET300, None), ("VGG16", VGG16, arguments.sampled_ranks)):
-        for format_name, format, loop, goal in (("SVD", SVD(), svd_loop, 5), ("CUR", CUR(), cur_loop, 50)):
-            matrices = [np.random.default_rng(0).standard_normal(shape) / 30 for shape in shapes]
-            sites = {str(i): Site(str(i), nn.Linear(s[1], s[0], bias=False), 1) for i, s in enumerate(shapes)}
-            weights = {str(i): torch.from_numpy(m).float() for i, m in enumerate(matrices)}
-            search = RankSearch(sites, format, Cost(1.0))
-            ours = medians({"ours": lambda s=search, w=weights: s(w, 1e-2)}, arguments.rounds)["ours"]
+        matrices = [np.random.default_rng(0).standard_normal(shape) / 30 for shape in shapes]
+        sites = {str(i): Site(str(i), nn.Linear(s[1], s[0], bias=False), 1) for i, s in enumerate(shapes)}
+        weights = {str(i): torch.from_numpy(m).float() for i, m in enumerate(matrices)}
+        for format_name, format, loop, goal in cases:
+            c_step = partial(RankSearch(sites, format, Cost(1.0)), weights, 1e-2)
+            ours = medians({"ours": c_step}, arguments.rounds)["ours"]
             peer = sum(loop(matrix, sampled) for matrix in matrices)
-            times = "" if sampled is None else f", loop timed at {sampled} ranks a layer and scaled"
-            report(f"C step of {shapes_name}, {format_name}{times}", ours, peer, f"goal <= 1/{goal}")
+            scaled = "" if sampled is None else f" (loop timed at {sampled} ranks a layer and scaled)"
+            report(f"C step of {shapes_name}, {format_name}{scaled}", ours, peer, f"goal <= 1/{goal}")
 
 
 def svd_loop(matrix: np.ndarray, sampled: int | None) -> float:

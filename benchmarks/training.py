@@ -48,7 +48,7 @@ def main() -> None:
     data.setup()
     runner = Runner(data, schedule, lambda **options: Trainer(accelerator="cpu", devices=1, **options), None, seed=0)
     network = lenet300([1, 28, 28], 10)
-    weights = {name: network.get_submodule(name).weight for name in ("fc1", "fc2", "fc3")}
+    weights = {name: network.get_parameter(f"{name}.weight") for name in ("fc1", "fc2", "fc3")}
     zeros = {name: torch.zeros_like(weight) for name, weight in weights.items()}
 
     def bare() -> None:
