@@ -47,7 +47,6 @@ def run_point(point: Point) -> Result:
             return done
         with _log_file(point.directory / "run.log"):
             result = _run(point, parts)
-        write_result(point.directory / "result.json", result)
     return result
 
 
@@ -100,7 +99,11 @@ def _run(point: Point, parts: Parts) -> Result:
         status = f"failed: {type(error).__name__}: {error}"
         log.error(traceback.format_exc())
     result = Result(**row, status=status, seconds=watch.seconds(), environment=environment(device))
-    finish_logger(logger, result)
+    write_result(point.directory / "result.json", result)  # the truth first, then its mirror
+    try:
+        finish_logger(logger, result)
+    except Exception as error:  # the row is on disk; a mirror that breaks does not undo it
+        say(f"{point.label}: the logger could not be closed: {type(error).__name__}: {error}")
     if status != "ok":
         say(f"{point.label}: {status}")
     return result

@@ -19,12 +19,13 @@ def start_logger(point: Point) -> Logger | None:
     node = point.config["logger"]
     if node is None:
         return None
-    os.environ.setdefault("WANDB_SILENT", "true")
     if node.get("offline"):
-        # Error reporting would look a host up even offline.
-        os.environ["WANDB_ERROR_REPORTING"] = "false"
+        import wandb
+
+        os.environ["WANDB_ERROR_REPORTING"] = "false"  # it would look a host up even offline
+        wandb.setup(wandb.Settings(silent=True, mode="offline"))
     choices = point.choices
-    return instantiate(node)(
+    logger = instantiate(node)(
         save_dir=str(point.directory),
         name=f"{choices['method']}-{point.id}",
         group=f"{choices['dataset']}/{choices['network']}",
@@ -32,12 +33,14 @@ def start_logger(point: Point) -> Logger | None:
         tags=[*point.config["tags"], f"seed={point.config['seed']}", *(f"{k}={v}" for k, v in choices.items())],
         config={**point.config, "choices": choices, "point": point.id},
     )
+    _ = logger.experiment  # opens the run now: a missing login fails here, before anything trains
+    return logger
 
 
 def finish_logger(logger: Logger | None, result: Result) -> None:
     """Write the summary under the names of result.json and close the run, so that the next point opens its own."""
-    if logger is not None and hasattr(logger, "experiment"):
-        logger.experiment.summary.update(summary(result))
+    if logger is not None:
+        logger.experiment.summary.update(summary(result))  # type: ignore[attr-defined]
     if "wandb" in sys.modules:
         sys.modules["wandb"].finish(exit_code=0 if result.is_ok else 1)
 
