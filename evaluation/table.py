@@ -58,8 +58,14 @@ COLUMNS: dict[str, Callable[[Measure, Measure], float]] = {
     "speed-up, large batch": lambda r, c: _speed_up(r, c, max),
     "epochs": lambda r, c: c.epochs,
 }
-# What fits eighty columns.
-TERMINAL_COLUMNS = ("test error [%]", "reference error [%]", "params ratio", "MACs ratio", "speed-up, large batch")
+# What fits eighty columns, under names that do.
+TERMINAL_COLUMNS = {
+    "test error [%]": "error %",
+    "reference error [%]": "ref. %",
+    "params ratio": "params ÷",
+    "MACs ratio": "MACs ÷",
+    "speed-up, large batch": "speed ×",
+}
 
 
 def comparison(results: Iterable[Result], columns: Sequence[str] = tuple(COLUMNS)) -> list[list[str]]:
@@ -76,10 +82,11 @@ def comparison(results: Iterable[Result], columns: Sequence[str] = tuple(COLUMNS
 
 def print_comparison(results: Iterable[Result]) -> None:
     """Print the comparison of a sweep in the terminal."""
-    header, *rows = comparison(results, TERMINAL_COLUMNS)
-    table = Table(title="mean ± half of the 95 % interval over seeds", title_justify="left")
-    for index, name in enumerate(header):
-        table.add_column(name, justify="left" if index == 0 else "right")
+    header, *rows = comparison(results, tuple(TERMINAL_COLUMNS))
+    table = Table(title="mean ± half of the 95 % interval over seeds; speed at the large batch", title_justify="left")
+    table.add_column(header[0], overflow="fold", min_width=18)
+    for name in header[1:]:
+        table.add_column(TERMINAL_COLUMNS.get(name, name), justify="right")
     for row in rows:
         table.add_row(*row)
     Console().print(table)
