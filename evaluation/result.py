@@ -37,8 +37,9 @@ class Measure:
 
 @dataclass(frozen=True)
 class Result:
-    """One point. `status` is "ok", "diverged: …" or "failed: …"; what was not reached is None or empty.
+    """One point. `config` and `overrides` leave out what differs between machines.
 
+    `status` is "ok", "diverged: …" or "failed: …"; what was not reached is None or empty.
     `layers` maps each linear or convolution layer to its rank (None: dense), parameters, MACs and the reason why it
     stayed dense. `history` has one entry per L step. `violation` is `Σ‖W − Θ‖²` before the final factorisation.
     `reference` is the uncompressed network, measured in the same process as `compressed`.
@@ -61,6 +62,7 @@ class Result:
     rank_reason: str | None = None
     violation: float | None = None
     history: list[dict[str, Any]] = field(default_factory=list)
+    tags: list[str] = field(default_factory=list)
     schema_version: str = SCHEMA_VERSION
 
     @property

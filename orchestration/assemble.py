@@ -39,6 +39,8 @@ class Parts:
 def assemble(point: Point) -> Parts:
     """Instantiate the parts and try them on each other, untrained; raises `ConfigError` in one line."""
     config = point.config
+    if (devices := config["trainer"].get("devices", 1)) not in (1, "1"):
+        raise ConfigError(f"trainer.devices: a point runs on one device, got {devices}; start several points instead")
     data = _build(config["dataset"], "dataset")
     arguments = {k: v for k, v in config["network"].items() if not k.startswith("_")}
     shape = {"input_shape": list(data.input_shape), "num_classes": data.num_classes}

@@ -30,6 +30,7 @@ from orchestration.assemble import Parts, assemble
 from orchestration.logger import finish_logger, start_logger
 from orchestration.point import Point
 from orchestration.reference_cache import TrainedReference, trained_reference
+from orchestration.schema import ConfigError
 
 log = logging.getLogger("compression_bench")
 
@@ -40,7 +41,11 @@ def run_point(point: Point) -> Result:
     Raises `ConfigError` for a combination that makes no sense.
     """
     parts = assemble(point)
-    point.directory.mkdir(parents=True, exist_ok=True)
+    try:
+        point.directory.mkdir(parents=True, exist_ok=True)
+        (point.directory / ".lock").touch()
+    except OSError as error:
+        raise ConfigError(f"results_dir: cannot write to {point.directory}: {error.strerror}") from None
     with FileLock(point.directory / ".lock"):
         if not point.config["force"] and (done := finished(point)) is not None:
             say(f"{point.label}: taken from {point.directory} (force=true runs it anew)")
@@ -70,8 +75,9 @@ def _run(point: Point, parts: Parts) -> Result:
         "variant": point.variant,
         "choices": point.choices,
         "seed": config["seed"],
-        "config": config,
-        "overrides": list(point.overrides),
+        "config": point.identity,
+        "overrides": point.identifying_overrides,
+        "tags": config["tags"],
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "signature": {
             "split": parts.data.split,

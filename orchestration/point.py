@@ -85,12 +85,22 @@ class Point:
     @property
     def id(self) -> str:
         """Twelve hex digits of the resolved configuration: equal points are one point."""
-        return digest({"config": without(self.config, NOT_IDENTITY), "choices": self.choices})
+        return digest({"config": self.identity, "choices": self.choices})
 
     @property
     def variant(self) -> str:
         """The identity without the seed: points of one variant are repetitions of one experiment."""
-        return digest({"config": without(self.config, (*NOT_IDENTITY, "seed")), "choices": self.choices})
+        return digest({"config": without(self.identity, ("seed",)), "choices": self.choices})
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """The configuration without where and how: what a row keeps, the same on every machine."""
+        return without(self.config, NOT_IDENTITY)
+
+    @property
+    def identifying_overrides(self) -> list[str]:
+        """The overrides that a row keeps: with these the point can be asked for again anywhere."""
+        return [o for o in self.overrides if o.lstrip("+").split("=")[0] not in NOT_IDENTITY]
 
     @property
     def directory(self) -> Path:

@@ -45,6 +45,18 @@ def recipe(point: Point) -> dict[str, Any]:
     }
 
 
+def _read(path: Path, about: Path) -> TrainedReference | None:
+    """The cached reference; None if there is none, or it is damaged, which is said."""
+    if not (path.exists() and about.exists()):
+        return None
+    try:
+        cost = json.loads(about.read_text(encoding="utf-8"))
+        return TrainedReference(load_network(path), cost["epochs"], cost["seconds"])
+    except (ValueError, KeyError, TypeError) as error:
+        say(f"the cached reference is trained anew: {error}")
+        return None
+
+
 def trained_reference(point: Point, parts: Parts, runner: Runner) -> TrainedReference:
     """Take the reference from the cache, or train it under the lock and put it there."""
     wanted = recipe(point)
@@ -53,10 +65,9 @@ def trained_reference(point: Point, parts: Parts, runner: Runner) -> TrainedRefe
     about = path.with_suffix(".json")
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{path}.lock"):
-        if path.exists() and about.exists():
-            cost = json.loads(about.read_text(encoding="utf-8"))
+        if (cached := _read(path, about)) is not None:
             say(f"reference taken from {path}")
-            return TrainedReference(load_network(path), cost["epochs"], cost["seconds"])
+            return cached
         network, watch = parts.network(point.config["seed"]), Stopwatch()
         runner.train(Classifier(network, parts.schedule.reference), "reference")
         seconds = watch.seconds()

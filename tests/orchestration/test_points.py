@@ -95,6 +95,7 @@ def test_a_typo_inside_a_yaml_file_is_refused(make_point, tmp_path):
         (["network=lenet5"], "network lenet5 on 1×8×8 images: it needs images of at least 16×16"),
         (["method.layers=[conv*]"], r"method lc_svd: layers: 'conv*' matches no"),
         (["rank=budget", "rank.share=0.001"], "method lc_svd: rank.share=0.001: the budget is"),
+        (["trainer.devices=2"], "trainer.devices: a point runs on one device, got 2"),
         (["rank=fixed", "rank.ranks={conv1: 3}"], "method lc_svd: rank.ranks: 'conv1' matches none"),
     ],
 )
@@ -124,6 +125,16 @@ def test_identity(make_point, tmp_path):
     mnist = make_point("dataset=mnist", "dataset.root=a")
     assert mnist.id == make_point("dataset=mnist", "dataset.root=b", "dataset.download=true").id
     assert mnist.directory == tmp_path / "results" / "mnist" / "mlp" / "lc_svd" / mnist.id
+
+
+def test_a_row_keeps_nothing_of_the_machine(make_point):
+    point = make_point("dataset=mnist", "dataset.root=/some/where", "tags=[a]", "+trainer.max_time=null", "seed=2")
+    assert "/some/where" not in str(point.identity)
+    assert not {"results_dir", "logger", "num_threads"} & set(point.identity)
+    kept = point.identifying_overrides
+    assert "seed=2" in kept
+    assert "+trainer.max_time=null" in kept
+    assert not [o for o in kept if o.startswith(("dataset.root", "results_dir", "tags", "logger"))]
 
 
 def test_without_ignores_what_is_absent():

@@ -71,3 +71,14 @@ def test_two_processes_train_it_once_and_agree(tmp_path):
     assert sum("reference taken from" in out for out in outputs) == 1
     assert len(list((tmp_path / "references").rglob("*.pt"))) == 1
     assert not list((tmp_path / "references").rglob(".*.pt.*")), "no half-written file is left"
+
+
+@pytest.mark.parametrize("damage", ["network", "about"])
+def test_a_damaged_reference_is_trained_anew_and_said_so(make_point, tmp_path, damage, capsys):
+    first = run_point(make_point(FAST, "method=reference"))
+    (path,) = (tmp_path / "results" / "references").rglob("*.pt" if damage == "network" else "*.json")
+    path.write_bytes(path.read_bytes()[:100])
+    again = run_point(make_point(FAST, "method=reference", "force=true"))
+    assert again.status == "ok"
+    assert again.reference.test_loss == first.reference.test_loss
+    assert "the cached reference is trained anew" in capsys.readouterr().out
