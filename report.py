@@ -24,14 +24,22 @@ def main() -> None:
 
 
 def read_all(folders: list[Path]) -> list[Result]:
-    """All readable rows, in a fixed order; unreadable files are named on standard error and left out."""
-    results = []
-    for path in sorted(path for folder in folders for path in folder.rglob("result.json")):
+    """All readable rows, in a fixed order; what is unreadable, repeated or mixed is named on standard error."""
+    results: dict[str, Result] = {}
+    for path in sorted({path.resolve() for folder in folders for path in folder.rglob("result.json")}):
         try:
-            results.append(read_result(path))
+            result = read_result(path)
         except ValueError as error:
             print(f"skipped: {error}", file=sys.stderr)
-    return sorted(results, key=lambda r: (*r.choices.values(), r.overrides, r.seed))
+            continue
+        if result.id in results:
+            print(f"skipped: {path}: the point {result.id} again; the newest row counts", file=sys.stderr)
+            result = max(result, results[result.id], key=lambda r: r.started)
+        results[result.id] = result
+    commits = sorted({str(r.environment.get("commit")) for r in results.values()})
+    if len(commits) > 1:
+        print(f"note: the rows come from several commits: {', '.join(commits)}", file=sys.stderr)
+    return sorted(results.values(), key=lambda r: (*r.choices.values(), r.overrides, r.seed))
 
 
 if __name__ == "__main__":

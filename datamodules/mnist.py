@@ -64,10 +64,11 @@ class MNIST(InMemoryData):
         image_file, label_file = (find_file(self.folder, name) for name in FILES[part])
         assert image_file is not None and label_file is not None
         images, labels = read_idx(image_file), read_idx(label_file)
-        if images.ndim != 3 or labels.ndim != 1 or len(images) != len(labels) or not len(labels):
+        fit = images.shape[1:] == (28, 28) and labels.shape == images.shape[:1] and len(labels) > 0
+        if not fit or labels.max() >= self.num_classes:
             raise ValueError(
                 f"MNIST: {image_file} holds {tuple(images.shape)} and {label_file.name} {tuple(labels.shape)}; "
-                "expected (n, 28, 28) and (n,): fetch the files again"
+                "expected (n, 28, 28) and (n,) with labels 0 to 9: fetch the files again"
             )
         if part == "train" and len(labels) <= NUM_VALIDATION:
             raise ValueError(f"MNIST: {image_file} holds {len(labels)} images; expected more than {NUM_VALIDATION}")

@@ -21,7 +21,7 @@ from decompositions.site import Site
 
 @dataclass(frozen=True)
 class CStep:
-    """What a C step found, per layer: rank (None: dense), factors, Θ in dense shape, error and cost; and why.
+    """What a C step found, per layer: rank (None: dense), factors, Θ in dense shape, cost; and why these.
 
     A layer left dense has no factors and is its own Θ.
     """
@@ -29,16 +29,21 @@ class CStep:
     ranks: dict[str, Rank | None]
     factors: dict[str, Factors]
     compressed: dict[str, Tensor]
-    squared_errors: dict[str, float]
     costs: dict[str, dict[str, int]]
+    dense_reasons: dict[str, str]
     reason: str
+
+    def violation(self, weights: Mapping[str, Tensor]) -> float:
+        """`Σ‖W − Θ‖²` over the layers that were factorised: how far the constraint is from being met."""
+        return sum((float((weights[n].detach() - self.compressed[n]).square().sum()) for n in self.factors), 0.0)
 
 
 @dataclass(frozen=True)
 class RankSearch:
     """A format, a rank rule and what is counted outside the sites: all that a C step needs besides the weights.
 
-    `normalize` divides each squared error by `‖W‖²` when ranks are chosen, as [IC20]'s code does for deep networks.
+    `normalize` divides each squared error by the squared norm of the weight it is given (in the joint method `W − β/μ`)
+    when ranks are chosen, as [IC20]'s code does for deep networks.
     """
 
     sites: Mapping[str, Site]
@@ -72,7 +77,11 @@ class RankSearch:
             ranks,
             factors,
             compressed={n: factors[n].to_tensor() if n in factors else w for n, w in weights.items()},
-            squared_errors={n: float(f.squared_error[i]) for n, (f, i) in points.items()},
             costs={n: {"params": int(f.num_params[i]), "macs": int(f.macs[i])} for n, (f, i) in points.items()},
+            dense_reasons={
+                n: "no allowed rank is smaller" if len(problem.frontiers[n]) == 1 else "the rank rule keeps it dense"
+                for n, rank in ranks.items()
+                if rank is None
+            },
             reason=choice.reason,
         )

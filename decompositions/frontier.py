@@ -19,7 +19,8 @@ Rank = int | tuple[int, ...]
 class Frontier:
     """Points in order of rising cost; `ranks` holds one column a mode, and -1 for the dense layer.
 
-    `num_params` and `macs` count the whole layer, bias included; `squared_error` is `‖W − Ŵ_r‖²`.
+    `num_params` and `macs` count the whole layer, bias included; `squared_error` is `‖W − Ŵ_r‖²`; `allowed` is the
+    smallest and largest rank of each mode, whether or not it is smaller than the dense layer.
     """
 
     ranks: Int64[Tensor, "point mode"]
@@ -27,6 +28,7 @@ class Frontier:
     macs: Int64[Tensor, " point"]
     squared_error: Float64[Tensor, " point"]
     squared_norm: float
+    allowed: tuple[tuple[int, int], ...]
 
     def __len__(self) -> int:
         return len(self.num_params)
@@ -48,7 +50,7 @@ class Frontier:
         return replace(self, squared_error=self.squared_error / norm, squared_norm=1.0) if norm > 0 else self
 
 
-def frontier(
+def pareto_frontier(
     ranks: Int64[Tensor, "rank mode"],
     num_params: Int64[Tensor, " rank"],
     macs: Int64[Tensor, " rank"],
@@ -77,4 +79,5 @@ def frontier(
         macs=torch.cat([macs[order], dense[1:]]),
         squared_error=torch.cat([squared_error[order].clamp(min=0), squared_error.new_zeros(1)]),
         squared_norm=squared_norm,
+        allowed=tuple((min_rank, int(largest)) for largest in ranks.amax(dim=0)),
     )

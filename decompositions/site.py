@@ -58,6 +58,8 @@ def survey(network: nn.Module, input_shape: Sequence[int], layers: Sequence[str]
     Raises `ValueError` if a pattern matches no layer of the network.
     """
     names = [name for name, layer in network.named_modules() if isinstance(layer, LAYER_TYPES)]
+    if not names:
+        raise ValueError("the network has no linear or convolution layer to compress")
     for pattern in layers:
         if not any(fnmatchcase(name, pattern) for name in names):
             raise ValueError(
@@ -65,7 +67,10 @@ def survey(network: nn.Module, input_shape: Sequence[int], layers: Sequence[str]
             )
     positions = _count_positions(network, input_shape)
     sites, skipped = {}, {}
-    owners: dict[int, str] = {}
+    owners: dict[int, list[str]] = {}
+    for name, layer in network.named_modules(remove_duplicate=False):
+        if isinstance(layer, LAYER_TYPES):
+            owners.setdefault(id(layer.weight), []).append(name)
     for name, layer in network.named_modules():
         if not isinstance(layer, LAYER_TYPES):
             continue
@@ -73,13 +78,12 @@ def survey(network: nn.Module, input_shape: Sequence[int], layers: Sequence[str]
             skipped[name] = "not selected by layers"
         elif getattr(layer, "groups", 1) > 1:
             skipped[name] = f"groups={layer.groups}: no format represents a grouped convolution yet"
-        elif id(layer.weight) in owners:
-            skipped[name] = f"shares its weight with {owners[id(layer.weight)]}"
+        elif others := [other for other in owners[id(layer.weight)] if other != name]:
+            skipped[name] = f"shares its weight with {', '.join(others)}"
         elif name not in positions:
             skipped[name] = "not used in a forward pass"
         else:
             sites[name] = Site(name, layer, positions[name])
-            owners[id(layer.weight)] = name
     return Survey(sites, skipped)
 
 

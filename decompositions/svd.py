@@ -42,8 +42,11 @@ class SVD:
         basis = vectors[:, vectors.shape[1] - rank :].flip(1)  # (smaller side, rank), strongest first
         other = matrix.T @ basis if wide else matrix @ basis  # σ_i times the other side's singular vectors
         sigma = other.norm(dim=0)
-        # A zero singular value would divide by zero; the floor leaves its direction at (numerically) nothing.
-        root = sigma.clamp(min=torch.finfo(sigma.dtype).tiny ** 0.5).sqrt()
+        # A direction without energy gets a zero and a unit factor: dividing by its root would make noise of it, and
+        # two zero factors would never be trained.
+        # The Gram matrix gives energies to eps, so singular values to its root.
+        floor = 10 * sigma.max() * torch.finfo(sigma.dtype).eps ** 0.5 if rank else 0.0
+        root = torch.where(sigma > floor, sigma, torch.ones_like(sigma)).sqrt()
         left, right = (basis * root, (other / root).T) if wide else (other / root, (basis * root).T)
         half = scale**0.5
         return TwoFactors((left * half).to(weight.dtype), (right * half).to(weight.dtype), tuple(weight.shape))

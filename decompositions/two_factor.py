@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor, nn
 
-from decompositions.frontier import Frontier, Rank, frontier
+from decompositions.frontier import Frontier, Rank, pareto_frontier
 from decompositions.site import Site
 from decompositions.vanished import Vanished
 
@@ -65,7 +65,7 @@ def two_factor_frontier(errors: Float64[Tensor, " rank"], site: Site, squared_no
     out, width = as_matrix(site.weight).shape
     ranks = torch.arange(len(errors))
     size = ranks * (out + width)
-    return frontier(
+    return pareto_frontier(
         ranks[:, None],
         size + site.num_bias,
         size * site.positions,

@@ -26,6 +26,6 @@ class Vanished(nn.Module):
         """Shape `(…, in)` to `(…, out)`, or `(batch, in, *size)` to `(batch, out, *size')`."""
         bias = x.new_zeros(self.num_outputs) if self.bias is None else self.bias
         if self.strides is None:
-            return bias.expand(*x.shape[:-1], self.num_outputs)
+            return bias.expand(*x.shape[:-1], self.num_outputs).contiguous()
         sizes = [(n - lost - 1) // s + 1 for n, lost, s in zip(x.shape[2:], self.lost, self.strides, strict=True)]
-        return bias.reshape(1, -1, *[1] * len(sizes)).expand(x.shape[0], -1, *sizes)
+        return bias.reshape(1, -1, *[1] * len(sizes)).expand(x.shape[0], -1, *sizes).contiguous()

@@ -7,6 +7,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from evaluation.name import experiment_name
 from evaluation.result import Measure, Result
 
 
@@ -16,8 +17,7 @@ def print_result(result: Result, directory: Path) -> None:
     if result.reference is None or result.compressed is None:
         console.print(f"status: {result.status}", markup=False)
     else:
-        names = "/".join(result.choices[group] for group in ("dataset", "network", "method"))
-        table = Table(title=f"{names}, seed {result.seed}", title_justify="left")
+        table = Table(title=f"{experiment_name(result.choices)}, seed {result.seed}", title_justify="left")
         table.add_column("")
         for column in ("reference", "compressed", ""):
             table.add_column(column, justify="right")
@@ -62,4 +62,7 @@ def _size(name: str, before: int | float, after: int | float) -> tuple[str, str,
     def shown(value: int | float) -> str:
         return f"{value:,}" if isinstance(value, int) else f"{value:.3f}"
 
-    return name, shown(before), shown(after), f"{before / after:.2f}× smaller" if after else ""
+    if not before or not after:
+        return name, shown(before), shown(after), ""
+    relation = f"{before / after:.2f}× smaller" if before >= after else f"{after / before:.2f}× larger"
+    return name, shown(before), shown(after), relation

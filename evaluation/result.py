@@ -99,14 +99,16 @@ def read_result(path: Path) -> Result:
             raise ValueError(f"schema {version}, expected {SCHEMA_VERSION}")
         for side in ("reference", "compressed"):
             data[side] = None if data[side] is None else _measure(data[side])
-        return Result(**data, schema_version=version)
+        known = {f.name for f in dataclasses.fields(Result)}  # a newer minor version may have more
+        return Result(**{k: v for k, v in data.items() if k in known}, schema_version=version)
     except (json.JSONDecodeError, KeyError, TypeError, AttributeError, UnicodeDecodeError, ValueError) as error:
         raise ValueError(f"{path}: not a readable result ({error})") from None
 
 
 def _measure(data: dict[str, Any]) -> Measure:
     floats = {f.name for f in dataclasses.fields(Measure) if f.type == "float"}
-    values: dict[str, Any] = {k: math.nan if v is None and k in floats else v for k, v in data.items()}
+    known = {f.name for f in dataclasses.fields(Measure)}
+    values: dict[str, Any] = {k: math.nan if v is None and k in floats else v for k, v in data.items() if k in known}
     return Measure(**values)
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from evaluation.name import experiment_name
 from evaluation.result import Measure, Result
 from evaluation.statistics import mean
-
-GROUPS = ("dataset", "network", "method")
 
 
 @dataclass(frozen=True)
@@ -24,26 +24,36 @@ class Variant:
 
 
 def variants(results: Iterable[Result]) -> list[Variant]:
-    """Group results that differ only in their seed, named by dataset, network, method and what else differs."""
+    """Group results that differ only in their seed; each is named by its choices and by what else tells it apart."""
     groups: dict[str, list[Result]] = {}
     for result in results:
         groups.setdefault(result.variant, []).append(result)
-    firsts = [group[0] for group in groups.values()]
+    settings = {variant: _flat(group[0].config) for variant, group in groups.items()}
+    names = {variant: experiment_name(group[0].choices) for variant, group in groups.items()}
     return [
         Variant(
-            "/".join(group[0].choices[g] for g in GROUPS) + _difference(group[0], firsts),
+            names[variant]
+            + _difference(settings[variant], [settings[v] for v in groups if names[v] == names[variant]]),
             sorted(group, key=lambda r: r.seed),
         )
-        for group in groups.values()
+        for variant, group in groups.items()
     ]
 
 
-def _difference(result: Result, others: Sequence[Result]) -> str:
-    """The overrides of `result` that not all results of its dataset, network and method share."""
-    same = [set(o.overrides) for o in others if all(o.choices[g] == result.choices[g] for g in GROUPS)]
-    shared = set.intersection(*same)
-    own = [o for o in result.overrides if o not in shared and not o.startswith(("seed=", "force="))]
-    return f" {' '.join(own)}" if own else ""
+def _difference(own: dict[str, Any], all_of_this_name: Sequence[dict[str, Any]]) -> str:
+    """The settings of one variant that not all variants of its name share."""
+    missing = object()
+    differing = [k for k, v in own.items() if any(other.get(k, missing) != v for other in all_of_this_name)]
+    return "".join(f" {key}={own[key]}" for key in differing)
+
+
+def _flat(config: Any, place: str = "") -> dict[str, Any]:
+    """`{"rank.weight": 0.5, …}`, without the seed and without what a method repeats of its groups."""
+    if place in ("seed", "method.rank", "method.decomposition"):
+        return {}
+    if not isinstance(config, dict):
+        return {place: config}
+    return {k: v for key, item in config.items() for k, v in _flat(item, f"{place}.{key}" if place else key).items()}
 
 
 # Every column is computed from the raw values of one result.
@@ -51,9 +61,9 @@ COLUMNS: dict[str, Callable[[Measure, Measure], float]] = {
     "test error [%]": lambda r, c: 100 - c.test_top1_percent,
     "reference error [%]": lambda r, c: 100 - r.test_top1_percent,
     "parameters": lambda r, c: c.num_params,
-    "params ratio": lambda r, c: r.num_params / c.num_params,
+    "params ratio": lambda r, c: _ratio(r.num_params, c.num_params),
     "MACs": lambda r, c: c.macs,
-    "MACs ratio": lambda r, c: r.macs / c.macs,
+    "MACs ratio": lambda r, c: _ratio(r.macs, c.macs),
     "speed-up, batch 1": lambda r, c: _speed_up(r, c, min),
     "speed-up, large batch": lambda r, c: _speed_up(r, c, max),
     "epochs": lambda r, c: c.epochs,
@@ -103,11 +113,16 @@ def _cell(values: Sequence[int | float]) -> str:
     if not values:
         return "–"
     average = mean(values)
-    digits = 0 if max(abs(v) for v in values) >= 1000 else 2
+    digits = 0 if max(abs(v) for v in values) >= 1000 else 2  # counts have no decimals
     text = f"{average.value:,.{digits}f}"
     return text if not average.half_width > 0 else f"{text} ± {average.half_width:,.{digits}f}"
 
 
 def _speed_up(reference: Measure, compressed: Measure, which: Callable[[list[int]], int]) -> float:
     size = str(which([int(size) for size in compressed.latency_ms]))
-    return reference.latency_ms[size] / compressed.latency_ms[size] if compressed.latency_ms[size] else math.nan
+    return _ratio(reference.latency_ms[size], compressed.latency_ms[size])
+
+
+def _ratio(before: int | float, after: int | float) -> float:
+    """Infinite where nothing is left: every layer may vanish."""
+    return before / after if after else math.inf

@@ -10,11 +10,19 @@ from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 from torch.nn import functional
 
+from evaluation.accuracy import Accuracy
 from lightning_modules.schedule import Phase
 
 
 class Diverged(ArithmeticError):
     """Training whose loss is NaN or infinite: the point ends as a row with this status."""
+
+
+def require_finite_loss(found: Accuracy) -> Accuracy:
+    """Return what was measured; raises `Diverged` if the network's loss is not a number: its accuracy means nothing."""
+    if not math.isfinite(found.loss):
+        raise Diverged(f"the network's loss is {found.loss} when it is evaluated; lower the learning rate")
+    return found
 
 
 class Classifier(LightningModule):

@@ -16,7 +16,7 @@ from torch import nn
 
 from decompositions.format import Format
 from decompositions.rank_search.rule import RankRule
-from lightning_modules.method import Compressed, Search, prepare_search, replace_and_fine_tune
+from lightning_modules.method import Compressed, prepare_search, replace_and_fine_tune
 from lightning_modules.progress import say
 from lightning_modules.runner import Runner
 
@@ -37,19 +37,13 @@ class Direct:
 
     def check(self, network: nn.Module, input_shape: Sequence[int]) -> None:
         """Raise `ValueError` if no layer can be compressed or the rank rule finds no ranks for such layers."""
-        self._search(network, input_shape).try_on(network)
+        prepare_search(self, network, input_shape).try_on(network)
 
     def compress(self, network: nn.Module, runner: Runner) -> Compressed:
         """One C step, replacement, fine-tuning."""
-        search = self._search(network, runner.data.input_shape)
+        search = prepare_search(self, network, runner.data.input_shape)
         weights = {name: site.weight.detach() for name, site in search.survey.sites.items()}
         step = search.rank_search(weights, runner.schedule.penalty.weight(0))
-        violation = sum((float((weights[n] - f.to_tensor()).square().sum()) for n, f in step.factors.items()), 0.0)
         say(f"ranks {step.ranks}: {step.reason}")
         compressed, structure = replace_and_fine_tune(network, search, step, runner)
-        return Compressed(compressed, structure, search.layers(step), step.reason, violation)
-
-    def _search(self, network: nn.Module, input_shape: Sequence[int]) -> Search:
-        return prepare_search(
-            network, input_shape, self.decomposition, self.rank, self.layers, self.min_rank, self.normalize
-        )
+        return Compressed(compressed, structure, search.layers(step), step.reason, step.violation(weights))

@@ -28,7 +28,7 @@ from decompositions.c_step import CStep
 from decompositions.format import Format
 from decompositions.rank_search.rule import RankRule
 from lightning_modules.joint_objective import JointObjective
-from lightning_modules.method import Compressed, Search, prepare_search, replace_and_fine_tune
+from lightning_modules.method import Compressed, prepare_search, replace_and_fine_tune
 from lightning_modules.progress import bar, say
 from lightning_modules.runner import Runner, Stopwatch
 
@@ -50,19 +50,19 @@ class Joint:
 
     def check(self, network: nn.Module, input_shape: Sequence[int]) -> None:
         """Raise `ValueError` if no layer can be compressed or the rank rule finds no ranks for such layers."""
-        self._search(network, input_shape).try_on(network)
+        prepare_search(self, network, input_shape).try_on(network)
 
     def compress(self, network: nn.Module, runner: Runner) -> Compressed:
         """Run the L and C steps of the runner's schedule on `network`, replace its layers and fine-tune."""
         network.to(runner.device)
-        search = self._search(network, runner.data.input_shape)
+        search = prepare_search(self, network, runner.data.input_shape)
         weights = {name: layer_weight(network, name) for name in search.survey.sites}
         multipliers = {name: torch.zeros_like(weight) for name, weight in weights.items()} if self.multipliers else None
         schedule = runner.schedule
         history: list[dict[str, Any]] = []
 
-        step = search.rank_search(shifted(weights, None, 1.0), schedule.penalty.initial)
-        self._update(multipliers, weights, step, schedule.penalty.initial)
+        step = search.rank_search(shifted(weights, None, 1.0), schedule.penalty.weight(0))
+        self._update(multipliers, weights, step, schedule.penalty.weight(0))
         with bar("joint objective", schedule.penalty.num_steps) as advance:
             for number in range(schedule.penalty.num_steps + 1):
                 watch, penalty, train_loss = Stopwatch(), schedule.penalty.weight(number), None
@@ -86,11 +86,6 @@ class Joint:
         compressed, structure = replace_and_fine_tune(network, search, step, runner)
         return Compressed(compressed, structure, search.layers(step), step.reason, history[-1]["violation"], history)
 
-    def _search(self, network: nn.Module, input_shape: Sequence[int]) -> Search:
-        return prepare_search(
-            network, input_shape, self.decomposition, self.rank, self.layers, self.min_rank, self.normalize
-        )
-
     @staticmethod
     def _update(
         multipliers: dict[str, Tensor] | None, weights: Mapping[str, Tensor], step: CStep, penalty: float
@@ -112,7 +107,7 @@ class Joint:
         watch: Stopwatch,
     ) -> dict[str, Any]:
         """Evaluate the compressed weights on validation, log and print one line of the L step."""
-        violation = sum((float((w.detach() - step.compressed[n]).square().sum()) for n, w in weights.items()), 0.0)
+        violation = step.violation(weights)
         factorised = {name: step.compressed[name] for name in step.factors}
         with substituted({name: weights[name] for name in factorised}, factorised):
             top1 = runner.validate(network).top1_percent

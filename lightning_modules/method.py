@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from torch import nn
 
@@ -30,6 +30,7 @@ class Compressed:
     history: list[dict[str, Any]] = field(default_factory=list)
 
 
+@runtime_checkable
 class Method(Protocol):
     """What trains when. Implementations are frozen dataclasses whose fields are the options of their YAML file."""
 
@@ -52,7 +53,10 @@ class Search:
     def try_on(self, network: nn.Module) -> None:
         """Search ranks for the weights that `network` happens to have; what fails here would fail after training."""
         weights = {name: network.get_parameter(f"{name}.weight").detach() for name in self.survey.sites}
-        self.rank_search.rule(self.rank_search.problem(weights, penalty=1.0))
+        problem = self.rank_search.problem(weights, penalty=1.0)
+        if all(len(frontier) == 1 for frontier in problem.frontiers.values()):
+            raise ValueError(f"no layer has a rank of at least min_rank={self.rank_search.min_rank} that is smaller")
+        self.rank_search.rule(problem)
 
     def layers(self, step: CStep) -> dict[str, dict[str, Any]]:
         """What the result says of each layer: rank, counts, and why a layer is dense."""
@@ -67,24 +71,34 @@ class Search:
         return rows | {name: {"rank": None, "reason": reason} for name, reason in self.survey.skipped.items()}
 
 
-def prepare_search(
-    network: nn.Module,
-    input_shape: Sequence[int],
-    decomposition: Format,
-    rank: RankRule,
-    layers: Sequence[str],
-    min_rank: int,
-    normalize: bool,
-) -> Search:
+class Compressing(Protocol):
+    """The options that all compressing methods have."""
+
+    @property
+    def decomposition(self) -> Format: ...
+    @property
+    def rank(self) -> RankRule: ...
+    @property
+    def layers(self) -> list[str]: ...
+    @property
+    def min_rank(self) -> int: ...
+    @property
+    def normalize(self) -> bool: ...
+
+
+def prepare_search(method: Compressing, network: nn.Module, input_shape: Sequence[int]) -> Search:
     """Find the sites of `network` and what else it costs; raises `ValueError` if there is nothing to compress."""
-    found = survey(network, input_shape, layers)
+    found = survey(network, input_shape, method.layers)
     if not found.sites:
-        reasons = "; ".join(f"{name}: {reason}" for name, reason in found.skipped.items()) or "it has no such layer"
-        raise ValueError(f"the network has no linear or convolution layer to compress ({reasons})")
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in found.skipped.items())
+        raise ValueError(f"the network has no layer to compress ({reasons})")
     sites = found.sites.values()
     rest_params = sum(p.numel() for p in network.parameters()) - sum(site.num_params for site in sites)
     rest_macs = count_macs(network, input_shape) - sum(site.macs for site in sites)
-    return Search(found, RankSearch(found.sites, decomposition, rank, rest_params, rest_macs, min_rank, normalize))
+    search = RankSearch(
+        found.sites, method.decomposition, method.rank, rest_params, rest_macs, method.min_rank, method.normalize
+    )
+    return Search(found, search)
 
 
 def replace_and_fine_tune(
@@ -92,5 +106,8 @@ def replace_and_fine_tune(
 ) -> tuple[nn.Module, Structure]:
     """Put the factors of the last C step in place and train them for the schedule's last phase."""
     compressed = replace_layers(network, search.rank_search.format, step.factors)
+    promised = search.rank_search.rest_params + sum(cost["params"] for cost in step.costs.values())
+    if (num_params := sum(p.numel() for p in compressed.parameters())) != promised:
+        raise RuntimeError(f"the frontiers promised {promised} parameters, the layers have {num_params}")
     runner.train(Classifier(compressed, runner.schedule.fine_tune), "fine-tuning")
     return compressed, describe(search.rank_search.format, step.ranks)

@@ -21,13 +21,13 @@ from torch import nn
 
 from datamodules.in_memory import Batches, InMemoryData
 from evaluation.accuracy import Accuracy, accuracy
-from lightning_modules.classifier import Classifier
+from lightning_modules.classifier import Classifier, Diverged
 from lightning_modules.progress import bar
 from lightning_modules.schedule import Schedule
 
 
 class Runner:
-    """Trains and evaluates networks for one point; counts the epochs and seconds it spends."""
+    """Trains and evaluates networks for one `stage` of a point, "reference" or "method"; counts epochs and steps."""
 
     def __init__(
         self,
@@ -36,12 +36,14 @@ class Runner:
         make_trainer: Callable[..., Trainer],
         logger: Logger | None,
         seed: int,
+        stage: str = "method",
     ) -> None:
         self.data = data
         self.schedule = schedule
         self.make_trainer = make_trainer
         self.logger = logger
         self.seed = seed
+        self.stage = stage
         self.epochs = 0
         self.steps = 0
         self.num_phases = 0
@@ -64,6 +66,8 @@ class Runner:
             trainer = self._trainer(epochs, [callback])
             module.train()
             trainer.fit(module, train_dataloaders=batches)
+        if not all(bool(parameter.isfinite().all()) for parameter in module.network.parameters()):
+            raise Diverged(f"a weight is NaN or infinite after {title}; lower the learning rate")
         self.epochs += epochs
         self.steps += trainer.global_step
         module.to(self.device)  # Lightning hands the module back on the CPU
@@ -119,9 +123,10 @@ class _Epochs(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if self.runner.logger is not None and trainer.global_step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+        logger, every = self.runner.logger, trainer.log_every_n_steps  # type: ignore[attr-defined]
+        if logger is not None and every and trainer.global_step % every == 0:
             step = self.runner.steps + trainer.global_step
-            self.runner.logger.log_metrics({"train/loss": float(outputs["loss"])}, step=step)
+            logger.log_metrics({f"{self.runner.stage}/train_loss": float(outputs["loss"])}, step=step)
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
         assert isinstance(module, Classifier)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from pytorch_lightning import Trainer
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import nn
 
 from datamodules.in_memory import InMemoryData
+from decompositions.format import Format
+from decompositions.rank_search.rule import RankRule
 from lightning_modules.method import Method
 from lightning_modules.schedule import Schedule
 from orchestration.point import Point
@@ -39,8 +41,9 @@ class Parts:
 def assemble(point: Point) -> Parts:
     """Instantiate the parts and try them on each other, untrained; raises `ConfigError` in one line."""
     config = point.config
-    if (devices := config["trainer"].get("devices", 1)) not in (1, "1"):
-        raise ConfigError(f"trainer.devices: a point runs on one device, got {devices}; start several points instead")
+    _check_trainer(config["trainer"])
+    if given := sorted(DECIDED_BY_THE_POINT & set(config["logger"] or {})):
+        raise ConfigError(f"logger.{given[0]}: the point decides this; use tags for words of your own")
     data = _build(config["dataset"], "dataset")
     arguments = {k: v for k, v in config["network"].items() if not k.startswith("_")}
     shape = {"input_shape": list(data.input_shape), "num_classes": data.num_classes}
@@ -51,14 +54,27 @@ def assemble(point: Point) -> Parts:
         _build(config["trainer"], "trainer"),
         {"target": config["network"]["_target_"], "arguments": {**arguments, **shape}},
     )
+    for name, role in (("decomposition", Format), ("rank", RankRule)):
+        part = getattr(parts.method, name, None)
+        if part is not None and not isinstance(part, role):
+            raise ConfigError(f"{name}: expected a {role.__name__}, got {type(part).__name__}; see conf/{name}/")
+    if not isinstance(parts.method, Method):
+        raise ConfigError(f"method: expected a Method, got {type(parts.method).__name__}; see conf/method/")
+    try:
+        data.prepare_data()
+    except ValueError as error:
+        raise ConfigError(_first_line(error)) from None
+    try:
+        parts.make_trainer(logger=False, enable_checkpointing=False, enable_progress_bar=False)
+    except (MisconfigurationException, ValueError, TypeError) as error:
+        raise ConfigError(f"trainer: {_first_line(error)}") from None
     try:
         network = parts.network(0).eval()
         with torch.no_grad():
             output = network(torch.zeros(1, *data.input_shape))
-    except (ValueError, RuntimeError) as error:
-        raise ConfigError(
-            f"network {point.choices['network']} on {_shape(data)} images: {_first_line(error)}"
-        ) from None
+    except (ValueError, RuntimeError, TypeError) as error:
+        name = point.choices["network"]
+        raise ConfigError(f"network {name} on {_shape(data)} images: {_first_line(error)}") from None
     if tuple(output.shape) != (1, data.num_classes):
         raise ConfigError(f"network: expected an output of {(1, data.num_classes)}, got {tuple(output.shape)}")
     try:
@@ -66,6 +82,26 @@ def assemble(point: Point) -> Parts:
     except ValueError as error:
         raise ConfigError(f"method {point.choices['method']}: {_first_line(error)}") from None
     return parts
+
+
+# The schedule and the runner say these of every phase.
+DECIDED_ELSEWHERE = frozenset(
+    """max_epochs min_epochs max_steps min_steps max_time limit_train_batches overfit_batches fast_dev_run callbacks
+    logger enable_checkpointing enable_progress_bar enable_model_summary num_nodes strategy barebones""".split()
+)
+
+DECIDED_BY_THE_POINT = frozenset(("name", "group", "job_type", "tags", "config", "save_dir", "id", "version"))
+
+
+def _check_trainer(trainer: dict[str, Any]) -> None:
+    """Refuse options of the Trainer that would be overwritten, or make the row untrue."""
+    if given := sorted(DECIDED_ELSEWHERE & set(trainer)):
+        raise ConfigError(f"trainer.{given[0]}: the schedule and the runner decide this; leave it out")
+    if (devices := trainer.get("devices", 1)) not in (1, "1"):
+        raise ConfigError(f"trainer.devices: a point runs on one device, got {devices}; start several points instead")
+    allowed = ("32-true", "16-mixed", "bf16-mixed")
+    if (precision := trainer.get("precision", allowed[0])) not in allowed:
+        raise ConfigError(f"trainer.precision: expected one of {', '.join(allowed)}, got {precision}")
 
 
 def _build(node: dict[str, Any], place: str) -> Any:
@@ -78,7 +114,7 @@ def _build(node: dict[str, Any], place: str) -> Any:
 def _resolve(target: str) -> Callable[..., nn.Module]:
     from hydra.utils import get_method
 
-    return partial(get_method(target))
+    return get_method(target)
 
 
 def _shape(data: InMemoryData) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import time
 import traceback
@@ -12,7 +13,6 @@ from typing import Any
 
 import torch
 import yaml
-from filelock import FileLock
 from torch import nn
 
 from decompositions.network_file import save_network
@@ -22,11 +22,12 @@ from evaluation.environment import environment
 from evaluation.latency import PROTOCOL, measure_latency_ms
 from evaluation.memory import measure_peak_memory_mib
 from evaluation.result import Measure, Result, read_result, write_result
-from lightning_modules.classifier import Diverged
+from lightning_modules.classifier import Diverged, require_finite_loss
 from lightning_modules.method import Compressed
 from lightning_modules.progress import say
 from lightning_modules.runner import Runner, Stopwatch
 from orchestration.assemble import Parts, assemble
+from orchestration.lock import locked
 from orchestration.logger import finish_logger, start_logger
 from orchestration.point import Point
 from orchestration.reference_cache import TrainedReference, trained_reference
@@ -40,18 +41,24 @@ def run_point(point: Point) -> Result:
 
     Raises `ConfigError` for a combination that makes no sense.
     """
+    if not point.config["force"] and (done := finished(point)) is not None:
+        return _taken(point, done)
     parts = assemble(point)
     try:
         point.directory.mkdir(parents=True, exist_ok=True)
         (point.directory / ".lock").touch()
     except OSError as error:
         raise ConfigError(f"results_dir: cannot write to {point.directory}: {error.strerror}") from None
-    with FileLock(point.directory / ".lock"):
-        if not point.config["force"] and (done := finished(point)) is not None:
-            say(f"{point.label}: taken from {point.directory} (force=true runs it anew)")
-            return done
+    with locked(point.directory / ".lock"):
+        if not point.config["force"] and (done := finished(point)) is not None:  # by the process that held the lock
+            return _taken(point, done)
         with _log_file(point.directory / "run.log"):
             result = _run(point, parts)
+    return result
+
+
+def _taken(point: Point, result: Result) -> Result:
+    say(f"{point.label}: taken from {point.directory} (force=true runs it anew)")
     return result
 
 
@@ -69,6 +76,8 @@ def _run(point: Point, parts: Parts) -> Result:
     if config["num_threads"] is not None:
         torch.set_num_threads(config["num_threads"])
     (point.directory / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+    for stale in ("result.json", "network.pt"):
+        (point.directory / stale).unlink(missing_ok=True)  # a run that is broken off must not look finished
     say(f"{point.label} ({point.id})")
     row: dict[str, Any] = {
         "id": point.id,
@@ -89,11 +98,14 @@ def _run(point: Point, parts: Parts) -> Result:
     try:
         logger = start_logger(point)
         parts.data.setup()
-        runner = Runner(parts.data, parts.schedule, parts.make_trainer, logger, config["seed"])
+        reference = trained_reference(point, parts, logger)
+        # A runner of its own: what the method draws does not depend on whether the reference was in the cache.
+        runner, method_watch = (
+            Runner(parts.data, parts.schedule, parts.make_trainer, logger, config["seed"]),
+            Stopwatch(),
+        )
         device = runner.device
-        reference = trained_reference(point, parts, runner)
-        runner.epochs, method_watch = 0, Stopwatch()
-        compressed = parts.method.compress(_copy(reference.network), runner)
+        compressed = parts.method.compress(copy.deepcopy(reference.network), runner)
         seconds = method_watch.seconds()
         row |= _measures(parts, runner, reference, compressed, seconds, config["latency_batch_size"])
         save_network(point.directory / "network.pt", compressed.network, parts.builder, compressed.structure)
@@ -101,6 +113,7 @@ def _run(point: Point, parts: Parts) -> Result:
         status = f"diverged: {error}"
     except ValueError as error:
         status = f"failed: {error}"
+        log.error(traceback.format_exc())
     except Exception as error:  # one point's failure must not end the sweep; the log keeps where it was
         status = f"failed: {type(error).__name__}: {error}"
         log.error(traceback.format_exc())
@@ -120,7 +133,10 @@ def _measures(
 ) -> dict[str, Any]:
     """Measure both networks in the same way, in one process."""
     networks = [reference.network.to(runner.device), compressed.network.to(runner.device)]
-    accuracies = [(runner.validate(network), runner.test(network)) for network in networks]
+    accuracies = [
+        (require_finite_loss(runner.validate(network)), require_finite_loss(runner.test(network)))
+        for network in networks
+    ]
     latency: list[dict[str, float]] = [{}, {}]
     memory: list[dict[str, float]] = [{}, {}]
     for size in (1, large_batch):
@@ -158,12 +174,6 @@ def _measure(
         test.top1_percent, test.top5_percent, test.loss, validation.top1_percent,
         counts.num_params, counts.macs, counts.num_bytes, latency_ms, peak_memory_mib, epochs, seconds,
     )  # fmt: skip
-
-
-def _copy(network: nn.Module) -> nn.Module:
-    import copy
-
-    return copy.deepcopy(network)
 
 
 @contextmanager

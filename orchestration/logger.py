@@ -10,6 +10,7 @@ from typing import Any
 from hydra.utils import instantiate
 from pytorch_lightning.loggers import Logger
 
+from evaluation.name import experiment_name
 from evaluation.result import Result
 from orchestration.point import Point
 
@@ -29,7 +30,7 @@ def start_logger(point: Point) -> Logger | None:
         save_dir=str(point.directory),
         name=f"{choices['method']}-{point.id}",
         group=f"{choices['dataset']}/{choices['network']}",
-        job_type=choices["method"],
+        job_type=experiment_name(choices).split("/")[-1],
         tags=[*point.config["tags"], f"seed={point.config['seed']}", *(f"{k}={v}" for k, v in choices.items())],
         config={**point.config, "choices": choices, "point": point.id},
     )

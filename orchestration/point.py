@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from annotated_types import Ge
+from annotated_types import Ge, Le
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from evaluation.name import experiment_name
+from orchestration import scaled
 from orchestration.schema import ConfigError, check
 
 if TYPE_CHECKING:  # roles that a `_target_` must fill; not imported, because they need torch
@@ -45,7 +47,7 @@ class Settings:
     method: Method
     trainer: Trainer
     logger: Logger | None
-    seed: Annotated[int, Ge(0)]
+    seed: Annotated[int, Ge(0), Le(2**31 - 1)]
     num_threads: Annotated[int, Ge(1)] | None
     results_dir: str
     force: bool
@@ -66,6 +68,7 @@ class Point:
     @classmethod
     def from_hydra(cls, config: DictConfig, hydra: Any) -> Point:
         """Resolve and check a composed configuration; raises `ConfigError` with one line per problem."""
+        scaled.register()  # also in a worker process that never ran run.py
         try:
             own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
             plain = OmegaConf.to_container(own, resolve=True)
@@ -111,7 +114,7 @@ class Point:
     @property
     def label(self) -> str:
         """A short human name: `mnist/lenet300/lc_svd seed=0`."""
-        return "/".join(self.choices[g] for g in ("dataset", "network", "method")) + f" seed={self.config['seed']}"
+        return f"{experiment_name(self.choices)} seed={self.config['seed']}"
 
 
 def without(config: Mapping[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
@@ -128,4 +131,13 @@ def without(config: Mapping[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
 
 def digest(value: Any) -> str:
     """Twelve hex digits that equal values share, whatever the order of their keys."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]
+    return hashlib.sha256(json.dumps(_canonical(value), sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _canonical(value: Any) -> Any:
+    """The same for `1` and `1.0`."""
+    if isinstance(value, dict):
+        return {key: _canonical(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_canonical(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value

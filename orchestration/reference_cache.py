@@ -10,15 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+from pytorch_lightning.loggers import Logger
 from torch import nn
 
 from decompositions.network_file import load_network, save_network
 from evaluation.result import write_json
-from lightning_modules.classifier import Classifier
+from lightning_modules.classifier import Classifier, require_finite_loss
 from lightning_modules.progress import say
 from lightning_modules.runner import Runner, Stopwatch
 from orchestration.assemble import Parts
+from orchestration.lock import locked
 from orchestration.point import Point, digest, without
 
 
@@ -57,21 +58,23 @@ def _read(path: Path, about: Path) -> TrainedReference | None:
         return None
 
 
-def trained_reference(point: Point, parts: Parts, runner: Runner) -> TrainedReference:
+def trained_reference(point: Point, parts: Parts, logger: Logger | None) -> TrainedReference:
     """Take the reference from the cache, or train it under the lock and put it there."""
     wanted = recipe(point)
     folder = Path(point.config["results_dir"]) / "references" / point.choices["dataset"] / point.choices["network"]
     path = folder / f"{digest(wanted)}.pt"
     about = path.with_suffix(".json")
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{path}.lock"):
+    with locked(path.with_suffix(".lock")):
         if (cached := _read(path, about)) is not None:
             say(f"reference taken from {path}")
             return cached
-        network, watch = parts.network(point.config["seed"]), Stopwatch()
+        seed = point.config["seed"]
+        network, watch = parts.network(seed), Stopwatch()
+        runner = Runner(parts.data, parts.schedule, parts.make_trainer, logger, seed, stage="reference")
         runner.train(Classifier(network, parts.schedule.reference), "reference")
         seconds = watch.seconds()
-        top1 = runner.validate(network).top1_percent
+        top1 = require_finite_loss(runner.validate(network)).top1_percent
         say(f"reference trained: {runner.epochs} epochs, {seconds:.1f} s, validation top-1 {top1:.2f} %")
         save_network(path, network, parts.builder, structure={})
         write_json(

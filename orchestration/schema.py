@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import annotated_types
-from pydantic import BeforeValidator, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, ConfigDict, TypeAdapter, ValidationError
 
 from orchestration.signatures import Signature, definition, read_signature
 
@@ -52,8 +52,9 @@ def _problems(place: str, node: Mapping[str, Any], seen: list[Any]) -> Iterator[
         path = f"{place}.{key}" if place else key
         if key in signature.parameters:
             yield from _value_problems(path, value, signature, key, seen)
-        elif not signature.is_open:
-            close = difflib.get_close_matches(key, signature.parameters, n=1)
+            continue
+        close = difflib.get_close_matches(key, signature.parameters, n=1, cutoff=0.8 if signature.is_open else 0.6)
+        if close or not signature.is_open:  # a target with **kwargs takes all but what looks like a typo
             hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(signature.parameters)}"
             yield f"{path}: unknown key; {hint}"
     missing = [k for k, p in signature.parameters.items() if p.required and k not in given]
@@ -74,23 +75,36 @@ def _value_problems(path: str, value: Any, signature: Signature, key: str, seen:
     expected = _evaluate(annotation, signature.module)
     try:
         # JSON in strict mode: a list may become a tuple and an int a float, but "3" is no number and 1.5 no int.
-        TypeAdapter(expected).validate_json(json.dumps(value), strict=True)
+        TypeAdapter(expected, config=ConfigDict(allow_inf_nan=False)).validate_json(json.dumps(value), strict=True)
     except ValidationError as error:
         kinds = {e["type"] for e in error.errors()}
         remedy = "; choose one of the files of its folder in conf/" if "value_error" in kinds else ""
-        yield f"{path}: expected {_readable(annotation)}, got {value!r}{remedy}"
+        yield f"{path}: expected {_readable(annotation, signature.module)}, got {value!r}{remedy}"
 
 
-def _readable(annotation: ast.expr) -> str:
-    """`Annotated[int, Ge(1)]` as "int >= 1", anything else as it is written."""
-    if isinstance(annotation, ast.Subscript) and ast.unparse(annotation.value) == "Annotated":
-        assert isinstance(annotation.slice, ast.Tuple)
-        kind, *bounds = (ast.unparse(part) for part in annotation.slice.elts)
-        signs = {"Ge": ">=", "Gt": ">", "Le": "<=", "Lt": "<"}
-        return f"{kind} " + ", ".join(f"{signs.get(b.split('(')[0], b)} {b.split('(')[-1].rstrip(')')}" for b in bounds)
+def _readable(annotation: ast.expr, module: Path) -> str:
+    """`Annotated[int, Ge(1)]` as "int >= 1", also inside lists and under an alias; anything else as it is written."""
+    if isinstance(annotation, ast.Name) and (found := definition(module, annotation.id)):
+        if isinstance(found[0], ast.Assign):
+            return _readable(found[0].value, found[1])
+    if isinstance(annotation, ast.Subscript):
+        parts = annotation.slice.elts if isinstance(annotation.slice, ast.Tuple) else [annotation.slice]
+        name = ast.unparse(annotation.value)
+        if name == "Annotated":
+            return f"{_readable(parts[0], module)} " + ", ".join(_bound(part) for part in parts[1:])
+        if name != "Literal":
+            return f"{name}[{', '.join(_readable(part, module) for part in parts)}]"
     if isinstance(annotation, ast.BinOp) and isinstance(annotation.op, ast.BitOr):
-        return f"{_readable(annotation.left)} or {_readable(annotation.right)}"
+        return f"{_readable(annotation.left, module)} or {_readable(annotation.right, module)}"
     return ast.unparse(annotation).strip("'\"")
+
+
+def _bound(call: ast.expr) -> str:
+    """`Ge(1)` as ">= 1"."""
+    if isinstance(call, ast.Call) and len(call.args) == 1:
+        signs = {"Ge": ">=", "Gt": ">", "Le": "<=", "Lt": "<"}
+        return f"{signs.get(ast.unparse(call.func), ast.unparse(call.func))} {ast.unparse(call.args[0])}"
+    return ast.unparse(call)
 
 
 def _refuse_plain(value: Any) -> Any:

@@ -38,3 +38,12 @@ def make_point(tmp_path: Path) -> Callable[..., object]:
         return Point.from_hydra(config, config.hydra)
 
     return make
+
+
+def dropout_mlp(input_shape, num_classes, hidden, activation="relu"):
+    """A network whose training draws random numbers, for the tests that compare runs."""
+    from torch import nn
+
+    from networks.mlp import mlp
+
+    return nn.Sequential(nn.Dropout(0.3), mlp(input_shape, num_classes, hidden, activation))

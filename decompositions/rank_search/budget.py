@@ -9,6 +9,7 @@ is within one frontier step of the knapsack's optimum.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Annotated, Literal
 
 from annotated_types import Gt, Le
@@ -47,7 +48,7 @@ class Budget:
             if extra > left:
                 break  # the exact choice for this λ; beyond it no single λ fits the budget
             points[name], left, slope = index, left - extra, step_slope
-        while True:  # close the gap: the best remaining improvement per cost that fits
+        while True:  # close the gap: the largest fall of the error that still fits
             candidates = [
                 (errors[name][points[name]] - errors[name][i], name, i)
                 for name in costs
@@ -69,12 +70,17 @@ class Budget:
 def _hull_steps(name: str, frontier: Frontier, of: str) -> list[tuple[float, str, int]]:
     """The lower convex hull of (cost, error), from the cheapest point on, as (error saved per cost, name, index)."""
     cost, error = frontier.cost(of).tolist(), frontier.squared_error.tolist()
-    at = min(range(len(cost)), key=cost.__getitem__)
-    steps: list[tuple[float, str, int]] = []
-    while True:
-        later = [i for i in range(len(cost)) if cost[i] > cost[at] and error[i] < error[at]]
-        if not later:
-            return steps
-        slope, best = max(((error[at] - error[i]) / (cost[i] - cost[at]), i) for i in later)
-        steps.append((slope, name, best))
-        at = best
+    hull: list[int] = []
+    for i in sorted(range(len(cost)), key=lambda i: (cost[i], i)):
+        if hull and (cost[i] == cost[hull[-1]] or error[i] >= error[hull[-1]]):
+            continue
+        # A point above the line from its predecessor to this one is no corner.
+        while len(hull) > 1 and _slope(cost, error, hull[-2], hull[-1]) <= _slope(cost, error, hull[-2], i):
+            hull.pop()
+        hull.append(i)
+    return [(_slope(cost, error, a, b), name, b) for a, b in pairwise(hull)]
+
+
+def _slope(cost: list[float], error: list[float], a: int, b: int) -> float:
+    """Error saved per cost from point `a` to the dearer point `b`."""
+    return (error[a] - error[b]) / (cost[b] - cost[a])

@@ -178,6 +178,15 @@ def test_damaged_files_are_named(tmp_path, damage, complaint):
         read_idx(path)
 
 
+@pytest.mark.parametrize(("images", "labels"), [((30, 8, 8), 0), ((30, 28, 28), 47)])
+def test_other_images_and_labels_are_refused(mnist_root, images, labels):
+    raw = mnist_root / "MNIST" / "raw"
+    (raw / FILES["t10k"][0]).write_bytes(idx(np.zeros(images)))
+    (raw / FILES["t10k"][1]).write_bytes(idx(np.full(30, labels)))
+    with pytest.raises(ValueError, match="with labels 0 to 9"):
+        MNIST(str(mnist_root)).setup()
+
+
 def test_images_and_labels_must_match(mnist_root):
     (mnist_root / "MNIST" / "raw" / FILES["t10k"][1]).write_bytes(idx(np.zeros(29)))
     with pytest.raises(ValueError, match=r"\(30, 28, 28\) and t10k-labels-idx1-ubyte \(29,\)"):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.linalg
 import tensorly
 import torch
 import yaml
@@ -84,10 +85,9 @@ def test_cur_is_made_of_columns_and_the_best_middle(shape):
         columns = [int(np.argmin(np.abs(matrix - left[:, [i]]).sum(0))) for i in range(rank)]
         assert len(set(columns)) == rank
         assert left == pytest.approx(matrix[:, columns], abs=1e-14)
-        # The right factor is C⁺ W R⁺ R: its rows lie in the span of `rank` rows of the weight, and no factor with
-        # the same left side and row space comes closer.
-        rows = np.linalg.svd(factors.right.numpy(), full_matrices=False)[2]
-        best = left @ np.linalg.pinv(left) @ matrix @ rows.T @ rows
+        # C C⁺ W R⁺ R by pseudo-inverses, R being the first rows of the pivoted order.
+        rows = matrix[scipy.linalg.qr(matrix.T, mode="r", pivoting=True)[1][:rank]]
+        best = left @ np.linalg.pinv(left) @ matrix @ np.linalg.pinv(rows) @ rows
         assert factors.to_tensor().reshape(matrix.shape).numpy() == pytest.approx(best, abs=1e-8)
 
 
@@ -188,8 +188,24 @@ def test_zeros_have_the_shapes_of_the_factors(name):
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_factors_of_a_low_rank_weight_can_be_trained(name):
-    """No factor may be stuck at zero, and the gradient reaches both."""
-    dense = layer_of((6, 8))
-    layer = FORMATS[name].layer(dense, FORMATS[name].decompose(dense.weight.detach(), 2))
-    layer(torch.randn(3, 8, dtype=torch.float64)).square().sum().backward()
-    assert all(p.grad is not None and p.grad.abs().max() > 0 for p in layer.parameters())
+    """No direction may be stuck: whatever the weight, the gradient moves the product of the factors."""
+    dense = layer_of((6, 8)).float()
+    for weight in (weight_of((6, 8)).float(), weight_of((6, 8), rank=1).float()):
+        factors = FORMATS[name].decompose(weight, 2)
+        layer = FORMATS[name].layer(dense, factors)
+        assert torch.allclose(
+            factors.to_tensor(), FORMATS[name].decompose(weight.double(), 2).to_tensor().float(), atol=1e-5
+        )
+        layer(torch.randn(3, 8)).square().sum().backward()
+        first, second = (p.grad for p in layer.parameters() if p.ndim == 2)
+        assert first.abs().max() > 1e-3
+        assert second.abs().max() > 1e-3
+
+
+def test_a_direction_without_energy_can_still_be_trained():
+    """One factor is zero and the other is not: the first can grow."""
+    for weight in (torch.zeros(5, 7), weight_of((5, 7), rank=1).float()):
+        factors = SVD().decompose(weight, 3)
+        norms = torch.maximum(factors.left.norm(dim=0), factors.right.norm(dim=1))
+        assert norms.min() > 1e-3
+        assert factors.to_tensor().isfinite().all()

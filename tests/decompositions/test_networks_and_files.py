@@ -26,11 +26,12 @@ class Shared(nn.Module):
         self.a = nn.Linear(6, 6)
         self.tied = nn.Linear(6, 6)
         self.tied.weight = self.a.weight
+        self.twice = nn.Linear(6, 6)
         self.grouped = nn.Conv1d(4, 4, 3, groups=2)
         self.unused = nn.Linear(3, 3)
 
     def forward(self, x):
-        return self.tied(self.a(self.a(x))) + self.grouped(x.new_zeros(1, 4, 3)).sum()
+        return self.twice(self.twice(self.tied(self.a(x)))) + self.grouped(x.new_zeros(1, 4, 3)).sum()
 
 
 def test_survey_counts_positions_and_says_why_layers_are_skipped():
@@ -38,9 +39,10 @@ def test_survey_counts_positions_and_says_why_layers_are_skipped():
     assert {n: s.positions for n, s in sites.items()} == {"conv1": 576, "conv2": 64, "fc1": 1, "fc2": 1}
     assert sum(s.macs for s in sites.values()) == 2_293_000
     found = survey(Shared(), (6,))
-    assert found.sites["a"].positions == 2, "a layer used twice counts twice"
-    assert set(found.sites) == {"a"}
-    assert "shares its weight with a" in found.skipped["tied"]
+    assert found.sites["twice"].positions == 2, "a layer used twice counts twice"
+    assert set(found.sites) == {"twice"}
+    assert found.skipped["tied"] == "shares its weight with a"
+    assert found.skipped["a"] == "shares its weight with tied", "replacing one of them would untie both"
     assert "groups=2" in found.skipped["grouped"]
     assert "not used" in found.skipped["unused"]
 

@@ -10,8 +10,7 @@ import torch
 import yaml
 from hydra.utils import instantiate
 
-from decompositions.frontier import Frontier
-from decompositions.frontier import frontier as make_frontier
+from decompositions.frontier import Frontier, pareto_frontier
 from decompositions.rank_search.budget import Budget
 from decompositions.rank_search.cost import Cost
 from decompositions.rank_search.energy import Energy
@@ -29,7 +28,7 @@ def random_frontier(seed: int, max_rank: int = 6) -> Frontier:
     positions = int(torch.randint(1, 9, (1,), generator=generator))
     ranks = torch.arange(max_rank + 1)
     dense = unit * max_rank - unit // 2
-    return make_frontier(
+    return pareto_frontier(
         ranks[:, None],
         ranks * unit,
         ranks * unit * positions,
@@ -63,13 +62,12 @@ def error(problem: RankProblem, points: dict[str, int]) -> float:
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
 def test_every_rule_file_chooses_a_point_of_every_layer_and_says_why(path):
     rule = instantiate(yaml.safe_load(path.read_text()), _convert_="all")
-    problem = problem_of(1, num_layers=2)
-    rest = RankProblem(problem.frontiers, problem.penalty)
-    choice = rule(rest)
+    problem = RankProblem({f"layer{i}": random_frontier(i, max_rank=10) for i in range(2)}, penalty=0.7)
+    choice = rule(problem)
     assert set(choice.points) == set(problem.frontiers)
     assert all(0 <= i < len(problem.frontiers[n]) for n, i in choice.points.items())
     assert choice.reason
-    assert rule(rest) == choice  # a pure function
+    assert rule(problem) == choice  # a pure function
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -94,7 +92,7 @@ def test_cost_with_a_linear_cost_is_a_count_of_singular_values():
     energy = torch.tensor([9.0, 4.0, 1.0, 0.5, 0.1], dtype=torch.float64)
     errors = torch.cat([energy.flip(0).cumsum(0).flip(0), energy.new_zeros(1)])
     ranks = torch.arange(6)
-    frontier = make_frontier(
+    frontier = pareto_frontier(
         ranks[:, None], ranks * 7, ranks * 7, errors, dense_params=1000, dense_macs=1000, squared_norm=14.6, min_rank=0
     )
     for weight in (0.01, 0.05, 0.2, 0.5, 1.0):
@@ -160,9 +158,17 @@ def test_fixed_follows_the_first_pattern_and_leaves_the_rest_dense():
 
 def test_fixed_rank_that_saves_nothing_is_dense_and_said_so():
     problem = problem_of(6)
-    choice = Fixed(99)(problem)
+    choice = Fixed(6)(problem)
     assert all(choice.rank(problem, name) is None for name in problem.frontiers)
-    assert "not smaller" in choice.reason
+    assert "that rank is not smaller: layer0, layer1, layer2" in choice.reason
+
+
+@pytest.mark.parametrize("rank", [0, 7, [2, 2], []])
+def test_impossible_fixed_ranks_are_refused_with_the_layer_and_the_limits(rank):
+    with pytest.raises(ValueError, match="layer layer0 takes a rank from 1 to 6, got"):
+        Fixed(rank)(problem_of(6))
+    with pytest.raises(ValueError, match="at least one pattern"):
+        Fixed({})(problem_of(6))
 
 
 def test_min_rank_is_a_lower_bound():
@@ -170,7 +176,7 @@ def test_min_rank_is_a_lower_bound():
     errors = torch.cat([energy.flip(0).cumsum(0).flip(0), energy.new_zeros(1)])
     ranks = torch.arange(4)
     for min_rank in (0, 1, 2):
-        frontier = make_frontier(
+        frontier = pareto_frontier(
             ranks[:, None], ranks, ranks, errors, dense_params=9, dense_macs=9, squared_norm=5.1, min_rank=min_rank
         )
         assert frontier.rank(0) == min_rank

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from evaluation.accuracy import accuracy
-from evaluation.latency import measure_latency_ms
+from evaluation.latency import NUM_ROUNDS, measure_latency_ms
 from evaluation.memory import MIB, measure_peak_memory_mib
 from evaluation.statistics import mean
 
@@ -71,6 +71,26 @@ def test_latency_orders_networks_and_is_in_milliseconds():
     assert 4 <= times[0] < 400
     assert 1 <= times[1] < 400
     assert slow.training
+
+
+class SlowStart(nn.Module):
+    """Slow on its first call only, as networks are that choose kernels then."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls = 0
+
+    def forward(self, x):
+        self.calls += 1
+        time.sleep(0.2 if self.calls == 1 else 0.001)
+        return x
+
+
+def test_the_first_pass_is_not_part_of_the_calibration():
+    first, second = SlowStart(), SlowStart()
+    times = measure_latency_ms([first, second], torch.zeros(1))
+    assert max(times) < 100
+    assert first.calls > 2 * NUM_ROUNDS, "a slow first pass would have left it one pass a round"
 
 
 class Hungry(nn.Module):

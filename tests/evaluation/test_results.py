@@ -8,6 +8,7 @@ import math
 
 import pytest
 
+from evaluation.name import experiment_name
 from evaluation.print_result import comparison_rows, print_result
 from evaluation.result import Measure, Result, read_result, write_json, write_result
 from evaluation.table import comparison, markdown, variants
@@ -83,13 +84,40 @@ def test_comparison_has_means_over_seeds_and_shows_failures():
 
 def test_variants_are_told_apart_by_the_overrides_they_do_not_share():
     rows = [
-        result(s, variant=str(w), overrides=["dataset=digits", f"seed={s}", f"rank.weight={w}"])
+        result(
+            s, variant=str(w), config={"seed": s, "rank": {"weight": w}, "method": {"rank": {"weight": w}, "layers": 1}}
+        )
         for s in (0, 1)
         for w in (1, 2)
     ]
     found = variants(rows)
     assert [v.name for v in found] == ["digits/mlp/lc_svd rank.weight=1", "digits/mlp/lc_svd rank.weight=2"]
     assert [[r.seed for r in v.results] for v in found] == [[0, 1], [0, 1]]
+
+
+def test_a_network_of_which_nothing_is_left_has_a_row(capsys):
+    gone = result(compressed=measure(10.0, 0, macs=0))
+    assert comparison([gone])[1][4:7:2] == ["0.00", "0.00"]
+    assert "inf" in comparison([gone])[1]
+    assert comparison_rows(gone.reference, gone.compressed)[3] == ("MACs", "50", "0", "")
+    larger = comparison_rows(measure(), measure(params=150))
+    assert larger[2] == ("parameters", "100", "150", "1.50× larger")
+
+
+def test_another_decomposition_than_the_method_is_named_after_is_named():
+    choices = {"dataset": "d", "network": "n", "method": "lc_svd", "decomposition": "svd"}
+    assert experiment_name(choices) == "d/n/lc_svd"
+    assert experiment_name({**choices, "decomposition": "cur"}) == "d/n/lc_svd+cur"
+    assert experiment_name({**choices, "method": "reference", "decomposition": "None"}) == "d/n/reference"
+
+
+def test_a_newer_minor_schema_is_read(tmp_path):
+    path = tmp_path / "result.json"
+    write_result(path, result())
+    data = json.loads(path.read_text()) | {"schema_version": "1.9", "news": 1}
+    data["compressed"]["watts"] = 3
+    path.write_text(json.dumps(data))
+    assert read_result(path).compressed == result().compressed
 
 
 def test_a_row_in_the_terminal_says_what_got_worse(tmp_path, capsys):

@@ -49,7 +49,7 @@ def test_gradient_equals_autograd_of_the_written_objective(with_multipliers):
 def test_multipliers_move_the_next_c_step_towards_feasibility():
     """`β ← β − μ (W − Θ)` and `A = W − β/μ`: the part of W that Θ lacks is added to what the C step sees."""
     weight = {"a": torch.tensor([[3.0, 0.0], [0.0, 1.0]])}
-    step = CStep({"a": 1}, {}, {"a": torch.tensor([[3.0, 0.0], [0.0, 0.0]])}, {"a": 1.0}, {}, "")
+    step = CStep({"a": 1}, {}, {"a": torch.tensor([[3.0, 0.0], [0.0, 0.0]])}, {}, {}, "")
     multipliers = {"a": torch.zeros(2, 2)}
     Joint._update(multipliers, weight, step, penalty=0.5)
     assert multipliers["a"].tolist() == [[0, 0], [0, -0.5]]

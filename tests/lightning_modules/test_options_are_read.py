@@ -50,6 +50,15 @@ def test_option_changes_the_outcome(make_point, base_outcome, change):
     assert outcome(make_point, change) != base_outcome["base"]
 
 
+def test_normalize_reaches_direct_compression(make_point):
+    same = ("network.hidden=[64,32]", "method=svd", "rank=budget", "rank.share=0.3")
+    ranks = []
+    for on in (True, False):
+        layers = run_point(make_point(*same, f"method.normalize={on}")).layers
+        ranks.append([layer["rank"] for layer in layers.values()])
+    assert ranks[0] != ranks[1]
+
+
 def test_each_phase_has_its_own_random_numbers_and_a_seed_repeats_them(make_point):
     class Probe(Classifier):
         def on_fit_start(self):

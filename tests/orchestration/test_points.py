@@ -46,13 +46,19 @@ def test_a_rank_rule_that_no_one_reads_is_refused(make_point):
     ("overrides", "said"),
     [
         (["method.rank=abc"], "method.rank: expected RankRule, got 'abc'; choose one of the files"),
-        (["rank=fixed", "rank.ranks=abc"], "rank.ranks: expected int or list[int] or dict"),
+        (
+            ["rank=fixed", "rank.ranks=abc"],
+            "rank.ranks: expected int >= 0 or list[int >= 0] or dict[str, int >= 0 or list",
+        ),
+        (["rank.weight=inf"], "rank.weight: expected float >= 0, got inf"),
+        (["seed=99999999999999"], "seed: expected int >= 0, <= "),
+        (["logger=wandb_offline", "+logger.ofline=true"], "logger.ofline: unknown key; did you mean 'offline'?"),
         (["rank.weight=-1"], "rank.weight: expected float >= 0, got -1"),
         (["rank=budget", "rank.share=1.5"], "rank.share: expected float > 0, <= 1, got 1.5"),
         (["+method.min_rnk=2"], "method.min_rnk: unknown key; did you mean 'min_rank'?"),
         (["+sede=2"], "sede: unknown key; did you mean 'seed'?"),
-        (["seed=null"], "seed: expected int >= 0, got None"),
-        (["seed=-1"], "seed: expected int >= 0, got -1"),
+        (["seed=null"], "seed: expected int >= 0, <= 2 ** 31 - 1, got None"),
+        (["seed=-1"], "seed: expected int >= 0, <= 2 ** 31 - 1, got -1"),
         (["schedule.l_step.epochs=many"], "schedule.l_step.epochs: expected int >= 0, got 'many'"),
         (["schedule.scale=a"], "schedule.scale"),
         (["trainer.precision=17"], "trainer.precision: expected"),
@@ -95,6 +101,13 @@ def test_a_typo_inside_a_yaml_file_is_refused(make_point, tmp_path):
         (["network=lenet5"], "network lenet5 on 1×8×8 images: it needs images of at least 16×16"),
         (["method.layers=[conv*]"], r"method lc_svd: layers: 'conv*' matches no"),
         (["rank=budget", "rank.share=0.001"], "method lc_svd: rank.share=0.001: the budget is"),
+        (["+trainer.max_steps=3"], "trainer.max_steps: the schedule and the runner decide this"),
+        (["trainer.precision=64-true"], "trainer.precision: expected one of 32-true"),
+        (["logger=wandb_offline", "+logger.name=x"], "logger.name: the point decides this"),
+        (["trainer=gpu"], "trainer: "),
+        (["dataset=mnist", "dataset.root=/nowhere"], "MNIST: /nowhere/MNIST/raw lacks train-images"),
+        (["method.min_rank=1000"], "no layer has a rank of at least min_rank=1000 that is smaller"),
+        (["rank=fixed", "rank.ranks=999"], "layer fc1 takes a rank from 1 to 64, got 999"),
         (["trainer.devices=2"], "trainer.devices: a point runs on one device, got 2"),
         (["rank=fixed", "rank.ranks={conv1: 3}"], "method lc_svd: rank.ranks: 'conv1' matches none"),
     ],
@@ -109,7 +122,16 @@ def test_combinations_that_make_no_sense_are_refused_before_training(make_point,
 def test_identity(make_point, tmp_path):
     base = make_point()
     assert len(base.id) == 12
-    for same in (["force=true"], ["results_dir=x"], ["num_threads=1"], ["tags=[a]"], ["method=lc_svd"], ["seed=0"]):
+    for same in (
+        ["rank.weight=1"],
+        ["rank.weight=1.0"],
+        ["force=true"],
+        ["results_dir=x"],
+        ["num_threads=1"],
+        ["tags=[a]"],
+        ["method=lc_svd"],
+        ["seed=0"],
+    ):
         assert make_point(*same).id == base.id, same
     different = [
         ["seed=1"],

@@ -90,7 +90,7 @@ def test_right_values_pass(package):
         ({"level": None}, "level: expected int, got None"),
         ({"level": "???"}, "level: a value must be given"),
         ({"size": 0}, "size: expected int >= 1, got 0"),
-        ({"share": 1.5}, "share: expected Share, got 1.5"),
+        ({"share": 1.5}, "share: expected float > 0, <= 1, got 1.5"),
         ({"mode": "c"}, "mode: expected Literal['a', 'b'], got 'c'"),
         ({"names": "x"}, "names: expected list[str], got 'x'"),
         ({"names": [1]}, "names: expected list[str], got [1]"),
