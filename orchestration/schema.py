@@ -84,9 +84,9 @@ def _value_problems(path: str, value: Any, signature: Signature, key: str, seen:
 
 def _readable(annotation: ast.expr, module: Path) -> str:
     """`Annotated[int, Ge(1)]` as "int >= 1", also inside lists and under an alias; anything else as it is written."""
-    if isinstance(annotation, ast.Name) and (found := definition(module, annotation.id)):
-        if isinstance(found[0], ast.Assign):
-            return _readable(found[0].value, found[1])
+    found = definition(module, annotation.id) if isinstance(annotation, ast.Name) else None
+    if found is not None and isinstance(found[0], ast.Assign):
+        return _readable(found[0].value, found[1])
     if isinstance(annotation, ast.Subscript):
         parts = annotation.slice.elts if isinstance(annotation.slice, ast.Tuple) else [annotation.slice]
         name = ast.unparse(annotation.value)

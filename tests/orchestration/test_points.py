@@ -48,7 +48,7 @@ def test_a_rank_rule_that_no_one_reads_is_refused(make_point):
         (["method.rank=abc"], "method.rank: expected RankRule, got 'abc'; choose one of the files"),
         (
             ["rank=fixed", "rank.ranks=abc"],
-            "rank.ranks: expected int >= 0 or list[int >= 0] or dict[str, int >= 0 or list",
+            "rank.ranks: expected int >= 0 or list[int >= 0] or dict[str, ",
         ),
         (["rank.weight=inf"], "rank.weight: expected float >= 0, got inf"),
         (["seed=99999999999999"], "seed: expected int >= 0, <= "),
