@@ -20,6 +20,7 @@ from orchestration.point import Point
 from orchestration.schema import ConfigError
 
 scaled.register()
+os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # silences the memory profiler; read when torch is loaded
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")

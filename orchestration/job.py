@@ -100,22 +100,20 @@ def _run(point: Point, parts: Parts) -> Result:
         parts.data.setup()
         reference = trained_reference(point, parts, logger)
         # A runner of its own: what the method draws does not depend on whether the reference was in the cache.
-        runner, method_watch = (
-            Runner(parts.data, parts.schedule, parts.make_trainer, logger, config["seed"]),
-            Stopwatch(),
-        )
+        runner = Runner(parts.data, parts.schedule, parts.make_trainer, logger, config["seed"])
+        method_watch = Stopwatch()
         device = runner.device
         compressed = parts.method.compress(copy.deepcopy(reference.network), runner)
         seconds = method_watch.seconds()
         row |= _measures(parts, runner, reference, compressed, seconds, config["latency_batch_size"])
         save_network(point.directory / "network.pt", compressed.network, parts.builder, compressed.structure)
     except Diverged as error:
-        status = f"diverged: {error}"
+        status = f"diverged: {_one_line(error)}"
     except ValueError as error:
-        status = f"failed: {error}"
+        status = f"failed: {_one_line(error)}"
         log.error(traceback.format_exc())
     except Exception as error:  # one point's failure must not end the sweep; the log keeps where it was
-        status = f"failed: {type(error).__name__}: {error}"
+        status = f"failed: {type(error).__name__}: {_one_line(error)}"
         log.error(traceback.format_exc())
     result = Result(**row, status=status, seconds=watch.seconds(), environment=environment(device))
     write_result(point.directory / "result.json", result)  # the truth first, then its mirror
@@ -126,6 +124,10 @@ def _run(point: Point, parts: Parts) -> Result:
     if status != "ok":
         say(f"{point.label}: {status}")
     return result
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def _measures(

@@ -9,6 +9,7 @@ from typing import Any
 from evaluation.result import Result, read_result
 from evaluation.table import print_comparison
 from orchestration.assemble import assemble
+from orchestration.job import finished
 from orchestration.point import Point, digest, without
 from orchestration.schema import ConfigError
 
@@ -18,6 +19,8 @@ def check_feasible(points: Sequence[Point]) -> None:
     problems: dict[str, str] = {}
     tried: set[str] = set()
     for point in points:
+        if not point.config["force"] and finished(point) is not None:
+            continue
         kind = digest(without(point.config, ("seed",)))
         if kind in tried:
             continue
