@@ -29,9 +29,6 @@ def main(config: DictConfig) -> str:
     hydra_config = HydraConfig.get()
     try:
         point = Point.from_hydra(config, hydra_config)
-        os.environ.setdefault(
-            "KINETO_LOG_LEVEL", "99"
-        )  # read when torch is loaded: the memory profiler chats otherwise
         from orchestration.job import run_point  # torch and Lightning: only once the configuration is accepted
 
         result = run_point(point)
