@@ -113,7 +113,7 @@ def _cell(values: Sequence[int | float]) -> str:
     if not values:
         return "–"
     average = mean(values)
-    digits = 0 if max(abs(v) for v in values) >= 1000 else 2  # counts have no decimals
+    digits = 0 if all(isinstance(v, int) for v in values) else 2  # counts have no decimals
     text = f"{average.value:,.{digits}f}"
     return text if not average.half_width > 0 else f"{text} ± {average.half_width:,.{digits}f}"
 
