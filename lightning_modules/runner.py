@@ -47,9 +47,7 @@ class Runner:
         self.epochs = 0
         self.steps = 0
         self.num_phases = 0
-        warnings.filterwarnings("ignore", module="pytorch_lightning")
-        for name in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric"):
-            logging.getLogger(name).setLevel(logging.ERROR)  # each of many Trainers would introduce itself
+        quiet_lightning()
         self.device = self._trainer(0, []).strategy.root_device
 
     def train(self, module: Classifier, title: str, *, show: bool = True) -> None:
@@ -95,6 +93,13 @@ class Runner:
             enable_progress_bar=False,
             enable_model_summary=False,
         )
+
+
+def quiet_lightning() -> None:
+    """Let Lightning speak of errors alone: each of many Trainers would introduce itself."""
+    warnings.filterwarnings("ignore", module="pytorch_lightning")
+    for name in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
 
 
 class Stopwatch:

@@ -17,6 +17,7 @@ from datamodules.in_memory import InMemoryData
 from decompositions.format import Format
 from decompositions.rank_search.rule import RankRule
 from lightning_modules.method import Method
+from lightning_modules.runner import quiet_lightning
 from lightning_modules.schedule import Schedule
 from orchestration.point import Point
 from orchestration.schema import ConfigError
@@ -41,6 +42,7 @@ class Parts:
 def assemble(point: Point) -> Parts:
     """Instantiate the parts and try them on each other, untrained; raises `ConfigError` in one line."""
     config = point.config
+    quiet_lightning()
     _check_trainer(config["trainer"])
     if given := sorted(DECIDED_BY_THE_POINT & set(config["logger"] or {})):
         raise ConfigError(f"logger.{given[0]}: the point decides this; use tags for words of your own")
