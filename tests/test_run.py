@@ -103,7 +103,7 @@ def test_one_run_prints_its_row_and_a_failing_one_exits_with_one(tmp_path):
         assert expected in done.stdout, expected
     failed = run(*FAST, results, "dataset=mnist", f"dataset.root={tmp_path}", cwd=tmp_path)
     assert failed.returncode == 1
-    assert f"{tmp_path}/MNIST/raw lacks" in failed.stdout
+    assert f"{tmp_path}/MNIST/raw lacks" in failed.stderr
     assert "Traceback" not in failed.stdout + failed.stderr
 
 
