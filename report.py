@@ -17,7 +17,11 @@ def main() -> None:
     """Read every result.json below the folders and print one row a variant; exits with 1 if there is none."""
     parser = argparse.ArgumentParser(description="Print the comparison table of all results below the folders.")
     parser.add_argument("folders", nargs="*", type=Path, default=[Path("results")], help="default: results")
-    results = read_all(parser.parse_args().folders)
+    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal may know ASCII alone
+    folders = parser.parse_args().folders
+    if missing := [str(folder) for folder in folders if not folder.is_dir()]:
+        sys.exit(f"error: no such folder: {', '.join(missing)}")
+    results = read_all(folders)
     if not results:
         sys.exit("error: no readable result.json below the folders; run `python run.py` first")
     print(markdown(comparison(results)), end="")

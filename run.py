@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import TYPE_CHECKING
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -17,33 +18,49 @@ from omegaconf import DictConfig
 
 from orchestration import scaled
 from orchestration.point import Point
-from orchestration.schema import ConfigError
+from orchestration.refusal import refusing
+
+if TYPE_CHECKING:
+    from evaluation.result import Result
 
 scaled.register()
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # silences the memory profiler; read when torch is loaded
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
-def main(config: DictConfig) -> str:
+def run(config: DictConfig) -> str:
     """Check the composed configuration, run it, print its row; the status tells a sweep how it went."""
     hydra_config = HydraConfig.get()
-    try:
-        point = Point.from_hydra(config, hydra_config)
-        from orchestration.job import run_point  # torch and Lightning: only once the configuration is accepted
-
-        result = run_point(point)
-    except ConfigError as error:
-        if hydra_config.mode == RunMode.MULTIRUN:
-            raise
-        sys.exit("\n".join(f"error: {problem}" for problem in str(error).splitlines()))
     if hydra_config.mode == RunMode.MULTIRUN:
-        return result.status
+        return _result(config)[1].status
+    with refusing():  # here and not in `main` alone: Hydra would print the overrides before the reason
+        point, result = _result(config)
+    if not result.is_ok:
+        sys.exit(f"error: {result.status}  ({point.directory})")
     from evaluation.print_result import print_result
 
     print_result(result, point.directory)
-    if not result.is_ok:
-        sys.exit(1)
     return result.status
+
+
+def _result(config: DictConfig) -> tuple[Point, Result]:
+    point = Point.from_hydra(config, HydraConfig.get())
+    from orchestration.job import run_point  # torch and Lightning: only once the configuration is accepted
+
+    return point, run_point(point)
+
+
+def main() -> None:
+    """The command: what its user can mend is told in one line; exits with 1 then, with 130 when interrupted."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal may know ASCII alone
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands errors over instead of printing them
+    try:
+        with refusing():
+            run()
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on with what is not finished", file=sys.stderr)
+        sys.exit(130)
 
 
 if __name__ == "__main__":

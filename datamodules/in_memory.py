@@ -1,13 +1,15 @@
 """Small images as tensors in memory, cut into batches there: no worker processes, no Python work per sample.
 
 Images stay uint8 and are normalised batch by batch; the order of an epoch depends on (seed, epoch) alone, so that a
-run repeats and resumes exactly.
+run repeats exactly.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 import torch
 from jaxtyping import Float, Int64, UInt8
@@ -63,14 +65,17 @@ class Batches:
 class InMemoryData(LightningDataModule):
     """A data set whose parts fit in memory. Subclasses say where they come from in `load`.
 
-    `split` is the written split, as it stands in every result.
+    `split` is the written split, as it stands in every result. `fingerprint` is known after `setup`: it tells other
+    files under the same name apart. A subclass that states `official` refuses them.
     """
 
     input_shape: tuple[int, int, int]
     num_classes: int
     scale: float  # the largest pixel value
     split: str
+    official: str | None = None
 
+    fingerprint: str
     train: Images
     validation: Images
     test: Images
@@ -81,9 +86,20 @@ class InMemoryData(LightningDataModule):
         raise TypeError(f"{type(self).__name__} must define load()")
 
     def setup(self, stage: str | None = None) -> None:
-        """Load all parts, once."""
+        """Load all parts, once; raises `ValueError` for an empty part and for other data than the official."""
         if not hasattr(self, "train"):
-            self.train, self.validation, self.test = self.load()
+            parts = self.load()
+            for name, part in zip(("training", "validation", "test"), parts, strict=True):
+                if not len(part):
+                    raise ValueError(f"{type(self).__name__}: the {name} part is empty")
+            self.fingerprint = _fingerprint(parts)
+            if self.official not in (None, self.fingerprint):
+                raise ValueError(
+                    f"{type(self).__name__}: fingerprint {self.fingerprint}, expected {self.official}: the files are "
+                    "not the official ones (or torch now draws the split differently); fetch them again, or give other "
+                    "data a name of their own: a module in datamodules/ and a file in conf/dataset/"
+                )
+            self.train, self.validation, self.test = parts
             self.mean = self.train.images.float().mean(dim=0) / self.scale  # (channel, height, width)
 
     def train_batches(self, batch_size: int, seed: int) -> Batches:
@@ -97,6 +113,15 @@ class InMemoryData(LightningDataModule):
     def test_batches(self, batch_size: int = 1000) -> Batches:
         """The test part, in order: read once, at the end."""
         return Batches(self.test, batch_size, self.scale, self.mean, None)
+
+
+def _fingerprint(parts: Iterable[Images]) -> str:
+    """Twelve hex digits of all pixels and labels."""
+    digest = hashlib.sha256()
+    for tensor in chain.from_iterable((part.images, part.labels) for part in parts):
+        digest.update(f"{tuple(tensor.shape)}".encode())
+        digest.update(tensor.contiguous().numpy().data)
+    return digest.hexdigest()[:12]
 
 
 def hold_out(num: int, num_held_out: int, seed: int) -> tuple[Int64[Tensor, " kept"], Int64[Tensor, " held_out"]]:

@@ -29,6 +29,7 @@ class MNIST(InMemoryData):
     num_classes = 10
     scale = 255.0
     split = f"official MNIST: 60000 train less {NUM_VALIDATION} validation (random, seed {SPLIT_SEED}), 10000 test"
+    official = "4713448bdac9"
 
     def __init__(self, root: str, download: bool = False) -> None:
         super().__init__()

@@ -6,7 +6,6 @@ import importlib
 import os
 import pickle
 import struct
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,12 @@ from torch import nn
 from decompositions.replace import Structure, restore
 
 FILE_VERSION = 1
+
+
+def build_network(builder: dict[str, Any]) -> nn.Module:
+    """Call the function `builder["target"]`, a dotted path, with `builder["arguments"]`: a dense network."""
+    module, _, name = builder["target"].rpartition(".")
+    return getattr(importlib.import_module(module), name)(**builder["arguments"])
 
 
 def save_network(path: str | Path, network: nn.Module, builder: dict[str, Any], structure: Structure) -> None:
@@ -28,21 +33,20 @@ def save_network(path: str | Path, network: nn.Module, builder: dict[str, Any], 
     content = {"version": FILE_VERSION, "builder": builder, "structure": structure, "state": state}
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with os.fdopen(handle, "wb") as file:
-            torch.save(content, file)
+        torch.save(content, temporary)
         os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def load_network(path: str | Path) -> nn.Module:
     """Load a working network, in evaluation mode, on the CPU.
 
     The file names the Python function that builds the dense network, which is imported and called: load only files
-    whose origin you trust. Raises `ValueError` for a file that is not one of these, `FileNotFoundError` for none.
+    whose origin you trust. Raises `ValueError` for a file that is not one of these or whose builder now makes another
+    network, `FileNotFoundError` for none.
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
@@ -50,8 +54,12 @@ def load_network(path: str | Path) -> nn.Module:
         raise ValueError(f"{path}: not a network file, or damaged ({type(error).__name__})") from None
     if not isinstance(content, dict) or content.get("version") != FILE_VERSION:
         raise ValueError(f"{path}: expected a network file of version {FILE_VERSION}, as save_network writes")
-    module, _, name = content["builder"]["target"].rpartition(".")
-    network = getattr(importlib.import_module(module), name)(**content["builder"]["arguments"])
-    network = restore(network, content["structure"])
-    network.load_state_dict(content["state"])
+    network = build_network(content["builder"])
+    try:
+        network = restore(network, content["structure"])
+        network.load_state_dict(content["state"])
+    except (RuntimeError, AttributeError, ValueError) as error:
+        raise ValueError(
+            f"{path}: does not fit what {content['builder']['target']} builds now: {str(error).splitlines()[0]}"
+        ) from None
     return network.eval()

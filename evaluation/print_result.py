@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from evaluation.name import experiment_name
@@ -12,24 +13,22 @@ from evaluation.result import Measure, Result
 
 
 def print_result(result: Result, directory: Path) -> None:
-    """Print both networks side by side, their relation, and the rank of every layer."""
+    """Print the row of a point that is ok: both networks side by side, their relation, the rank of every layer."""
     console = Console(soft_wrap=True, highlight=False)
-    if result.reference is None or result.compressed is None:
-        console.print(f"status: {result.status}", markup=False)
-    else:
-        table = Table(title=f"{experiment_name(result.choices)}, seed {result.seed}", title_justify="left")
-        table.add_column("")
-        for column in ("reference", "compressed", ""):
-            table.add_column(column, justify="right")
-        for row in comparison_rows(result.reference, result.compressed):
-            table.add_row(*row)
-        console.print(table)
-        for name, layer in result.layers.items():
-            rank = "dense" if layer["rank"] is None else f"rank {layer['rank']}"
-            reason = f" ({layer['reason']})" if layer["reason"] else ""
-            console.print(f"  {name}: {rank}{reason}", markup=False)
-        if result.rank_reason:
-            console.print(f"  {result.rank_reason}", markup=False)
+    assert result.reference is not None and result.compressed is not None, "a row that is ok has both"
+    table = Table(title=f"{experiment_name(result.choices)}, seed {result.seed}", title_justify="left")
+    table.add_column("")
+    for column in ("reference", "compressed", ""):
+        table.add_column(column, justify="right")
+    for row in comparison_rows(result.reference, result.compressed):
+        table.add_row(*map(escape, row))  # rich reads [ms] as markup
+    console.print(table)
+    for name, layer in result.layers.items():
+        rank = "dense" if layer["rank"] is None else f"rank {layer['rank']}"
+        reason = f" ({layer['reason']})" if layer["reason"] else ""
+        console.print(f"  {name}: {rank}{reason}", markup=False)
+    if result.rank_reason:
+        console.print(f"  {result.rank_reason}", markup=False)
     console.print(f"results in {directory}", markup=False)
 
 

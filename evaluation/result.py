@@ -6,10 +6,11 @@ import dataclasses
 import json
 import math
 import os
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
 
 # Rows whose schema has the same major number can be compared.
 SCHEMA_VERSION = "1.0"
@@ -33,6 +34,10 @@ class Measure:
     peak_memory_mib: dict[str, float]
     epochs: int
     seconds: float
+
+
+# What a diverged network may leave undefined: null in the file, NaN in memory.
+FLOATS = [f.name for f in dataclasses.fields(Measure) if f.type == "float"]
 
 
 @dataclass(frozen=True)
@@ -79,37 +84,34 @@ def write_result(path: Path, result: Result) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as JSON in one atomic step; NaN and infinities become null, which strict readers accept."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(_finite(value), file, indent=1, allow_nan=False)
-            file.write("\n")
+        temporary.write_text(json.dumps(_finite(value), indent=1, allow_nan=False) + "\n", encoding="utf-8")
         os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def read_result(path: Path) -> Result:
-    """Read a row; raises `ValueError` for a file that is damaged, foreign or of another schema."""
+    """Read a row; raises `ValueError` for a file that is damaged, foreign or of another schema.
+
+    Keys that a newer minor version may have are ignored.
+    """
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-        version = data.pop("schema_version")
+        version = str(data["schema_version"])
         if version.split(".")[0] != SCHEMA_VERSION.split(".")[0]:
             raise ValueError(f"schema {version}, expected {SCHEMA_VERSION}")
-        for side in ("reference", "compressed"):
-            data[side] = None if data[side] is None else _measure(data[side])
-        known = {f.name for f in dataclasses.fields(Result)}  # a newer minor version may have more
-        return Result(**{k: v for k, v in data.items() if k in known}, schema_version=version)
-    except (json.JSONDecodeError, KeyError, TypeError, AttributeError, UnicodeDecodeError, ValueError) as error:
-        raise ValueError(f"{path}: not a readable result ({error})") from None
-
-
-def _measure(data: dict[str, Any]) -> Measure:
-    floats = {f.name for f in dataclasses.fields(Measure) if f.type == "float"}
-    known = {f.name for f in dataclasses.fields(Measure)}
-    values: dict[str, Any] = {k: math.nan if v is None and k in floats else v for k, v in data.items() if k in known}
-    return Measure(**values)
+        for measure in (data.get("reference"), data.get("compressed")):
+            if measure is not None:
+                measure.update({k: math.nan for k in FLOATS if measure.get(k, 0) is None})
+        return TypeAdapter(Result).validate_json(json.dumps(data), strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ValueError(f"{path}: not a readable result ({where}: {first['msg']})") from None
+    except (KeyError, TypeError, AttributeError, OSError, ValueError) as error:
+        raise ValueError(f"{path}: not a readable result ({type(error).__name__}: {error})") from None
 
 
 def _finite(value: Any) -> Any:

@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from evaluation.name import experiment_name
@@ -28,7 +30,7 @@ def variants(results: Iterable[Result]) -> list[Variant]:
     groups: dict[str, list[Result]] = {}
     for result in results:
         groups.setdefault(result.variant, []).append(result)
-    settings = {variant: _flat(group[0].config) for variant, group in groups.items()}
+    settings = {variant: _settings(group[0]) for variant, group in groups.items()}
     names = {variant: experiment_name(group[0].choices) for variant, group in groups.items()}
     return [
         Variant(
@@ -41,15 +43,27 @@ def variants(results: Iterable[Result]) -> list[Variant]:
 
 
 def _difference(own: dict[str, Any], all_of_this_name: Sequence[dict[str, Any]]) -> str:
-    """The settings of one variant that not all variants of its name share."""
+    """The settings of one variant that not all variants of its name share; those of a group whose option differs are
+    compared among the variants with the same option."""
     missing = object()
-    differing = [k for k, v in own.items() if any(other.get(k, missing) != v for other in all_of_this_name)]
-    return "".join(f" {key}={own[key]}" for key in differing)
+
+    def differs(key: str) -> bool:
+        group = key.split(".")[0]
+        comparable = [o for o in all_of_this_name if key == group or o.get(group) == own.get(group)]
+        return any(other.get(key, missing) != own[key] for other in comparable)
+
+    return "".join(f" {key}={value}" for key, value in own.items() if differs(key))
+
+
+def _settings(result: Result) -> dict[str, Any]:
+    """`{"rank": "cost", "rank.weight": 0.5, …}`: the option of each group, then all values."""
+    groups = {group: result.choices[group] for group in ("rank", "schedule") if group in result.choices}
+    return groups | _flat(result.config)
 
 
 def _flat(config: Any, place: str = "") -> dict[str, Any]:
-    """`{"rank.weight": 0.5, …}`, without the seed and without what a method repeats of its groups."""
-    if place in ("seed", "method.rank", "method.decomposition"):
+    """`{"rank.weight": 0.5, …}`, without seed, targets, and what a method repeats of its groups."""
+    if place in ("seed", "method.rank", "method.decomposition") or place.endswith("_target_"):
         return {}
     if not isinstance(config, dict):
         return {place: config}
@@ -68,7 +82,7 @@ COLUMNS: dict[str, Callable[[Measure, Measure], float]] = {
     "speed-up, large batch": lambda r, c: _speed_up(r, c, max),
     "epochs": lambda r, c: c.epochs,
 }
-# What fits eighty columns, under names that do.
+# What fits eighty columns, folded, under names that do.
 TERMINAL_COLUMNS = {
     "test error [%]": "error %",
     "reference error [%]": "ref. %",
@@ -80,26 +94,28 @@ TERMINAL_COLUMNS = {
 
 def comparison(results: Iterable[Result], columns: Sequence[str] = tuple(COLUMNS)) -> list[list[str]]:
     """Header and rows: one a variant, mean ± half the 95 % interval over its seeds; failures are counted."""
-    table = [["experiment", "n", *columns, "status"]]
+    table = [["experiment", "runs", *columns]]
     for variant in variants(results):
         pairs = [(r.reference, r.compressed) for r in variant.results if r.is_ok]
-        failed = [r.status.split(":")[0] for r in variant.results if not r.is_ok]
+        statuses = [r.status.split(":")[0] for r in variant.results]
         cells = [_cell([COLUMNS[name](r, c) for r, c in pairs if r and c]) for name in columns]
-        status = ", ".join(f"{failed.count(s)} {s}" for s in dict.fromkeys(failed)) or "ok"
-        table.append([variant.name, str(len(pairs)), *cells, status])
+        runs = ", ".join(f"{statuses.count(s)} {s}" for s in dict.fromkeys(statuses))
+        table.append([variant.name, runs, *cells])
     return table
 
 
 def print_comparison(results: Iterable[Result]) -> None:
     """Print the comparison of a sweep in the terminal."""
     header, *rows = comparison(results, tuple(TERMINAL_COLUMNS))
-    table = Table(title="mean ± half of the 95 % interval over seeds; speed at the large batch", title_justify="left")
+    title = "mean ± half of the 95 % interval over seeds; speed at the large batch"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column(header[0], overflow="fold", min_width=18)
     for name in header[1:]:
-        table.add_column(TERMINAL_COLUMNS.get(name, name), justify="right")
+        table.add_column(TERMINAL_COLUMNS.get(name, name), justify="right", min_width=6)
     for row in rows:
-        table.add_row(*row)
-    Console().print(table)
+        table.add_row(*map(escape, row))
+    console = Console()
+    (console if console.is_terminal else Console(width=160)).print(table)  # a log has no width: a row is a line there
 
 
 def markdown(table: Sequence[Sequence[str]]) -> str:

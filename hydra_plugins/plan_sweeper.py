@@ -12,14 +12,13 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
-from hydra.errors import ConfigCompositionException
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from orchestration.point import Point
-from orchestration.schema import ConfigError
+from orchestration.refusal import refusal
 
 # Hydra finds its plugins, and their configurations, by importing the modules of this package.
 ConfigStore.instance().store(
@@ -47,7 +46,11 @@ class PlanSweeper(Sweeper):
         from orchestration.sweep_report import check_feasible, summarise
 
         check_feasible(points)
-        returned = self.launcher.launch([list(point.overrides) for point in points], initial_job_idx=0)
+        try:
+            returned = self.launcher.launch([list(point.overrides) for point in points], initial_job_idx=0)
+        except KeyboardInterrupt:
+            summarise(points, None)
+            raise
         if not summarise(points, returned):
             sys.exit(1)
         return returned
@@ -59,25 +62,27 @@ class PlanSweeper(Sweeper):
         parsed = OverridesParser.create(config_loader=self.context.config_loader).parse_overrides(arguments)
         (combinations,) = BasicSweeper.split_arguments(parsed, max_batch_size=None)
         points: dict[str, Point] = {}
-        problems: dict[str, list[str]] = {}
+        problems: dict[str, int] = {}
         for overrides in combinations:
-            config = self.context.config_loader.load_sweep_config(self.base, list(overrides))
             try:
+                config = self.context.config_loader.load_sweep_config(self.base, list(overrides))
                 point = Point.from_hydra(config, config.hydra)
                 points.setdefault(point.id, point)
-            except (ConfigError, ConfigCompositionException) as error:
-                problems.setdefault(str(error), []).append(" ".join(overrides))
+            except Exception as error:
+                lines = refusal(error)
+                if not lines:
+                    raise
+                for line in lines:
+                    problems[line] = problems.get(line, 0) + 1
         if problems:
-            for problem, where in problems.items():
-                print(
-                    f"error: {problem}  [{where[0]}{f' and {len(where) - 1} more' if where[1:] else ''}]",
-                    file=sys.stderr,
-                )
-            sys.exit(f"error: the sweep was refused before anything ran: {len(problems)} problem(s)")
-        if not points:
-            sys.exit("error: the sweep has no point")
-        print(
-            f"{len(points)} points"
-            + (f" ({len(combinations) - len(points)} repetitions dropped)" if len(points) < len(combinations) else "")
-        )
+            for problem, count in problems.items():
+                print(f"error: {problem}{f'  [{count} points]' if count > 1 else ''}", file=sys.stderr)
+            sys.exit("error: the sweep was refused before anything ran")
+        repeated = len(combinations) - len(points)
+        dropped = f" ({_number(repeated, 'repetition')} dropped)" if repeated else ""
+        print(f"{_number(len(points), 'point')}{dropped}")
         return list(points.values())
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

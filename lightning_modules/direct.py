@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from annotated_types import Ge
+from annotated_types import Ge, MinLen
 from torch import nn
 
 from decompositions.format import Format
@@ -31,7 +31,7 @@ class Direct:
 
     decomposition: Format
     rank: RankRule
-    layers: list[str] = field(default_factory=lambda: ["*"])
+    layers: Annotated[list[str], MinLen(1)] = field(default_factory=lambda: ["*"])
     min_rank: Annotated[int, Ge(0)] = 1
     normalize: bool = False
 

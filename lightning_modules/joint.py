@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import torch
-from annotated_types import Ge
+from annotated_types import Ge, MinLen
 from torch import Tensor, nn
 
 from decompositions.c_step import CStep
@@ -44,7 +44,7 @@ class Joint:
     decomposition: Format
     rank: RankRule
     multipliers: bool = True
-    layers: list[str] = field(default_factory=lambda: ["*"])
+    layers: Annotated[list[str], MinLen(1)] = field(default_factory=lambda: ["*"])
     min_rank: Annotated[int, Ge(0)] = 1
     normalize: bool = False
 
@@ -56,7 +56,7 @@ class Joint:
         """Run the L and C steps of the runner's schedule on `network`, replace its layers and fine-tune."""
         network.to(runner.device)
         search = prepare_search(self, network, runner.data.input_shape)
-        weights = {name: layer_weight(network, name) for name in search.survey.sites}
+        weights = {name: network.get_parameter(f"{name}.weight") for name in search.survey.sites}
         multipliers = {name: torch.zeros_like(weight) for name, weight in weights.items()} if self.multipliers else None
         schedule = runner.schedule
         history: list[dict[str, Any]] = []
@@ -125,13 +125,6 @@ class Joint:
         measured = f"violation {violation:.3e}  ranks {ranks}  validation top-1 {top1:.2f} %"
         say(f"L step {number:3d}  mu {penalty:.2e}  {measured}")
         return record
-
-
-def layer_weight(network: nn.Module, name: str) -> nn.Parameter:
-    """The weight parameter of the layer called `name`."""
-    weight = network.get_submodule(name).weight
-    assert isinstance(weight, nn.Parameter)
-    return weight
 
 
 def shifted(

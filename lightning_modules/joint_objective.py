@@ -2,8 +2,9 @@
 
     min over W of   L(W) + μ/2 Σ_l ‖W_l − Θ_l − β_l/μ‖²
 
-The penalty's gradient `μ W − (μ Θ + β)` is added in place after the backward pass, in two fused additions over all
-layers: no autograd graph, no copy of the weights.
+The learning rate is at most 1/μ: a faster step on the quadratic overshoots, and beyond 2(1+m)/(1+2m) times that
+diverges (Nesterov's momentum m). The penalty's gradient `μ W − (μ Θ + β)` is added in place after the backward pass, in
+two fused additions over all layers: no autograd graph, no copy of the weights.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class JointObjective(Classifier):
         multipliers: Mapping[str, Tensor] | None,
         penalty: float,
     ) -> None:
-        super().__init__(network, phase, rate_factor)
+        super().__init__(network, phase, min(rate_factor, 1 / (penalty * phase.learning_rate)))
         self.penalty = penalty
         self.weights = list(weights.values())
         self.offsets = [

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import logging
 import math
+import signal
+import threading
 import time
 import warnings
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -63,7 +65,8 @@ class Runner:
             callback = _Epochs(self, batches, title, advance)
             trainer = self._trainer(epochs, [callback])
             module.train()
-            trainer.fit(module, train_dataloaders=batches)
+            with _interruptible():
+                trainer.fit(module, train_dataloaders=batches)
         if not all(bool(parameter.isfinite().all()) for parameter in module.network.parameters()):
             raise Diverged(f"a weight is NaN or infinite after {title}; lower the learning rate")
         self.epochs += epochs
@@ -100,6 +103,18 @@ def quiet_lightning() -> None:
     warnings.filterwarnings("ignore", module="pytorch_lightning")
     for name in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Undo what Lightning makes of Ctrl-C: an exit with 1, and a process that is deaf to the next."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, handler)
+        raise KeyboardInterrupt from None
 
 
 class Stopwatch:

@@ -50,7 +50,7 @@ class Penalty:
 
     def weight(self, step: int) -> float:
         """μ of one step; step 0 is direct compression."""
-        return self.initial * self.growth**step
+        return float(self.initial * self.growth**step)
 
 
 @dataclass(frozen=True)

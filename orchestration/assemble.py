@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from torch import nn
 
 from datamodules.in_memory import InMemoryData
 from decompositions.format import Format
+from decompositions.network_file import build_network
 from decompositions.rank_search.rule import RankRule
 from lightning_modules.method import Method
 from lightning_modules.runner import quiet_lightning
@@ -36,7 +38,7 @@ class Parts:
     def network(self, seed: int) -> nn.Module:
         """A freshly initialised network; the same for the same seed."""
         torch.manual_seed(seed)
-        return _resolve(self.builder["target"])(**self.builder["arguments"])
+        return build_network(self.builder)
 
 
 def assemble(point: Point) -> Parts:
@@ -56,34 +58,46 @@ def assemble(point: Point) -> Parts:
         _build(config["trainer"], "trainer"),
         {"target": config["network"]["_target_"], "arguments": {**arguments, **shape}},
     )
-    for name, role in (("decomposition", Format), ("rank", RankRule)):
-        part = getattr(parts.method, name, None)
+    roles: list[tuple[str, Any, type]] = [
+        ("dataset", data, InMemoryData),
+        ("schedule", parts.schedule, Schedule),
+        ("method", parts.method, Method),
+        ("decomposition", getattr(parts.method, "decomposition", None), Format),
+        ("rank", getattr(parts.method, "rank", None), RankRule),
+    ]
+    for name, part, role in roles:
         if part is not None and not isinstance(part, role):
             raise ConfigError(f"{name}: expected a {role.__name__}, got {type(part).__name__}; see conf/{name}/")
-    if not isinstance(parts.method, Method):
-        raise ConfigError(f"method: expected a Method, got {type(parts.method).__name__}; see conf/method/")
     try:
         data.prepare_data()
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         raise ConfigError(_first_line(error)) from None
     try:
         parts.make_trainer(logger=False, enable_checkpointing=False, enable_progress_bar=False)
     except (MisconfigurationException, ValueError, TypeError) as error:
         raise ConfigError(f"trainer: {_first_line(error)}") from None
-    try:
-        network = parts.network(0).eval()
-        with torch.no_grad():
-            output = network(torch.zeros(1, *data.input_shape))
-    except (ValueError, RuntimeError, TypeError) as error:
-        name = point.choices["network"]
-        raise ConfigError(f"network {name} on {_shape(data)} images: {_first_line(error)}") from None
-    if tuple(output.shape) != (1, data.num_classes):
-        raise ConfigError(f"network: expected an output of {(1, data.num_classes)}, got {tuple(output.shape)}")
+    network = _try_network(parts, f"network {point.choices['network']} on {_shape(data)} images")
     try:
         parts.method.check(network, data.input_shape)
-    except ValueError as error:
-        raise ConfigError(f"method {point.choices['method']}: {_first_line(error)}") from None
+    except Exception as error:
+        raise ConfigError(f"method {point.choices['method']}: {_blame(error)}") from None
     return parts
+
+
+def _try_network(parts: Parts, what: str) -> nn.Module:
+    """Build the network, pass one sample; whatever its author did wrong becomes one line with the place."""
+    try:
+        network = parts.network(0)
+        if not isinstance(network, nn.Module):
+            raise ValueError(f"expected an nn.Module, got {type(network).__name__}")
+        with torch.no_grad():
+            output = network.eval()(torch.zeros(1, *parts.data.input_shape))
+    except Exception as error:
+        raise ConfigError(f"{what}: {_blame(error)}") from None
+    expected, got = (1, parts.data.num_classes), getattr(output, "shape", type(output).__name__)
+    if not isinstance(output, torch.Tensor) or tuple(output.shape) != expected:
+        raise ConfigError(f"{what}: expected an output of {expected}, got {got}")
+    return network
 
 
 # The schedule and the runner say these of every phase.
@@ -113,14 +127,17 @@ def _build(node: dict[str, Any], place: str) -> Any:
         raise ConfigError(f"{place}: {_first_line(error.__cause__ or error)}") from None
 
 
-def _resolve(target: str) -> Callable[..., nn.Module]:
-    from hydra.utils import get_method
-
-    return get_method(target)
-
-
 def _shape(data: InMemoryData) -> str:
     return "×".join(str(size) for size in data.input_shape)
+
+
+def _blame(error: Exception) -> str:
+    """What went wrong; the kind and place too, unless it is a `ValueError`, which our roles raise on purpose."""
+    if type(error) is ValueError:
+        return _first_line(error)
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [f for f in frames if "site-packages" not in f.filename and "<frozen" not in f.filename] or frames
+    return f"{type(error).__name__}: {_first_line(error)}  ({ours[-1].filename}:{ours[-1].lineno})"
 
 
 def _first_line(error: BaseException) -> str:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from annotated_types import Ge, Le
+from annotated_types import Ge, Le, MaxLen, MinLen
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -42,17 +42,17 @@ class Settings:
     """The root of a configuration: the keys of conf/config.yaml, and their types."""
 
     dataset: InMemoryData
-    network: Module
+    network: Callable[..., Module]
     schedule: Schedule
     method: Method
-    trainer: Trainer
-    logger: Logger | None
+    trainer: Callable[..., Trainer]
+    logger: Callable[..., Logger] | None
     seed: Annotated[int, Ge(0), Le(2**31 - 1)]
-    num_threads: Annotated[int, Ge(1)] | None
-    results_dir: str
+    num_threads: Annotated[int, Ge(1), Le(1024)] | None
+    results_dir: Annotated[str, MinLen(1)]
     force: bool
-    tags: list[str]
-    latency_batch_size: Annotated[int, Ge(2)]
+    tags: list[Annotated[str, MinLen(1), MaxLen(64)]]  # 64: the limit of W&B
+    latency_batch_size: Annotated[int, Ge(2), Le(65536)]
     decomposition: Format | None = None
     rank: RankRule | None = None
 
@@ -73,9 +73,9 @@ class Point:
             own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
             plain = OmegaConf.to_container(own, resolve=True)
         except OmegaConfBaseException as error:
-            raise ConfigError(str(error).splitlines()[0]) from None
-        assert isinstance(plain, dict)
-        settings = {str(k): v for k, v in plain.items()}
+            line = str(error).splitlines()[0].removeprefix("ValueError raised while resolving interpolation: ")
+            raise ConfigError(line if (error.full_key or "") in line else f"{error.full_key}: {line}") from None
+        settings = _with_string_keys(plain)
         check(settings)
         for group in ("decomposition", "rank"):
             if settings.get(group) is not None and group not in settings["method"]:
@@ -108,8 +108,12 @@ class Point:
     @property
     def directory(self) -> Path:
         """`<results_dir>/<dataset>/<network>/<method>/<id>`."""
-        names = (self.choices[group] for group in ("dataset", "network", "method"))
-        return Path(self.config["results_dir"]).joinpath(*names, self.id)
+        return self.results_dir / experiment_name(self.choices) / self.id
+
+    @property
+    def results_dir(self) -> Path:
+        """The folder of all results, `~` resolved."""
+        return Path(self.config["results_dir"]).expanduser()
 
     @property
     def label(self) -> str:
@@ -132,6 +136,13 @@ def without(config: Mapping[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
 def digest(value: Any) -> str:
     """Twelve hex digits that equal values share, whatever the order of their keys."""
     return hashlib.sha256(json.dumps(_canonical(value), sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _with_string_keys(value: Any) -> Any:
+    """YAML allows `{1: 3}`; a row in JSON does not."""
+    if isinstance(value, dict):
+        return {str(key): _with_string_keys(item) for key, item in value.items()}
+    return [_with_string_keys(item) for item in value] if isinstance(value, list) else value
 
 
 def _canonical(value: Any) -> Any:

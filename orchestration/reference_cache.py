@@ -5,11 +5,13 @@ A file lock makes a second process wait and then read; the file appears in one a
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from pytorch_lightning.loggers import Logger
 from torch import nn
 
@@ -33,7 +35,7 @@ class TrainedReference:
 
 
 def recipe(point: Point) -> dict[str, Any]:
-    """All that the weights of a reference depend on."""
+    """All of a configuration that the weights of a reference depend on."""
     config = without(point.config, ("dataset.root", "dataset.download"))
     schedule = config["schedule"]
     return {
@@ -46,6 +48,15 @@ def recipe(point: Point) -> dict[str, Any]:
     }
 
 
+def untrained_digest(network: nn.Module) -> str:
+    """Tells networks apart whose code differs: by their modules, parameters and initial values."""
+    digest = hashlib.sha256(repr(network).encode())
+    for name, tensor in network.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.contiguous().view(torch.uint8).numpy().data if tensor.ndim else tensor.numpy().tobytes())
+    return digest.hexdigest()[:12]
+
+
 def _read(path: Path, about: Path) -> TrainedReference | None:
     """The cached reference; None if there is none, or it is damaged, which is said."""
     if not (path.exists() and about.exists()):
@@ -53,15 +64,17 @@ def _read(path: Path, about: Path) -> TrainedReference | None:
     try:
         cost = json.loads(about.read_text(encoding="utf-8"))
         return TrainedReference(load_network(path), cost["epochs"], cost["seconds"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OSError) as error:
         say(f"the cached reference is trained anew: {error}")
         return None
 
 
 def trained_reference(point: Point, parts: Parts, logger: Logger | None) -> TrainedReference:
     """Take the reference from the cache, or train it under the lock and put it there."""
-    wanted = recipe(point)
-    folder = Path(point.config["results_dir"]) / "references" / point.choices["dataset"] / point.choices["network"]
+    seed = point.config["seed"]
+    network = parts.network(seed)
+    wanted = recipe(point) | {"data": parts.data.fingerprint, "untrained": untrained_digest(network)}
+    folder = point.results_dir / "references" / point.choices["dataset"] / point.choices["network"]
     path = folder / f"{digest(wanted)}.pt"
     about = path.with_suffix(".json")
     folder.mkdir(parents=True, exist_ok=True)
@@ -69,8 +82,7 @@ def trained_reference(point: Point, parts: Parts, logger: Logger | None) -> Trai
         if (cached := _read(path, about)) is not None:
             say(f"reference taken from {path}")
             return cached
-        seed = point.config["seed"]
-        network, watch = parts.network(seed), Stopwatch()
+        watch = Stopwatch()
         runner = Runner(parts.data, parts.schedule, parts.make_trainer, logger, seed, stage="reference")
         runner.train(Classifier(network, parts.schedule.reference), "reference")
         seconds = watch.seconds()

@@ -36,13 +36,15 @@ class Signature:
 def read_signature(target: str) -> Signature | None:
     """Return the signature of the dotted path `target`; None if its source cannot be read (compiled code).
 
-    Raises `LookupError` if no such module or name exists.
+    Raises `LookupError` if no such module or name exists, `SyntaxError` if the source is broken.
     """
     path, names = _locate(target)
     if path is None:
         return None
     found = definition(path, names[0])
     if found is None:
+        if any(isinstance(n, ast.ImportFrom) and n.names[0].name == "*" for n in _statements(_parse(path).body)):
+            return None  # it may come from what cannot be followed
         raise LookupError(f"no '{names[0]}' in {path.name}")
     node, path = found
     for name in names[1:]:
@@ -58,6 +60,12 @@ def read_signature(target: str) -> Signature | None:
 
 def definition(path: Path, name: str) -> tuple[ast.stmt, Path] | None:
     """Find the statement that defines `name` in a module: class, function or assignment, through re-exports."""
+    return _definition(path, name, frozenset())
+
+
+def _definition(path: Path, name: str, above: frozenset[Path]) -> tuple[ast.stmt, Path] | None:
+    if path in above:  # modules that import each other
+        return None
     for node in _statements(_parse(path).body):
         if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == name:
             return node, path
@@ -65,8 +73,11 @@ def definition(path: Path, name: str) -> tuple[ast.stmt, Path] | None:
             return node, path
         if isinstance(node, ast.ImportFrom):
             for alias in node.names:
-                if (alias.asname or alias.name) == name and (source := _imported_file(path, node)):
-                    return definition(source, alias.name)
+                if (alias.asname or alias.name) not in (name, "*") or not (source := _imported_file(path, node)):
+                    continue
+                wanted = name if alias.name == "*" else alias.name
+                if found := _definition(source, wanted, above | {path}):
+                    return found
     return None
 
 
@@ -127,7 +138,10 @@ def _imported_file(path: Path, node: ast.ImportFrom) -> Path | None:
 
 @functools.cache
 def _parse(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
+    try:
+        return ast.parse(path.read_text(encoding="utf-8"), str(path))
+    except UnicodeDecodeError as error:
+        raise SyntaxError("not UTF-8", (str(path), None, None, None)) from error
 
 
 def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:

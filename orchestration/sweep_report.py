@@ -9,7 +9,7 @@ from typing import Any
 from evaluation.result import Result, read_result
 from evaluation.table import print_comparison
 from orchestration.assemble import assemble
-from orchestration.job import finished
+from orchestration.job import finished, require_writable
 from orchestration.point import Point, digest, without
 from orchestration.schema import ConfigError
 
@@ -18,6 +18,11 @@ def check_feasible(points: Sequence[Point]) -> None:
     """Assemble one point of each combination that differs in more than its seed; exits if one makes no sense."""
     problems: dict[str, str] = {}
     tried: set[str] = set()
+    for folder in {point.results_dir for point in points}:
+        try:
+            require_writable(folder)
+        except ConfigError as error:
+            problems[str(error)] = "sweep"
     for point in points:
         if not point.config["force"] and finished(point) is not None:
             continue
@@ -32,23 +37,26 @@ def check_feasible(points: Sequence[Point]) -> None:
     if problems:
         for problem, label in problems.items():
             print(f"error: {label}: {problem}", file=sys.stderr)
-        sys.exit(f"error: the sweep was refused before anything ran: {len(problems)} problem(s)")
+        sys.exit(f"error: the sweep was refused before anything ran ({len(problems)} of {len(points)} points)")
 
 
-def summarise(points: Sequence[Point], returned: Sequence[Any]) -> bool:
-    """Print the table of the sweep and every failure; return whether all points are ok."""
+def summarise(points: Sequence[Point], returned: Sequence[Any] | None) -> bool:
+    """Print the table of the sweep and every failure; return whether all points are ok.
+
+    `returned` is what the launcher gave for each point, None if it was interrupted: then what is on disk counts.
+    """
     rows: list[Result] = []
     failures: list[str] = []
-    for point, job in zip(points, returned, strict=True):
+    for point, job in zip(points, returned or [None] * len(points), strict=True):
         try:
-            status = job.return_value
-            result = read_result(point.directory / "result.json")
+            status = "ok" if job is None else job.return_value
+            rows.append(read_result(point.directory / "result.json"))
         except Exception as error:  # a launcher hands a job's exception over on access
-            failures.append(f"{point.label} [{' '.join(point.overrides)}]: {type(error).__name__}: {error}")
-            continue
-        rows.append(result)
+            status = "not run" if job is None else f"failed: {type(error).__name__}: {error}"
+        else:
+            status = rows[-1].status if job is None else status
         if status != "ok":
-            failures.append(f"{point.label} [{' '.join(point.overrides)}]: {status}  ({point.directory})")
+            failures.append(f"{point.label}{_varied(point, points)}: {status}  ({point.directory})")
     if rows:
         print_comparison(rows)
     if failures:
@@ -56,3 +64,10 @@ def summarise(points: Sequence[Point], returned: Sequence[Any]) -> bool:
         for failure in failures:
             print(f"  {failure}", file=sys.stderr)
     return not failures
+
+
+def _varied(point: Point, points: Sequence[Point]) -> str:
+    """The overrides of a point that not all points of its sweep share."""
+    shared = set.intersection(*(set(p.overrides) for p in points))
+    varied = [o for o in point.overrides if o not in shared and not o.startswith("seed=")]
+    return f" [{' '.join(varied)}]" if varied else ""

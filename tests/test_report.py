@@ -24,8 +24,8 @@ def test_rows_are_grouped_and_damaged_files_named(make_point, tmp_path):
     assert done.returncode == 0
     assert "broken/result.json: not a readable result" in done.stderr
     header, _, row = done.stdout.splitlines()
-    assert header.startswith("| experiment | n | test error [%] |")
-    assert row.startswith("| digits/mlp/svd | 2 | ")
+    assert header.startswith("| experiment | runs | test error [%] |")
+    assert row.startswith("| digits/mlp/svd | 2 ok | ")
     assert "±" in row
 
 
@@ -33,3 +33,6 @@ def test_no_result_is_an_error(tmp_path):
     done = report(tmp_path)
     assert done.returncode == 1
     assert "no readable result.json" in done.stderr
+    done = report(tmp_path / "nowhere")
+    assert done.returncode == 1
+    assert done.stderr == f"error: no such folder: {tmp_path / 'nowhere'}\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -53,19 +54,77 @@ def test_help_names_the_groups_and_their_options():
     [
         (["method.rank=abc"], "error: method.rank: expected RankRule, got 'abc'"),
         (["method.min_rank=abc"], "error: method.min_rank: expected int >= 0, got 'abc'"),
-        (["methd=x"], "Could not override 'methd'"),
-        (["method=foo"], "Could not find 'method/foo'"),
+        (["methd=x"], "error: methd: unknown key; did you mean 'method'?"),
+        (["rank.wieght=1"], "error: rank.wieght: unknown key; did you mean 'weight'?"),
+        (["method=lcsvd"], "error: method: there is no 'lcsvd'; did you mean 'lc_svd'?"),
+        (["logger=null"], "error: a group takes the name of one of its files"),
+        (["dataset=0"], "error: a group takes the name of one of its files"),
+        (["rank.weight=[1"], "error: no viable alternative"),
+        (["dataset=digits,mnist"], "error: Ambiguous value"),
+        (["~rank"], "error: method.rank: Interpolation key 'rank' not found"),
+        (["results_dir="], "error: results_dir: expected str length >= 1"),
+        (["-m", "method=foo,svd"], "error: method: there is no 'foo'"),
+        (["-m", "rank.wieght=1,2"], "error: rank.wieght: unknown key"),
         (["-m", "method.min_rank=1,x"], "error: method.min_rank: expected int >= 0, got 'x'"),
     ],
 )
 def test_bad_overrides_are_one_clear_line_and_an_exit_code(arguments, said, tmp_path):
     started = time.perf_counter()
     done = run(*arguments, cwd=tmp_path)
-    assert done.returncode != 0
+    assert done.returncode == 1
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) == (2 if "-m" in arguments else 1)
     assert not (tmp_path / "results").exists()
     assert time.perf_counter() - started < 20, "a hang, not a speed claim"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"weight: [1", "mine.yaml:1: "),
+        (b"weight: 1\n weight: 2", "mine.yaml:2: "),
+        (b"weight: 1\nweight: 2", "mine.yaml:2: found duplicate key weight"),
+        (b"weight: \xff", "not UTF-8, near b'weight: "),
+    ],
+)
+def test_a_broken_file_is_named_with_its_line(content, said, tmp_path):
+    (tmp_path / "conf" / "rank").mkdir(parents=True)
+    (tmp_path / "conf" / "rank" / "mine.yaml").write_bytes(content)
+    done = run(f"hydra.searchpath=[{tmp_path / 'conf'}]", "rank=mine", cwd=tmp_path)
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+
+
+@pytest.mark.slow
+def test_results_that_cannot_be_written_are_refused(tmp_path):
+    (tmp_path / "file").touch()
+    for arguments in ([], ["-m", "seed=0,1"]):
+        done = run(*arguments, *FAST, f"results_dir={tmp_path / 'file'}", cwd=tmp_path)
+        assert done.returncode == 1
+        assert f"results_dir: cannot write to {tmp_path / 'file'}" in done.stderr
+        assert "Traceback" not in done.stderr
+        assert "L step" not in done.stdout
+
+
+@pytest.mark.slow
+def test_an_interrupted_sweep_says_so_shows_what_is_done_and_goes_on(tmp_path):
+    arguments = ["-m", *FAST, "method=reference", "results_dir=results", "schedule.reference.epochs=2,100000"]
+    command = [sys.executable, str(ROOT / "run.py"), *arguments]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.time() + 120
+    while not list(tmp_path.rglob("result.json")) and time.time() < deadline:
+        time.sleep(0.2)
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, out + err
+    assert "interrupted; the same command goes on" in err
+    assert "1 of 2 points did not end well" in err
+    assert "Traceback" not in err
+    assert "1 ok" in out
+    assert len(list(tmp_path.rglob("result.json"))) == 1
 
 
 @pytest.mark.slow

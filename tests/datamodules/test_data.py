@@ -86,8 +86,9 @@ def idx(array: np.ndarray) -> bytes:
 
 
 @pytest.fixture
-def mnist_root(tmp_path: Path) -> Path:
-    """Small files in the official format: 5,020 training and 30 test images, two files gzipped."""
+def mnist_root(tmp_path: Path, monkeypatch) -> Path:
+    """Small files in the official format: 5,020 training and 30 test images, two files gzipped; taken for official."""
+    monkeypatch.setattr(MNIST, "official", None)
     raw = tmp_path / "MNIST" / "raw"
     raw.mkdir(parents=True)
     rng = np.random.default_rng(0)
@@ -107,6 +108,43 @@ def test_mnist_reads_plain_and_gzipped_files(mnist_root):
         expected = np.frombuffer(file.read(), np.uint8, offset=16).reshape(-1, 1, 28, 28)
     assert np.array_equal(data.test.images.numpy(), expected)
     assert data.test.labels.tolist() == list((raw / FILES["t10k"][1]).read_bytes()[8:])
+
+
+def test_other_files_than_the_official_ones_are_refused(mnist_root, monkeypatch):
+    """Another data set in the same format must not share a name, a reference or a row with MNIST."""
+    monkeypatch.undo()
+    with pytest.raises(ValueError, match=r"MNIST: fingerprint [0-9a-f]{12}, expected 4713448bdac9: ") as caught:
+        MNIST(str(mnist_root)).setup()
+    assert "\n" not in str(caught.value)
+
+
+def test_the_fingerprint_tells_data_apart(monkeypatch):
+    def fingerprint(change) -> str:
+        class Other(Digits):
+            def load(self):
+                parts = super().load()
+                change(parts)
+                return parts
+
+        data = Other()
+        data.setup()
+        return data.fingerprint
+
+    same, again = fingerprint(lambda parts: None), fingerprint(lambda parts: None)
+    assert same == again
+    pixel = fingerprint(lambda parts: parts[2].images[3, 0, 2, 2].add_(1))
+    label = fingerprint(lambda parts: parts[0].labels[7].add_(1))
+    assert len({same, pixel, label}) == 3
+
+
+def test_an_empty_part_is_refused():
+    class Empty(Digits):
+        def load(self):
+            train, validation, test = super().load()
+            return train.take(torch.arange(0)), validation, test
+
+    with pytest.raises(ValueError, match="Empty: the training part is empty"):
+        Empty().setup()
 
 
 def test_torchvision_reads_the_same(mnist_root):

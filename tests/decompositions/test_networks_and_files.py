@@ -93,6 +93,18 @@ def test_a_saved_network_works_in_a_fresh_process(tmp_path):
     assert [p.name for p in tmp_path.glob(".network*")] == [], "no temporary file is left"
 
 
+def test_a_file_that_no_longer_fits_its_builder_is_refused(tmp_path):
+    path = tmp_path / "network.pt"
+    save_network(
+        path, lenet5([1, 28, 28], 10), BUILDER | {"arguments": {"input_shape": [1, 28, 28], "num_classes": 9}}, {}
+    )
+    with pytest.raises(
+        ValueError, match=r"network\.pt: does not fit what networks\.lenet\.lenet5 builds now"
+    ) as caught:
+        load_network(path)
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("content", [b"", b"junk", None, {"version": 99}], ids=["empty", "junk", "cut", "foreign"])
 def test_damaged_and_foreign_files_are_refused_in_one_line(tmp_path, content):
     path = tmp_path / "network.pt"

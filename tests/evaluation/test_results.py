@@ -5,13 +5,15 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import os
+import re
 
 import pytest
 
 from evaluation.name import experiment_name
 from evaluation.print_result import comparison_rows, print_result
 from evaluation.result import Measure, Result, read_result, write_json, write_result
-from evaluation.table import comparison, markdown, variants
+from evaluation.table import comparison, markdown, print_comparison, variants
 
 
 def measure(top1=90.0, params=100, **changes) -> Measure:
@@ -71,14 +73,13 @@ def test_comparison_has_means_over_seeds_and_shows_failures():
     rows = [result(s) for s in (0, 1, 2)] + [result(3, "diverged: nan", compressed=None)]
     header, row = comparison(rows)
     cells = dict(zip(header, row, strict=True))
-    assert cells["n"] == "3"
+    assert cells["runs"] == "3 ok, 1 diverged"
     assert cells["test error [%]"] == "11.00 ± 2.48"  # 12, 11, 10: t(2) = 4.303, sd 1
     assert cells["params ratio"] == "4.00"
     assert cells["speed-up, batch 1"] == "1.00"
-    assert cells["status"] == "1 diverged"
     only_failed = comparison([result(0, "failed: x", reference=None, compressed=None)])[1]
-    assert only_failed[1] == "0"
-    assert "1 failed" in only_failed[-1]
+    assert only_failed[1] == "1 failed"
+    assert only_failed[-1] == "–"
     assert markdown([["a", "b"], ["1", "2"]]) == "| a | b |\n| --- | ---: |\n| 1 | 2 |\n"
 
 
@@ -131,5 +132,71 @@ def test_a_row_in_the_terminal_says_what_got_worse(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "fc1: rank 3" in printed
     assert str(tmp_path) in printed
-    print_result(result(status="failed: why", reference=None, compressed=None), tmp_path)
-    assert "failed: why" in capsys.readouterr().out
+    assert "latency, batch 1 [ms]" in printed, "rich takes words in brackets for markup"
+
+
+def test_variants_with_other_options_are_named_by_the_option():
+    """Not by its target, nor by keys that only one option has."""
+    choices = {"dataset": "digits", "network": "mlp", "method": "svd", "decomposition": "svd"}
+    rules = [("cost", {"_target_": "x.Cost", "weight": w}) for w in (1, 2)] + [
+        ("fixed", {"_target_": "x.F", "ranks": 3})
+    ]
+    rows = [
+        result(0, variant=str(i), choices=choices | {"rank": name}, config={"rank": rule, "method": {"rank": rule}})
+        for i, (name, rule) in enumerate(rules)
+    ]
+    names = [variant.name.removeprefix("digits/mlp/svd ") for variant in variants(rows)]
+    assert names == ["rank=cost rank.weight=1", "rank=cost rank.weight=2", "rank=fixed"]
+
+
+def test_a_sweep_keeps_its_columns_at_eighty_characters_and_its_rows_in_a_log(monkeypatch, capsys):
+    rows = [
+        result(s, variant="v" * 5, choices={"dataset": "digits", "network": "lenet300", "method": "lc_svd"})
+        for s in (0, 1)
+    ]
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    print_comparison([*rows, result(2, "diverged: nan", variant="v" * 5, compressed=None)])
+    printed = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
+    assert max(map(len, printed.splitlines())) <= 80
+    for word in ("2 ok", "diverged", "params", "MACs", "speed"):
+        assert word in printed
+    monkeypatch.delenv("FORCE_COLOR")
+    print_comparison(rows)
+    assert any("digits/lenet300/lc_svd" in line and "2 ok" in line for line in capsys.readouterr().out.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"status": 5}, "status: "),
+        ({"seed": None}, "seed: "),
+        ({"choices": 3}, "choices: "),
+        ({"reference": [1]}, "AttributeError"),
+        ({"compressed": {"macs": "many"}}, "compressed."),
+        ({"history": "x"}, "history: "),
+    ],
+)
+def test_rows_with_values_of_other_types_are_refused_by_name(tmp_path, change, said):
+    path = tmp_path / "result.json"
+    write_result(path, result())
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(ValueError, match=r"result\.json: not a readable result") as caught:
+        read_result(path)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_in_the_place_of_a_row_is_refused_by_name(tmp_path):
+    (tmp_path / "result.json").mkdir()
+    with pytest.raises(ValueError, match="IsADirectoryError"):
+        read_result(tmp_path / "result.json")
+
+
+def test_a_row_may_be_read_by_whom_the_user_allows(tmp_path):
+    mask = os.umask(0o027)
+    try:
+        write_result(tmp_path / "result.json", result())
+    finally:
+        os.umask(mask)
+    assert (tmp_path / "result.json").stat().st_mode & 0o777 == 0o640

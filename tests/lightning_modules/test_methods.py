@@ -128,19 +128,52 @@ def test_a_finished_point_is_taken_from_disk_and_force_runs_it_anew(make_point):
     assert (again.id, again.violation) == (first.id, first.violation)
 
 
-def test_a_forced_run_that_is_broken_off_does_not_look_finished(make_point, monkeypatch):
+@pytest.mark.parametrize("reason", [KeyboardInterrupt, RuntimeError, ValueError])
+def test_a_forced_run_that_ends_badly_leaves_the_good_row(make_point, monkeypatch, reason):
     from lightning_modules.joint import Joint
 
     def broken_off(*_):
-        raise KeyboardInterrupt
+        raise reason("why")
 
     point = make_point(FAST)
-    run_point(point)
+    good = run_point(point)
+    network = (point.directory / "network.pt").read_bytes()
     monkeypatch.setattr(Joint, "compress", broken_off)
-    with pytest.raises(KeyboardInterrupt):
-        run_point(make_point(FAST, "force=true"))
-    assert not (point.directory / "result.json").exists()
-    assert not (point.directory / "network.pt").exists()
+    if reason is KeyboardInterrupt:
+        with pytest.raises(KeyboardInterrupt):
+            run_point(make_point(FAST, "force=true"))
+    else:
+        assert run_point(make_point(FAST, "force=true")).status.startswith("failed")
+    assert run_point(make_point(FAST)) == good, "taken from disk"
+    assert (point.directory / "network.pt").read_bytes() == network
+
+
+def test_a_row_without_its_network_is_not_finished(make_point):
+    point = make_point(FAST)
+    run_point(point)
+    (point.directory / "network.pt").unlink()
+    assert run_point(point).status == "ok"
+    assert (point.directory / "network.pt").exists()
+
+
+def test_a_batch_that_does_not_fit_fails_before_training(make_point, monkeypatch):
+    from lightning_modules.runner import Runner
+
+    def full(*_, **__):
+        raise RuntimeError("not enough memory: you tried to allocate 99 GB\nmore")
+
+    point = make_point("latency_batch_size=60000")
+    monkeypatch.setattr("torch.zeros", lambda *a, **k: full() if a[0] == 60000 else torch.empty(a, **k).zero_())
+    monkeypatch.setattr(Runner, "train", lambda *_, **__: pytest.fail("it trained"))
+    status = run_point(point).status
+    assert status.startswith("failed: latency_batch_size=60000 does not fit into memory, lower it (not enough memory")
+
+
+def test_l_steps_stay_stable_when_the_penalty_outgrows_the_learning_rate(make_point):
+    """μ · learning rate = 50 at the end: without a bound on the rate the weights explode."""
+    result = run(make_point, "schedule.penalty.initial=10", "schedule.penalty.growth=10", "schedule.l_step.epochs=2")
+    assert result.status == "ok"
+    assert result.history[-1]["violation"] < result.history[0]["violation"] < 1e3
 
 
 def test_selection_never_sees_the_test_part(make_point, monkeypatch):

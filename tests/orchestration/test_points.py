@@ -119,6 +119,36 @@ def test_combinations_that_make_no_sense_are_refused_before_training(make_point,
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("def net(input_shape, num_classes): return {}['x']", "KeyError: 'x'"),
+        ("def net(input_shape, num_classes): return 3", "expected an nn.Module, got int"),
+        ("import no_such_module\ndef net(input_shape, num_classes): ...", "no_such_module"),
+        (
+            "from torch import nn\nclass N(nn.Module):\n  def forward(self, x): return x, x\n"
+            "def net(input_shape, num_classes): return N()",
+            "expected an output of (1, 10), got tuple",
+        ),
+        ("def net(input_shape, num_classes) return 3", "net_module.py:1: "),
+    ],
+)
+def test_mistakes_in_a_network_are_one_line_with_their_place(make_point, tmp_path, monkeypatch, code, said):
+    import sys
+
+    from orchestration import signatures
+
+    (tmp_path / "net_module.py").write_text(code)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "net_module", raising=False)
+    signatures.read_signature.cache_clear()
+    signatures._parse.cache_clear()
+    with pytest.raises(ConfigError) as caught:
+        assemble(make_point("method=svd", "network._target_=net_module.net", "~network.hidden", "~network.activation"))
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
 def test_identity(make_point, tmp_path):
     base = make_point()
     assert len(base.id) == 12

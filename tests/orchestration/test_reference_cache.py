@@ -47,6 +47,19 @@ def test_what_a_reference_depends_on(make_point):
         assert of(other) != base, other
 
 
+def test_another_network_of_the_same_name_gets_a_reference_of_its_own(make_point, tmp_path, monkeypatch):
+    """The code of a network may change while its configuration stays."""
+    import networks.mlp
+
+    first = run_point(make_point(FAST, "method=reference"))
+    original = networks.mlp.mlp
+    monkeypatch.setattr(networks.mlp, "mlp", lambda *a, hidden, **k: original(*a, hidden=[*hidden, 5], **k))
+    second = run_point(make_point(FAST, "method=reference", "force=true"))
+    assert second.status == "ok"
+    assert second.reference.num_params != first.reference.num_params
+    assert len(list((tmp_path / "results" / "references").rglob("*.pt"))) == 2
+
+
 @pytest.mark.slow
 def test_two_processes_train_it_once_and_agree(tmp_path):
     """Started together on an empty cache: one trains, the other waits and reads."""

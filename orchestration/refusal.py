@@ -1,0 +1,55 @@
+"""What a user is told instead of a traceback: wrong commands and broken files in one line each."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from hydra.errors import CompactHydraException, ConfigCompositionException, MissingConfigException
+from omegaconf.errors import OmegaConfBaseException
+from yaml import MarkedYAMLError
+
+from orchestration.schema import ConfigError, unknown
+
+
+def refusal(error: BaseException) -> list[str] | None:
+    """The lines about an error that its user can mend; None for a fault of the program itself."""
+    cause = error.__cause__
+    match error:
+        case ConfigError():
+            return str(error).splitlines()
+        case MissingConfigException() if error.missing_cfg_file and error.options:
+            group, _, option = error.missing_cfg_file.rpartition("/")
+            return [f"{group}: there is no '{option}'; {unknown(option, error.options)}"]
+        case ConfigCompositionException() if isinstance(cause, OmegaConfBaseException) and cause.full_key:
+            known = list(cause.parent_node or ()) if hasattr(cause.parent_node, "keys") else []
+            return [f"{cause.full_key}: unknown key; {unknown(str(cause.key), (k for k in known if k != 'hydra'))}"]
+        case MarkedYAMLError() if error.problem_mark is not None:
+            mark = error.problem_mark
+            return [f"{mark.name}:{mark.line + 1}: {error.problem}"]
+        case UnicodeDecodeError():
+            near = error.object[max(error.start - 30, 0) : error.end]
+            return [f"a file of the configuration is not UTF-8, near {near!r}"]
+        case ValueError() if str(error).startswith("Config group override"):
+            got = str(error).rpartition(" ")[2]
+            return [f"a group takes the name of one of its files in conf/ (for example logger=none), got {got}"]
+        case CompactHydraException() | OmegaConfBaseException():
+            lines = [line for line in str(error).splitlines() if line and not line.startswith("See http")]
+            return ["; ".join(lines)]
+        case OSError() if error.filename:
+            return [f"{error.filename}: {error.strerror}"]
+        case _:
+            return None
+
+
+@contextmanager
+def refusing() -> Iterator[None]:
+    """Exit with 1 and the lines of a refusal on standard error, if the block raises one."""
+    try:
+        yield
+    except Exception as error:
+        lines = refusal(error)
+        if not lines:
+            raise
+        sys.exit("\n".join(f"error: {line}" for line in lines))
