@@ -17,8 +17,8 @@ from decompositions.replace import Structure, restore
 FILE_VERSION = 1
 
 
-def build_network(builder: dict[str, Any]) -> nn.Module:
-    """Call the function `builder["target"]`, a dotted path, with `builder["arguments"]`: a dense network."""
+def build_network(builder: dict[str, Any]) -> Any:
+    """Call the function `builder["target"]`, a dotted path, with `builder["arguments"]`: it should return a network."""
     module, _, name = builder["target"].rpartition(".")
     return getattr(importlib.import_module(module), name)(**builder["arguments"])
 
