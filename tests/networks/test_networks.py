@@ -13,7 +13,6 @@ from torch import nn
 from networks.lenet import lenet5, lenet300
 from networks.mlp import mlp
 
-
 FILES = sorted((Path(__file__).parents[2] / "conf" / "network").glob("*.yaml"))
 
 
@@ -25,14 +24,14 @@ def test_every_file_makes_a_network_that_classifies_any_number_of_classes(path):
     node = yaml.safe_load(text)["network"]
     assert node["_partial_"] is True
     for shape, num_classes in (([1, 28, 28], 10), ([3, 32, 32], 7)):
-        network = instantiate(node)(input_shape=shape, num_classes=num_classes)
+        network = instantiate(node, _convert_="all")(input_shape=shape, num_classes=num_classes)
         assert isinstance(network, nn.Module)
         for batch in (1, 3):
             assert network(torch.randn(batch, *shape)).shape == (batch, num_classes)
         torch.manual_seed(1)
-        once = instantiate(node)(input_shape=shape, num_classes=num_classes).state_dict()
+        once = instantiate(node, _convert_="all")(input_shape=shape, num_classes=num_classes).state_dict()
         torch.manual_seed(1)
-        again = instantiate(node)(input_shape=shape, num_classes=num_classes).state_dict()
+        again = instantiate(node, _convert_="all")(input_shape=shape, num_classes=num_classes).state_dict()
         assert all(torch.equal(once[key], again[key]) for key in once), "the seed decides the start"
 
 
