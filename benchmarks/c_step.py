@@ -46,7 +46,7 @@ def main() -> None:
     ]
     for shapes_name, shapes, sampled in (("LeNet300", LENET300, None), ("VGG16", VGG16, arguments.sampled_ranks)):
         matrices = [np.random.default_rng(0).standard_normal(shape) / 30 for shape in shapes]
-        sites = {str(i): Site(str(i), nn.Linear(s[1], s[0], bias=False), 1) for i, s in enumerate(shapes)}
+        sites = {str(i): Site(str(i), nn.Linear(s[1], s[0], bias=False), (((1,), (1,)),)) for i, s in enumerate(shapes)}
         weights = {str(i): torch.from_numpy(m).float() for i, m in enumerate(matrices)}
         for format_name, format, loop, goal in cases:
             c_step = partial(RankSearch(sites, format, Cost(1.0)), weights, 1e-2)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from decompositions.format import Factors, Format, require_finite
-from decompositions.frontier import Frontier, Rank
+from decompositions.frontier import Frontier, Rank, as_modes
 from decompositions.rank_search.rule import RankProblem, RankRule
 from decompositions.site import Site
 
@@ -70,18 +70,22 @@ class RankSearch:
         """Choose the ranks of `weights` and factorise them: the C step at penalty μ."""
         problem = self.problem(weights, penalty)
         choice = self.rule(problem)
-        ranks = {name: choice.rank(problem, name) for name in weights}
+        ranks: dict[str, Rank | None] = {}
+        costs: dict[str, dict[str, int]] = {}
+        dense_reasons: dict[str, str] = {}
+        for name, frontier in problem.frontiers.items():
+            ranks[name], site = choice.ranks[name], self.sites[name]
+            costs[name] = {"params": site.num_params, "macs": site.macs}
+            if (rank := ranks[name]) is not None:
+                num_params, macs = (int(number) for number in self.format.count(site, as_modes(rank)))
+                if num_params < site.num_params and macs <= site.macs:
+                    costs[name] = {"params": num_params, "macs": macs}
+                    continue
+                ranks[name], dense_reasons[name] = None, f"rank {rank} is not smaller"
+            elif len(frontier) == 1:
+                dense_reasons[name] = "no allowed rank is smaller"
+            else:
+                dense_reasons[name] = "the rank rule keeps it dense"
         factors = {n: self.format.decompose(weights[n], r) for n, r in ranks.items() if r is not None}
-        points = {n: (problem.frontiers[n], choice.points[n]) for n in weights}
-        return CStep(
-            ranks,
-            factors,
-            compressed={n: factors[n].to_tensor() if n in factors else w for n, w in weights.items()},
-            costs={n: {"params": int(f.num_params[i]), "macs": int(f.macs[i])} for n, (f, i) in points.items()},
-            dense_reasons={
-                n: "no allowed rank is smaller" if len(problem.frontiers[n]) == 1 else "the rank rule keeps it dense"
-                for n, rank in ranks.items()
-                if rank is None
-            },
-            reason=choice.reason,
-        )
+        compressed = {n: factors[n].to_tensor() if n in factors else w for n, w in weights.items()}
+        return CStep(ranks, factors, compressed, costs, dense_reasons, choice.reason)

@@ -24,17 +24,34 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.linalg
 import torch
+from jaxtyping import Int64
 from torch import Tensor, nn
 
 from decompositions.format import require_finite
 from decompositions.frontier import Frontier, Rank
 from decompositions.site import Site
-from decompositions.two_factor import TwoFactors, as_matrix, check_rank, two_factor_frontier, two_factor_layer, zeros
+from decompositions.two_factor import (
+    TwoFactors,
+    as_matrix,
+    check_rank,
+    count,
+    two_factor_frontier,
+    two_factor_layer,
+    zeros,
+)
 
 
 @dataclass(frozen=True)
 class CUR:
     """Write a weight with `rank` of its columns and `rank` of its rows."""
+
+    def refuses(self, layer: nn.Module) -> str | None:
+        """Nothing: every linear layer and convolution is a matrix."""
+        return None
+
+    def count(self, site: Site, ranks: Int64[Tensor, "rank 1"]) -> tuple[Tensor, Tensor]:
+        """`r (rows + columns)` parameters and the bias, as an SVD of that rank."""
+        return count(site, ranks)
 
     def frontier(self, weight: Tensor, site: Site, min_rank: int = 1) -> Frontier:
         """Every rank that is smaller than the dense layer, from two pivoted QR factorisations."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol, runtime_checkable
 
+from jaxtyping import Int64
 from torch import Tensor, nn
 
 from decompositions.frontier import Frontier, Rank
@@ -28,8 +29,16 @@ class Factors(Protocol):
 class Format(Protocol):
     """A way to write weights. Implementations are frozen dataclasses; their fields are the options of a YAML file."""
 
+    def refuses(self, layer: nn.Module) -> str | None:
+        """Why `layer` must stay dense, because the format cannot represent it exactly; None if it can."""
+        ...
+
     def frontier(self, weight: Tensor, site: Site, min_rank: int = 1) -> Frontier:
         """Every rank worth having for `weight` at `site`; raises `ValueError` for NaN or infinite weights."""
+        ...
+
+    def count(self, site: Site, ranks: Int64[Tensor, "rank mode"]) -> tuple[Tensor, Tensor]:
+        """Parameters and multiply-adds of the layer at each of `ranks`, bias included: two int64 vectors."""
         ...
 
     def decompose(self, weight: Tensor, rank: Rank) -> Factors:

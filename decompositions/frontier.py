@@ -6,21 +6,31 @@ dense layer is the last point of every frontier, with error 0: a rank rule can a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float64, Int64
+from jaxtyping import Bool, Float64, Int64
 from torch import Tensor
 
 Rank = int | tuple[int, ...]
 
 
 @dataclass(frozen=True)
+class Unfolding:
+    """The squared singular values, in falling order, of a weight as the matrix `(rows, columns)` of one mode."""
+
+    energy: Float64[Tensor, " value"]
+    shape: tuple[int, int]
+
+
+@dataclass(frozen=True)
 class Frontier:
-    """Points in order of rising cost; `ranks` holds one column a mode, and -1 for the dense layer.
+    """Points in order of rising parameters; `ranks` holds one column a mode, and -1 for the dense layer.
 
     `num_params` and `macs` count the whole layer, bias included; `squared_error` is `‖W − Ŵ_r‖²`; `allowed` is the
-    smallest and largest rank of each mode, whether or not it is smaller than the dense layer.
+    smallest and largest rank of each mode, whether or not it is smaller than the dense layer; `unfoldings` holds one
+    for each mode, for the rules that read the spectrum itself (empty where a format has none).
     """
 
     ranks: Int64[Tensor, "point mode"]
@@ -29,6 +39,7 @@ class Frontier:
     squared_error: Float64[Tensor, " point"]
     squared_norm: float
     allowed: tuple[tuple[int, int], ...]
+    unfoldings: tuple[Unfolding, ...] = ()
 
     def __len__(self) -> int:
         return len(self.num_params)
@@ -36,9 +47,7 @@ class Frontier:
     def rank(self, index: int) -> Rank | None:
         """The rank of one point: an int, a tuple of ints, or None for the dense layer."""
         rank = self.ranks[index].tolist()
-        if rank[0] < 0:
-            return None
-        return rank[0] if len(rank) == 1 else tuple(rank)
+        return None if rank[0] < 0 else as_rank(rank)
 
     def cost(self, of: str) -> Float64[Tensor, " point"]:
         """The counted cost of each point: `of` is "params" or "macs"."""
@@ -48,6 +57,16 @@ class Frontier:
         """The same frontier with errors as shares of the weight's squared norm; unchanged for a zero weight."""
         norm = self.squared_norm
         return replace(self, squared_error=self.squared_error / norm, squared_norm=1.0) if norm > 0 else self
+
+
+def as_rank(modes: Sequence[int]) -> Rank:
+    """A single mode as an int, several as a tuple."""
+    return modes[0] if len(modes) == 1 else tuple(modes)
+
+
+def as_modes(rank: Rank) -> Int64[Tensor, "1 mode"]:
+    """The inverse, as the one row that `Format.count` takes."""
+    return torch.tensor([[rank] if isinstance(rank, int) else list(rank)])
 
 
 def pareto_frontier(
@@ -60,18 +79,18 @@ def pareto_frontier(
     dense_macs: int,
     squared_norm: float,
     min_rank: int = 1,
+    unfoldings: tuple[Unfolding, ...] = (),
 ) -> Frontier:
-    """Keep the points that are smaller than the dense layer and have no larger error than every cheaper one.
+    """Keep the points that are smaller than the dense layer and that no other beats in error and parameters, or in
+    error and multiply-adds.
 
-    Points below `min_rank` in any mode are dropped. Points of equal error stay, so that a given rank can be found.
+    Points below `min_rank` in any mode are dropped.
     """
-    keep = (num_params < dense_params) & (macs <= dense_macs) & (ranks >= min_rank).all(dim=1)
-    order = torch.argsort(num_params * (dense_macs + 1) + macs, stable=True)
-    order = order[keep[order]]
-    error = squared_error[order].clamp(min=0)
-    if len(order):
-        best_before = torch.cat([error.new_full((1,), torch.inf), error.cummin(0).values[:-1]])
-        order = order[error <= best_before]
+    useful = ((num_params < dense_params) & (macs <= dense_macs) & (ranks >= min_rank).all(dim=1)).nonzero()[:, 0]
+    error = squared_error[useful].clamp(min=0)
+    kept = _undominated(num_params[useful], error) | _undominated(macs[useful], error)
+    order = useful[kept]
+    order = order[torch.argsort(num_params[order] * (dense_macs + 1) + macs[order], stable=True)]
     dense = torch.tensor([dense_params, dense_macs])
     return Frontier(
         ranks=torch.cat([ranks[order], ranks.new_full((1, ranks.shape[1]), -1)]),
@@ -80,4 +99,16 @@ def pareto_frontier(
         squared_error=torch.cat([squared_error[order].clamp(min=0), squared_error.new_zeros(1)]),
         squared_norm=squared_norm,
         allowed=tuple((min_rank, int(largest)) for largest in ranks.amax(dim=0)),
+        unfoldings=unfoldings,
     )
+
+
+def _undominated(cost: Int64[Tensor, " point"], error: Float64[Tensor, " point"]) -> Bool[Tensor, " point"]:
+    """Which points have a smaller error than all cheaper ones, and than those of equal cost."""
+    order = torch.argsort(error, stable=True)
+    order = order[torch.argsort(cost[order], stable=True)]
+    sorted_error = error[order]
+    best_before = torch.cat([error.new_full((1,), torch.inf), sorted_error.cummin(0).values[:-1]])[: len(error)]
+    kept = torch.zeros_like(error, dtype=torch.bool)
+    kept[order] = sorted_error < best_before
+    return kept

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -12,20 +13,29 @@ from torch import Tensor, nn
 
 LAYER_TYPES = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
+# The sizes before and after one call of a layer on one sample: `(height, width)` of a convolution, the leading sizes
+# (sequence length, …) of a linear layer, which are the same on both sides.
+Call = tuple[tuple[int, ...], tuple[int, ...]]
+
 
 @dataclass(frozen=True)
 class Site:
-    """A dense layer at `name`; `positions` is how often its weight is applied to one sample (pixels of its output)."""
+    """A dense layer at `name`, and the `calls` that one sample makes of it."""
 
     name: str
     layer: nn.Module
-    positions: int
+    calls: tuple[Call, ...]
 
     @property
     def weight(self) -> Tensor:
         """The dense weight, `(out, in)` or `(out, in, *kernel)`."""
         assert isinstance(self.layer.weight, Tensor)
         return self.layer.weight
+
+    @property
+    def positions(self) -> int:
+        """How often the weight is applied to one sample: pixels of the output, summed over the calls."""
+        return sum(math.prod(after) for _, after in self.calls)
 
     @property
     def num_bias(self) -> int:
@@ -65,7 +75,7 @@ def survey(network: nn.Module, input_shape: Sequence[int], layers: Sequence[str]
             raise ValueError(
                 f"layers: '{pattern}' matches no linear or convolution layer; there are {', '.join(names)}"
             )
-    positions = _count_positions(network, input_shape)
+    calls = _record_calls(network, input_shape)
     sites, skipped = {}, {}
     owners: dict[int, list[str]] = {}
     for name, layer in network.named_modules(remove_duplicate=False):
@@ -77,24 +87,32 @@ def survey(network: nn.Module, input_shape: Sequence[int], layers: Sequence[str]
         if not any(fnmatchcase(name, pattern) for pattern in layers):
             skipped[name] = "not selected by layers"
         elif getattr(layer, "groups", 1) > 1:
-            skipped[name] = f"groups={layer.groups}: no format represents a grouped convolution yet"
+            skipped[name] = f"groups={layer.groups}: no format represents a grouped convolution"
         elif others := [other for other in owners[id(layer.weight)] if other != name]:
             skipped[name] = f"shares its weight with {', '.join(others)}"
-        elif name not in positions:
+        elif name not in calls:
             skipped[name] = "not used in a forward pass"
         else:
-            sites[name] = Site(name, layer, positions[name])
+            sites[name] = Site(name, layer, tuple(calls[name]))
     return Survey(sites, skipped)
 
 
-def _count_positions(network: nn.Module, input_shape: Sequence[int]) -> dict[str, int]:
-    """Output positions of each layer over one forward pass, summed if the layer is called several times."""
-    positions: dict[str, int] = {}
+def _record_calls(network: nn.Module, input_shape: Sequence[int]) -> dict[str, list[Call]]:
+    """The calls of each layer over one forward pass of one sample."""
+    calls: dict[str, list[Call]] = {}
 
     def record(name: str):
-        def hook(layer: nn.Module, _: object, output: Tensor) -> None:
-            assert isinstance(layer.weight, Tensor)
-            positions[name] = positions.get(name, 0) + output.numel() // layer.weight.shape[0]
+        def hook(layer: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
+            if isinstance(layer, nn.Linear):
+                # Without a batch axis of its own, as after a reshape, all leading sizes count.
+                sizes = tuple(output.shape[:-1])
+                calls.setdefault(name, []).append((sizes, sizes))
+            else:
+                assert isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Conv3d)
+                num = len(layer.kernel_size)
+                samples = math.prod(output.shape[: -num - 1])
+                call = (tuple(inputs[0].shape[-num:]), tuple(output.shape[-num:]))
+                calls.setdefault(name, []).extend([call] * samples)
 
         return hook
 
@@ -105,4 +123,4 @@ def _count_positions(network: nn.Module, input_shape: Sequence[int]) -> dict[str
             layer.register_forward_hook(record(name))
     with torch.no_grad():
         twin(torch.empty(1, *input_shape, device="meta", dtype=dtype))
-    return positions
+    return calls

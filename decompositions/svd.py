@@ -13,43 +13,42 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float64
+from jaxtyping import Float64, Int64
 from torch import Tensor, nn
 
 from decompositions.format import require_finite
-from decompositions.frontier import Frontier, Rank
+from decompositions.frontier import Frontier, Rank, Unfolding
 from decompositions.site import Site
-from decompositions.two_factor import TwoFactors, as_matrix, check_rank, two_factor_frontier, two_factor_layer, zeros
+from decompositions.two_factor import (
+    TwoFactors,
+    as_matrix,
+    check_rank,
+    count,
+    two_factor_frontier,
+    two_factor_layer,
+    zeros,
+)
 
 
 @dataclass(frozen=True)
 class SVD:
     """Write a weight as `left @ right` of the best rank-r approximation, the singular values shared between both."""
 
+    def refuses(self, layer: nn.Module) -> str | None:
+        """Nothing: every linear layer and convolution is a matrix."""
+        return None
+
     def frontier(self, weight: Tensor, site: Site, min_rank: int = 1) -> Frontier:
         """Every rank that is smaller than the dense layer, from one eigenvalue problem."""
-        energy = singular_energy(weight)
-        errors = torch.cat([energy.flip(0).cumsum(0).flip(0), energy.new_zeros(1)])  # error of rank 0, 1, …
-        return two_factor_frontier(errors.cpu(), site, float(energy.sum()), min_rank)
+        return svd_frontier(weight, site, min_rank)
+
+    def count(self, site: Site, ranks: Int64[Tensor, "rank 1"]) -> tuple[Tensor, Tensor]:
+        """`r (rows + columns)` parameters and the bias; see `two_factor`."""
+        return count(site, ranks)
 
     def decompose(self, weight: Tensor, rank: Rank) -> TwoFactors:
         """The best factors of rank `rank`, balanced: both have the roots of the singular values as norms."""
-        require_finite(weight)
-        rank = check_rank(weight, rank)
-        matrix, scale = _scaled(weight)
-        wide = matrix.shape[0] <= matrix.shape[1]
-        _, vectors = torch.linalg.eigh(_gram(matrix))
-        basis = vectors[:, vectors.shape[1] - rank :].flip(1)  # (smaller side, rank), strongest first
-        other = matrix.T @ basis if wide else matrix @ basis  # σ_i times the other side's singular vectors
-        sigma = other.norm(dim=0)
-        # A direction without energy gets a zero and a unit factor: dividing by its root would make noise of it, and
-        # two zero factors would never be trained.
-        # The Gram matrix gives energies to eps, so singular values to its root.
-        floor = 10 * sigma.max() * torch.finfo(sigma.dtype).eps ** 0.5 if rank else 0.0
-        root = torch.where(sigma > floor, sigma, torch.ones_like(sigma)).sqrt()
-        left, right = (basis * root, (other / root).T) if wide else (other / root, (basis * root).T)
-        half = scale**0.5
-        return TwoFactors((left * half).to(weight.dtype), (right * half).to(weight.dtype), tuple(weight.shape))
+        return svd_factors(weight, rank)
 
     def zeros(self, weight: Tensor, rank: Rank) -> TwoFactors:
         """Zero factors of rank `rank`."""
@@ -60,8 +59,36 @@ class SVD:
         return two_factor_layer(dense, factors)
 
 
+def svd_frontier(weight: Tensor, site: Site, min_rank: int, num_row_axes: int = 0) -> Frontier:
+    """The frontier of the weight as the matrix that `two_factor.as_matrix` makes of it."""
+    energy = singular_energy(as_matrix(weight, num_row_axes)).cpu()
+    errors = torch.cat([energy.flip(0).cumsum(0).flip(0), energy.new_zeros(1)])  # error of rank 0, 1, …
+    rows, columns = as_matrix(site.weight, num_row_axes).shape
+    unfoldings = (Unfolding(energy, (rows, columns)),)
+    return two_factor_frontier(errors, site, float(energy.sum()), min_rank, num_row_axes, unfoldings)
+
+
+def svd_factors(weight: Tensor, rank: Rank, num_row_axes: int = 0) -> TwoFactors:
+    """The best factors of rank `rank` of that matrix, balanced."""
+    require_finite(weight)
+    rank = check_rank(weight, rank, num_row_axes)
+    matrix, scale = _scaled(as_matrix(weight, num_row_axes))
+    wide = matrix.shape[0] <= matrix.shape[1]
+    _, vectors = torch.linalg.eigh(_gram(matrix))
+    basis = vectors[:, vectors.shape[1] - rank :].flip(1)  # (smaller side, rank), strongest first
+    other = matrix.T @ basis if wide else matrix @ basis  # σ_i times the other side's singular vectors
+    sigma = other.norm(dim=0)
+    # A direction without energy gets a zero and a unit factor: dividing by its root would make noise of it, and two
+    # zero factors would never be trained. The Gram matrix gives energies to eps, so singular values to its root.
+    floor = 10 * sigma.max() * torch.finfo(sigma.dtype).eps ** 0.5 if rank else 0.0
+    root = torch.where(sigma > floor, sigma, torch.ones_like(sigma)).sqrt()
+    left, right = (basis * root, (other / root).T) if wide else (other / root, (basis * root).T)
+    left, right = ((factor * scale**0.5).to(weight.dtype) for factor in (left, right))
+    return TwoFactors(left, right, tuple(weight.shape), num_row_axes)
+
+
 def singular_energy(weight: Tensor) -> Float64[Tensor, " rank"]:
-    """Squared singular values `σ_i²` of a weight as a matrix, in falling order, in float64.
+    """Squared singular values `σ_i²` of a weight as a matrix of `out` rows, in falling order, in float64.
 
     Absolute accuracy is about 1e-15 of the largest. Raises `ValueError` for NaN or infinite weights.
     """

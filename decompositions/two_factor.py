@@ -1,36 +1,40 @@
-"""Two factors `left @ right` for a weight as a matrix (out × in·kernel): scheme 1 of [IC20], shared by SVD and CUR.
+"""Two factors `left @ right` for a weight as a matrix, shared by SVD (both schemes of [IC20]) and CUR.
 
-A linear layer becomes two linear layers; a convolution becomes one with the kernel, stride, padding, padding mode and
-dilation of the dense one and `rank` outputs, then a 1×1 convolution that carries the bias. Rank 0 leaves the bias.
+The matrix has the outputs as rows and inputs times kernel as columns (scheme 1); or the first kernel axis is moved to
+the rows (scheme 2, "spatial"). A linear layer becomes two linear layers; a convolution becomes two convolutions that
+share its geometry: the first does the kernel axes of the columns and has `rank` outputs, the second those of the rows
+and carries the bias. Rank 0 leaves the bias.
 
 [IC20] Idelbayev & Carreira-Perpiñán, Low-rank compression of neural nets: learning the rank of each layer, CVPR 2020.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor, nn
 
-from decompositions.frontier import Frontier, Rank, pareto_frontier
+from decompositions.convolution import part_of, positions_between
+from decompositions.frontier import Frontier, Rank, Unfolding, pareto_frontier
 from decompositions.site import Site
 from decompositions.vanished import Vanished
 
 
 @dataclass(frozen=True)
 class TwoFactors:
-    """`W ≈ left @ right`, reshaped to the weight's `shape`."""
+    """`W ≈ left @ right` for a weight of `shape`, of whose kernel axes the first `num_row_axes` are in the rows."""
 
-    left: Float[Tensor, "out rank"]
-    right: Float[Tensor, "rank in_kernel"]
+    left: Float[Tensor, "rows rank"]
+    right: Float[Tensor, "rank columns"]
     shape: tuple[int, ...]
+    num_row_axes: int = 0
 
     def to_tensor(self) -> Tensor:
         """The weight that the factors stand for."""
-        return (self.left @ self.right).reshape(self.shape)
+        return from_matrix(self.left @ self.right, self.shape, self.num_row_axes)
 
     @property
     def num_params(self) -> int:
@@ -38,14 +42,21 @@ class TwoFactors:
         return self.left.numel() + self.right.numel()
 
 
-def as_matrix(weight: Tensor) -> Float[Tensor, "out in_kernel"]:
-    """View a weight `(out, in, *kernel)` as a matrix of `out` rows."""
-    return weight.reshape(weight.shape[0], -1)
+def as_matrix(weight: Tensor, num_row_axes: int = 0) -> Float[Tensor, "rows columns"]:
+    """A weight `(out, in, *kernel)` as a matrix: out and the first `num_row_axes` kernel axes × in and the others."""
+    out, rows = weight.shape[0], weight.shape[2 : 2 + num_row_axes]
+    return weight.movedim(1, 1 + num_row_axes).reshape(out * math.prod(rows), -1)
 
 
-def check_rank(weight: Tensor, rank: Rank) -> int:
-    """Return `rank` if it is an int within 0 … min(out, in·kernel), else raise `ValueError`."""
-    largest = min(as_matrix(weight).shape)
+def from_matrix(matrix: Tensor, shape: tuple[int, ...], num_row_axes: int = 0) -> Tensor:
+    """The inverse of `as_matrix`."""
+    rows, columns = shape[2 : 2 + num_row_axes], shape[2 + num_row_axes :]
+    return matrix.reshape(shape[0], *rows, shape[1], *columns).movedim(1 + num_row_axes, 1)
+
+
+def check_rank(weight: Tensor, rank: Rank, num_row_axes: int = 0) -> int:
+    """Return `rank` if it is an int that the matrix allows, from 0 to its smaller side, else raise `ValueError`."""
+    largest = min(as_matrix(weight, num_row_axes).shape)
     if not isinstance(rank, int) or not 0 <= rank <= largest:
         raise ValueError(
             f"rank: expected an int from 0 to {largest} for a weight of {tuple(weight.shape)}, got {rank!r}"
@@ -53,54 +64,56 @@ def check_rank(weight: Tensor, rank: Rank) -> int:
     return rank
 
 
-def zeros(weight: Tensor, rank: Rank) -> TwoFactors:
+def zeros(weight: Tensor, rank: Rank, num_row_axes: int = 0) -> TwoFactors:
     """Zero factors with the shapes of rank `rank`."""
-    rank = check_rank(weight, rank)
-    out, width = as_matrix(weight).shape
-    return TwoFactors(weight.new_zeros(out, rank), weight.new_zeros(rank, width), tuple(weight.shape))
+    rank = check_rank(weight, rank, num_row_axes)
+    rows, columns = as_matrix(weight, num_row_axes).shape
+    return TwoFactors(weight.new_zeros(rows, rank), weight.new_zeros(rank, columns), tuple(weight.shape), num_row_axes)
 
 
-def two_factor_frontier(errors: Float64[Tensor, " rank"], site: Site, squared_norm: float, min_rank: int) -> Frontier:
-    """The frontier of `left @ right` from the squared errors of ranks 0, 1, … : `r(out + in·kernel)` numbers a rank."""
-    out, width = as_matrix(site.weight).shape
-    ranks = torch.arange(len(errors))
-    size = ranks * (out + width)
+def count(
+    site: Site, ranks: Int64[Tensor, "rank 1"], num_row_axes: int = 0
+) -> tuple[Int64[Tensor, " rank"], Int64[Tensor, " rank"]]:
+    """Parameters and multiply-adds of the two layers, bias included, for each rank."""
+    rows, columns = as_matrix(site.weight, num_row_axes).shape
+    column_axes = range(num_row_axes, site.weight.ndim - 2)
+    per_rank = columns * positions_between(site.calls, column_axes) + rows * site.positions
+    return ranks[:, 0] * (rows + columns) + site.num_bias, ranks[:, 0] * per_rank
+
+
+def two_factor_frontier(
+    errors: Float64[Tensor, " rank"],
+    site: Site,
+    squared_norm: float,
+    min_rank: int,
+    num_row_axes: int = 0,
+    unfoldings: tuple[Unfolding, ...] = (),
+) -> Frontier:
+    """The frontier of `left @ right` from the squared errors of ranks 0, 1, …"""
+    ranks = torch.arange(len(errors))[:, None]
+    num_params, macs = count(site, ranks, num_row_axes)
     return pareto_frontier(
-        ranks[:, None],
-        size + site.num_bias,
-        size * site.positions,
+        ranks,
+        num_params,
+        macs,
         errors,
         dense_params=site.num_params,
         dense_macs=site.macs,
         squared_norm=squared_norm,
         min_rank=min_rank,
+        unfoldings=unfoldings,
     )
 
 
 def two_factor_layer(dense: nn.Module, factors: TwoFactors) -> nn.Module:
     """Build the two layers that equal `dense` with the weight `factors.to_tensor()`."""
-    rank = factors.left.shape[1]
-    if not isinstance(dense, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d):
-        raise ValueError(f"two factors replace linear and convolution layers, got {type(dense).__name__}")
+    rank, shape, num_row_axes = factors.left.shape[1], factors.shape, factors.num_row_axes
     if rank == 0:
         return Vanished(dense)
-    first: nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
-    second: nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
-    bias = dense.bias is not None
-    like: dict[str, Any] = {"device": factors.left.device, "dtype": factors.left.dtype}
-    if isinstance(dense, nn.Linear):
-        first = nn.Linear(dense.in_features, rank, bias=False, **like)
-        second = nn.Linear(rank, dense.out_features, bias=bias, **like)
-    else:
-        kind = next(kind for kind in (nn.Conv1d, nn.Conv2d, nn.Conv3d) if isinstance(dense, kind))
-        geometry: dict[str, Any] = {
-            k: getattr(dense, k) for k in ("kernel_size", "stride", "padding", "dilation", "padding_mode")
-        }
-        first = kind(dense.in_channels, rank, bias=False, **geometry, **like)
-        second = kind(rank, dense.out_channels, kernel_size=1, bias=bias, **like)
-    with torch.no_grad():
-        first.weight.copy_(factors.right.reshape(first.weight.shape))  # (rank, in, *kernel)
-        second.weight.copy_(factors.left.reshape(second.weight.shape))  # (out, rank, *1)
-        if second.bias is not None and dense.bias is not None:
-            second.bias.copy_(dense.bias)
-    return nn.Sequential(first, second)
+    bias = dense.bias if isinstance(dense.bias, Tensor) else None
+    row_axes, column_axes = range(num_row_axes), range(num_row_axes, len(shape) - 2)
+    left = factors.left.reshape(shape[0], *shape[2 : 2 + num_row_axes], rank).movedim(-1, 1)  # (out, rank, *row axes)
+    return nn.Sequential(
+        part_of(dense, column_axes, factors.right.reshape(rank, shape[1], *shape[2 + num_row_axes :])),
+        part_of(dense, row_axes, left, bias),
+    )

@@ -8,8 +8,10 @@ from torch import Tensor, nn
 class Vanished(nn.Module):
     """Output the bias of `dense` (zeros without one) in the shape of its output; the input's values are not read."""
 
-    def __init__(self, dense: nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d) -> None:
+    def __init__(self, dense: nn.Module) -> None:
         super().__init__()
+        if not isinstance(dense, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d):
+            raise ValueError(f"formats replace linear and convolution layers, got {type(dense).__name__}")
         self.num_outputs = dense.weight.shape[0]
         self.bias = None if dense.bias is None else nn.Parameter(dense.bias.detach().clone())
         self.strides: tuple[int, ...] | None = None  # of a convolution

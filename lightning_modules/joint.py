@@ -120,11 +120,18 @@ class Joint:
             "validation_top1_percent": top1,
             "seconds": watch.seconds(),
         }
-        runner.log({f"joint/{k}": v for k, v in record.items()} | {f"rank/{n}": r for n, r in step.ranks.items()})
+        runner.log({f"joint/{k}": v for k, v in record.items()} | logged_ranks(step))
         ranks = " ".join("dense" if rank is None else str(rank) for rank in step.ranks.values())
         measured = f"violation {violation:.3e}  ranks {ranks}  validation top-1 {top1:.2f} %"
         say(f"L step {number:3d}  mu {penalty:.2e}  {measured}")
         return record
+
+
+def logged_ranks(step: CStep) -> dict[str, int]:
+    """`rank/fc1`, or `rank/conv1/0`, `rank/conv1/1` for a format with two modes; nothing for a dense layer."""
+    single = {f"rank/{name}": rank for name, rank in step.ranks.items() if isinstance(rank, int)}
+    several = {name: rank for name, rank in step.ranks.items() if isinstance(rank, tuple)}
+    return single | {f"rank/{name}/{mode}": r for name, rank in several.items() for mode, r in enumerate(rank)}
 
 
 def shifted(

@@ -64,7 +64,7 @@ class Search:
             name: {
                 "rank": rank,
                 **step.costs[name],
-                "reason": None if rank is not None else "the rank rule keeps it dense",
+                "reason": step.dense_reasons.get(name),
             }
             for name, rank in step.ranks.items()
         }
@@ -89,12 +89,14 @@ class Compressing(Protocol):
 def prepare_search(method: Compressing, network: nn.Module, input_shape: Sequence[int]) -> Search:
     """Find the sites of `network` and what else it costs; raises `ValueError` if there is nothing to compress."""
     found = survey(network, input_shape, method.layers)
+    refused = {n: why for n, site in found.sites.items() if (why := method.decomposition.refuses(site.layer))}
+    sites = {name: site for name, site in found.sites.items() if name not in refused}
+    found = Survey(sites, found.skipped | refused)
     if not found.sites:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in found.skipped.items())
         raise ValueError(f"the network has no layer to compress ({reasons})")
-    sites = found.sites.values()
-    rest_params = sum(p.numel() for p in network.parameters()) - sum(site.num_params for site in sites)
-    rest_macs = count_macs(network, input_shape) - sum(site.macs for site in sites)
+    rest_params = sum(p.numel() for p in network.parameters()) - sum(site.num_params for site in sites.values())
+    rest_macs = count_macs(network, input_shape) - sum(site.macs for site in sites.values())
     search = RankSearch(
         found.sites, method.decomposition, method.rank, rest_params, rest_macs, method.min_rank, method.normalize
     )

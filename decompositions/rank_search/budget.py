@@ -62,8 +62,10 @@ class Budget:
             left -= costs[name][index] - costs[name][points[name]]
             points[name] = index
         used = self.share * dense - left
-        return RankChoice(
-            points, f"least error within {self.share:.2%} of {dense:.0f} {self.of}: {used:.0f} used, lambda {slope:g}"
+        return RankChoice.of_points(
+            problem,
+            points,
+            f"least error within {self.share:.2%} of {dense:.0f} {self.of}: {used:.0f} used, lambda {slope:g}",
         )
 
 

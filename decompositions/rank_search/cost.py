@@ -37,4 +37,5 @@ class Cost:
             for name, f in problem.frontiers.items()
         }
         share = f" per share of {unit:.0f} {self.of}" if self.relative else f" per {self.of}"
-        return RankChoice(points, f"least cost plus error, lambda {self.weight:g}{share}, mu {problem.penalty:g}")
+        reason = f"least cost plus error, lambda {self.weight:g}{share}, mu {problem.penalty:g}"
+        return RankChoice.of_points(problem, points, reason)

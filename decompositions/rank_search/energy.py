@@ -22,4 +22,6 @@ class Energy:
         for name, frontier in problem.frontiers.items():
             sufficient = frontier.squared_error <= (1 - self.keep) * frontier.squared_norm
             points[name] = int(sufficient.int().argmax())  # the dense point has error 0: there is always one
-        return RankChoice(points, f"smallest ranks that keep {self.keep:.2%} of each weight's squared norm")
+        return RankChoice.of_points(
+            problem, points, f"smallest ranks that keep {self.keep:.2%} of each weight's squared norm"
+        )

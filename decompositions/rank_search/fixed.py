@@ -11,7 +11,7 @@ from typing import Annotated
 
 from annotated_types import Ge
 
-from decompositions.frontier import Frontier, Rank
+from decompositions.frontier import Frontier, Rank, as_rank
 from decompositions.rank_search.rule import RankChoice, RankProblem
 
 Size = Annotated[int, Ge(0)]
@@ -21,7 +21,8 @@ Size = Annotated[int, Ge(0)]
 class Fixed:
     """`ranks` is one rank for all layers, or a mapping of name patterns to ranks in which the first match counts.
 
-    A layer that no pattern names stays dense, as does one that the given rank would not make smaller.
+    An int stands for all modes of a format with several, each at most its own size; a list gives one rank a mode.
+    A layer that no pattern names stays dense.
     """
 
     ranks: Size | list[Size] | dict[str, Size | list[Size]]
@@ -34,28 +35,24 @@ class Fixed:
                 raise ValueError(f"rank.ranks: '{pattern}' matches none of {', '.join(problem.frontiers)}")
         if not patterns:
             raise ValueError("rank.ranks: expected at least one pattern and its rank, got none")
-        points: dict[str, int] = {}
-        unnamed: list[str] = []
-        larger: list[str] = []
+        ranks: dict[str, Rank | None] = {}
         for name, frontier in problem.frontiers.items():
-            dense = len(frontier) - 1
             wanted = next((r for pattern, r in patterns.items() if fnmatchcase(name, pattern)), None)
-            points[name] = dense if wanted is None else _find(name, frontier, wanted)
-            if points[name] == dense:
-                (unnamed if wanted is None else larger).append(name)
-        reason = "ranks as configured"
-        reason += f"; dense, because not named: {', '.join(unnamed)}" if unnamed else ""
-        reason += f"; dense, because that rank is not smaller: {', '.join(larger)}" if larger else ""
-        return RankChoice(points, reason)
+            ranks[name] = None if wanted is None else _checked(name, frontier, wanted)
+        unnamed = [name for name, rank in ranks.items() if rank is None]
+        return RankChoice(
+            ranks, "ranks as configured" + (f"; dense, because not named: {', '.join(unnamed)}" if unnamed else "")
+        )
 
 
-def _find(name: str, frontier: Frontier, wanted: int | list[int]) -> int:
-    """The index of a rank, or of the dense layer where that rank would not be smaller."""
-    modes = [wanted] if isinstance(wanted, int) else wanted
+def _checked(name: str, frontier: Frontier, wanted: int | list[int]) -> Rank:
+    """The rank of a layer in as many modes as it has."""
+    modes = wanted if isinstance(wanted, list) else [wanted]
+    if isinstance(wanted, int) and len(frontier.allowed) > 1 and wanted <= max(high for _, high in frontier.allowed):
+        modes = [min(wanted, high) for _, high in frontier.allowed]
     if len(modes) != len(frontier.allowed) or any(
         not low <= mode <= high for mode, (low, high) in zip(modes, frontier.allowed, strict=True)
     ):
         limits = " and ".join(f"{low} to {high}" for low, high in frontier.allowed)
         raise ValueError(f"rank.ranks: layer {name} takes a rank from {limits}, got {wanted}")
-    rank: Rank = modes[0] if len(modes) == 1 else tuple(modes)
-    return next((i for i in range(len(frontier)) if frontier.rank(i) == rank), len(frontier) - 1)
+    return as_rank(modes)

@@ -32,14 +32,18 @@ class RankProblem:
 
 @dataclass(frozen=True)
 class RankChoice:
-    """The index of the chosen point on each layer's frontier, and one line that says why these."""
+    """The chosen rank of each layer (None: dense), and one line that says why these.
 
-    points: dict[str, int]
+    A rank need not lie on the frontier; where it is not smaller than the dense layer, the layer stays dense.
+    """
+
+    ranks: dict[str, Rank | None]
     reason: str
 
-    def rank(self, problem: RankProblem, name: str) -> Rank | None:
-        """The chosen rank of one layer; None for dense."""
-        return problem.frontiers[name].rank(self.points[name])
+    @classmethod
+    def of_points(cls, problem: RankProblem, points: Mapping[str, int], reason: str) -> RankChoice:
+        """The ranks at these indices of the frontiers."""
+        return cls({name: problem.frontiers[name].rank(index) for name, index in points.items()}, reason)
 
 
 @runtime_checkable
@@ -47,5 +51,5 @@ class RankRule(Protocol):
     """A pure function; implementations are frozen dataclasses whose fields are the options of their YAML file."""
 
     def __call__(self, problem: RankProblem) -> RankChoice:
-        """Choose a point on every frontier; raises `ValueError` if no choice meets the rule."""
+        """Choose the rank of every layer; raises `ValueError` if no choice meets the rule."""
         ...

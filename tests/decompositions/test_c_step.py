@@ -9,6 +9,7 @@ from torch import nn
 from decompositions.c_step import RankSearch
 from decompositions.cur import CUR
 from decompositions.rank_search.cost import Cost
+from decompositions.rank_search.fixed import Fixed
 from decompositions.site import survey
 from decompositions.svd import SVD
 
@@ -88,6 +89,16 @@ def test_normalize_changes_the_choice():
     }
     assert ranks[True]["0"] == ranks[True]["1"]
     assert ranks[False]["0"] != ranks[False]["1"]
+
+
+def test_a_rank_that_saves_nothing_leaves_the_layer_dense_with_the_reason():
+    sites = survey(network(), (3, 6, 6)).sites
+    weights = {n: s.weight.detach() for n, s in sites.items()}
+    step = RankSearch(sites, SVD(), Fixed({"5": 5, "*": 2}))(weights, 1.0)
+    assert step.ranks == {"0": 2, "3": 2, "5": None}
+    assert step.dense_reasons == {"5": "rank 5 is not smaller"}
+    assert step.costs["5"] == {"params": sites["5"].num_params, "macs": sites["5"].macs}
+    assert set(step.factors) == {"0", "3"}
 
 
 def test_dense_layers_are_their_own_projection_and_errors_name_the_layer():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -59,13 +60,19 @@ def error(problem: RankProblem, points: dict[str, int]) -> float:
     return sum(float(problem.frontiers[n].squared_error[i]) for n, i in points.items())
 
 
+def points_of(problem: RankProblem, choice) -> dict[str, int]:
+    """Where on the frontiers the chosen ranks lie."""
+    return {n: next(i for i in range(len(f)) if f.rank(i) == choice.ranks[n]) for n, f in problem.frontiers.items()}
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
 def test_every_rule_file_chooses_a_point_of_every_layer_and_says_why(path):
     rule = instantiate(yaml.safe_load(path.read_text()), _convert_="all")
     problem = RankProblem({f"layer{i}": random_frontier(i, max_rank=10) for i in range(2)}, penalty=0.7)
     choice = rule(problem)
-    assert set(choice.points) == set(problem.frontiers)
-    assert all(0 <= i < len(problem.frontiers[n]) for n, i in choice.points.items())
+    assert set(choice.ranks) == set(problem.frontiers)
+    for name, (low, high) in ((n, f.allowed[0]) for n, f in problem.frontiers.items()):
+        assert choice.ranks[name] is None or low <= choice.ranks[name] <= high
     assert choice.reason
     assert rule(problem) == choice  # a pure function
 
@@ -83,7 +90,7 @@ def test_cost_is_the_least_of_all_combinations(seed, of, weight, relative):
         unit = dense if relative else 1.0
         return weight * cost(problem, points, of) / unit + problem.penalty / 2 * error(problem, points)
 
-    chosen = Cost(weight, of, relative)(problem).points
+    chosen = points_of(problem, Cost(weight, of, relative)(problem))
     assert objective(chosen) == pytest.approx(min(map(objective, combinations(problem))), rel=1e-12)
 
 
@@ -97,7 +104,7 @@ def test_cost_with_a_linear_cost_is_a_count_of_singular_values():
     )
     for weight in (0.01, 0.05, 0.2, 0.5, 1.0):
         choice = Cost(weight, "macs", relative=False)(RankProblem({"a": frontier}, penalty=2.0))
-        assert choice.points["a"] == int((energy > weight * 7).sum())
+        assert choice.ranks["a"] == int((energy > weight * 7).sum())
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -111,7 +118,7 @@ def test_budget_is_met_and_within_one_step_of_the_optimum(seed, share, of):
         with pytest.raises(ValueError, match="raise the share"):
             Budget(share, of)(problem)
         return
-    chosen = Budget(share, of)(problem).points
+    chosen = points_of(problem, Budget(share, of)(problem))
     assert cost(problem, chosen, of) <= allowed + 1e-9
     best = min(error(problem, p) for p in feasible)
     largest_step = max(float(-f.squared_error.diff().min()) for f in problem.frontiers.values())
@@ -131,7 +138,7 @@ def test_budget_error_names_a_share_that_works():
 @pytest.mark.parametrize("keep", [0.3, 0.9, 0.999, 1.0])
 def test_energy_takes_the_cheapest_sufficient_point(keep):
     problem = problem_of(4)
-    for name, index in Energy(keep)(problem).points.items():
+    for name, index in points_of(problem, Energy(keep)(problem)).items():
         frontier = problem.frontiers[name]
         sufficient = [
             i for i in range(len(frontier)) if frontier.squared_error[i] <= (1 - keep) * frontier.squared_norm
@@ -142,25 +149,28 @@ def test_energy_takes_the_cheapest_sufficient_point(keep):
 def test_energy_is_the_same_for_normalized_frontiers():
     problem = problem_of(5)
     normal = RankProblem({n: f.normalized() for n, f in problem.frontiers.items()}, 1.0)
-    assert Energy(0.8)(problem).points == Energy(0.8)(normal).points
+    assert Energy(0.8)(problem).ranks == Energy(0.8)(normal).ranks
 
 
 def test_fixed_follows_the_first_pattern_and_leaves_the_rest_dense():
     problem = problem_of(6)
     choice = Fixed({"layer0": 2, "layer[01]": 1})(problem)
-    assert choice.rank(problem, "layer0") == 2
-    assert choice.rank(problem, "layer1") == 1
-    assert choice.rank(problem, "layer2") is None
+    assert choice.ranks["layer0"] == 2
+    assert choice.ranks["layer1"] == 1
+    assert choice.ranks["layer2"] is None
     assert "layer2" in choice.reason
     with pytest.raises(ValueError, match=r"'conv\*' matches none of layer0"):
         Fixed({"conv*": 2})(problem)
 
 
-def test_fixed_rank_that_saves_nothing_is_dense_and_said_so():
-    problem = problem_of(6)
-    choice = Fixed(6)(problem)
-    assert all(choice.rank(problem, name) is None for name in problem.frontiers)
-    assert "that rank is not smaller: layer0, layer1, layer2" in choice.reason
+def test_an_int_is_the_rank_of_every_mode_up_to_its_size():
+    frontier = replace(random_frontier(1), allowed=((1, 6), (1, 3)))
+    problem = RankProblem({"a": frontier}, 1.0)
+    assert Fixed(5)(problem).ranks == {"a": (5, 3)}
+    assert Fixed([5, 2])(problem).ranks == {"a": (5, 2)}
+    for wrong in (7, [5, 4], [5]):
+        with pytest.raises(ValueError, match="from 1 to 6 and 1 to 3"):
+            Fixed(wrong)(problem)
 
 
 @pytest.mark.parametrize("rank", [0, 7, [2, 2], []])
@@ -180,4 +190,4 @@ def test_min_rank_is_a_lower_bound():
             ranks[:, None], ranks, ranks, errors, dense_params=9, dense_macs=9, squared_norm=5.1, min_rank=min_rank
         )
         assert frontier.rank(0) == min_rank
-        assert Cost(1e6, "params")(RankProblem({"a": frontier}, 1.0)).points["a"] == 0
+        assert Cost(1e6, "params")(RankProblem({"a": frontier}, 1.0)).ranks["a"] == min_rank

@@ -1,0 +1,63 @@
+"""The small layers that take a dense layer's place: each carries part of its geometry, together they carry all.
+
+A convolution over several kernel axes may be cut into convolutions over some of them: stride, padding, padding mode and
+dilation of an axis go with the axis, and all padding modes act on each axis alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+
+
+def part_of(
+    dense: nn.Module, axes: Sequence[int], weight: Tensor, bias: Tensor | None = None, *, groups: int = 1
+) -> nn.Module:
+    """A layer with this `weight`, `(out, in / groups, *kernel sizes of axes)`, and the geometry of `dense` on `axes`.
+
+    On the other kernel axes size and stride are 1. For a linear `dense` it is linear; other kinds raise `ValueError`.
+    """
+    num_out, num_in = weight.shape[0], weight.shape[1] * groups
+    options: dict[str, Any] = {"bias": bias is not None, "device": weight.device, "dtype": weight.dtype}
+    layer: nn.Module
+    if isinstance(dense, nn.Linear):
+        layer = nn.Linear(num_in, num_out, **options)
+    elif isinstance(dense, CONVOLUTIONS):
+
+        def chosen(values: Sequence[int], other: int) -> tuple[int, ...]:
+            return tuple(value if axis in axes else other for axis, value in enumerate(values))
+
+        options |= {
+            "kernel_size": chosen(dense.kernel_size, 1),
+            "stride": chosen(dense.stride, 1),
+            "padding": dense.padding if isinstance(dense.padding, str) else chosen(dense.padding, 0),
+            "dilation": chosen(dense.dilation, 1),
+            "padding_mode": dense.padding_mode if axes else "zeros",
+        }
+        layer = next(kind for kind in CONVOLUTIONS if isinstance(dense, kind))(
+            num_in, num_out, groups=groups, **options
+        )
+    else:
+        raise ValueError(f"formats replace linear and convolution layers, got {type(dense).__name__}")
+    with torch.no_grad():
+        parameter = layer.get_parameter("weight")
+        parameter.copy_(weight.reshape(parameter.shape))
+        if bias is not None:
+            layer.get_parameter("bias").copy_(bias)
+    return layer
+
+
+def positions_between(calls: Sequence[tuple[tuple[int, ...], tuple[int, ...]]], axes: Sequence[int]) -> int:
+    """Positions after a part that has done only the kernel `axes`: output sizes there, input sizes elsewhere."""
+    total = 0
+    for before, after in calls:
+        num = 1
+        for axis, (size_before, size_after) in enumerate(zip(before, after, strict=True)):
+            num *= size_after if axis in axes else size_before
+        total += num
+    return total

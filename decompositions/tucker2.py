@@ -1,0 +1,184 @@
+"""Tucker-2: a convolution's two channel modes in orthonormal bases around a small core [KPYCYS16].
+
+    W ≈ G ×₁ U ×₂ V        (out, in, *kernel) ≈ (r₁, r₂, *kernel), (out, r₁), (in, r₂)
+
+With the full bases of both unfoldings (truncated HOSVD [LMV00]) and the full core's energies `e_ij = Σ_kernel G_ij²`,
+
+    ‖W − Ŵ_(r₁,r₂)‖² = Σ_{i>r₁ or j>r₂} e_ij
+
+so one decomposition and one cumulative sum give the error of all rank pairs. For the chosen pair a few sweeps of HOOI
+[LMV00b] refine the bases; the error falls or stays. A matrix (linear layer, 1×1 convolution) has no kernel around which
+a core would pay: its Tucker-2 is the SVD with one rank.
+
+[KPYCYS16] Kim et al., Compression of deep CNNs for fast and low power mobile applications, ICLR 2016.
+[LMV00] De Lathauwer, De Moor & Vandewalle, A multilinear singular value decomposition, SIAM J. Matrix Anal. Appl. 2000.
+[LMV00b] the same, On the best rank-1 and rank-(R1, …, RN) approximation of higher-order tensors, ibid.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import torch
+from annotated_types import Ge
+from jaxtyping import Float, Float64, Int64
+from torch import Tensor, nn
+
+from decompositions.convolution import part_of, positions_between
+from decompositions.format import require_finite
+from decompositions.frontier import Frontier, Rank, Unfolding, pareto_frontier
+from decompositions.site import Site
+from decompositions.svd import SVD
+from decompositions.two_factor import TwoFactors
+from decompositions.vanished import Vanished
+
+
+@dataclass(frozen=True)
+class Tucker2Factors:
+    """`core ×₁ out ×₂ into`: the core `(r₁, r₂, *kernel)` and the bases of outputs and inputs."""
+
+    core: Float[Tensor, "rank_out rank_in *kernel"]
+    out: Float[Tensor, "out rank_out"]
+    into: Float[Tensor, "in rank_in"]
+
+    def to_tensor(self) -> Tensor:
+        """The weight that the factors stand for, `(out, in, *kernel)`."""
+        return torch.einsum("ti,sj,ij...->ts...", self.out, self.into, self.core)
+
+    @property
+    def num_params(self) -> int:
+        """Numbers in core and bases."""
+        return self.core.numel() + self.out.numel() + self.into.numel()
+
+
+@dataclass(frozen=True)
+class Tucker2:
+    """Write a convolution as 1×1, core, 1×1; `sweeps` of HOOI refine the chosen ranks `(out, in)`."""
+
+    sweeps: Annotated[int, Ge(0)] = 2
+
+    def refuses(self, layer: nn.Module) -> str | None:
+        """Nothing."""
+        return None
+
+    def frontier(self, weight: Tensor, site: Site, min_rank: int = 1) -> Frontier:
+        """Every pair of ranks that no other beats, by the error before HOOI: one HOSVD and one cumulative sum."""
+        if _is_matrix(weight):
+            return SVD().frontier(weight, site, min_rank)
+        require_finite(weight)
+        tensor, scale = _scaled(weight)
+        energies, bases = zip(*(_eigh(_gram(tensor, mode)) for mode in (0, 1)), strict=True)
+        core = torch.einsum("ti,sj,tsk->ijk", *bases, tensor)
+        errors = _tail_sums(core.square().sum(2)) * scale**2  # (out + 1, in + 1), by rank
+        pairs = torch.cartesian_prod(torch.arange(errors.shape[0]), torch.arange(errors.shape[1])).to(errors.device)
+        useful = (pairs > 0).all(1) | (pairs == 0).all(1)  # one rank 0 leaves nothing of the other mode
+        pairs, errors = pairs[useful].cpu(), errors.flatten()[useful].cpu()
+        num_params, macs = self.count(site, pairs)
+        out, into = weight.shape[:2]
+        kernel = weight[0, 0].numel()
+        shapes = ((out, into * kernel), (into, out * kernel))
+        return pareto_frontier(
+            pairs,
+            num_params,
+            macs,
+            errors,
+            dense_params=site.num_params,
+            dense_macs=site.macs,
+            squared_norm=float(tensor.square().sum()) * scale**2,
+            min_rank=min_rank,
+            unfoldings=tuple(
+                Unfolding((e.clamp(min=0) * scale**2).cpu(), s) for e, s in zip(energies, shapes, strict=True)
+            ),
+        )
+
+    def count(self, site: Site, ranks: Int64[Tensor, "rank mode"]) -> tuple[Tensor, Tensor]:
+        """`in r₂ + r₁ r₂ kernel + out r₁` parameters and the bias; the first layer has the input's size."""
+        if _is_matrix(site.weight):
+            return SVD().count(site, ranks)
+        first, second = ranks.unbind(1)
+        out, into = site.weight.shape[:2]
+        core = first * second * site.weight[0, 0].numel()
+        before, after = positions_between(site.calls, ()), site.positions
+        num_params = into * second + core + out * first + site.num_bias
+        return num_params, into * second * before + (core + out * first) * after
+
+    def decompose(self, weight: Tensor, rank: Rank) -> Tucker2Factors | TwoFactors:
+        """Truncated HOSVD at `(out, in)` ranks, refined by `sweeps` of HOOI; the core carries the scale."""
+        if _is_matrix(weight):
+            return SVD().decompose(weight, rank)
+        require_finite(weight)
+        first, second = _checked(weight, rank)
+        tensor, scale = _scaled(weight)
+        out = _eigh(_gram(tensor, 0))[1][:, :first]
+        into = _eigh(_gram(tensor, 1))[1][:, :second]
+        for _ in range(self.sweeps if first and second else 0):
+            out = _eigh(_gram(torch.einsum("tsk,sj->tjk", tensor, into), 0))[1][:, :first]
+            into = _eigh(_gram(torch.einsum("tsk,ti->isk", tensor, out), 1))[1][:, :second]
+        core = torch.einsum("ti,sj,tsk->ijk", out, into, tensor) * scale
+        core, out, into = (factor.to(weight.dtype) for factor in (core, out, into))
+        return Tucker2Factors(core.reshape(first, second, *weight.shape[2:]), out, into)
+
+    def zeros(self, weight: Tensor, rank: Rank) -> Tucker2Factors | TwoFactors:
+        """Zero factors of ranks `(out, in)`."""
+        if _is_matrix(weight):
+            return SVD().zeros(weight, rank)
+        first, second = _checked(weight, rank)
+        out, into, *kernel = weight.shape
+        shapes = ((first, second, *kernel), (out, first), (into, second))
+        return Tucker2Factors(*(weight.new_zeros(shape) for shape in shapes))
+
+    def layer(self, dense: nn.Module, factors: Tucker2Factors | TwoFactors) -> nn.Module:
+        """A 1×1 convolution, the core with the geometry of `dense`, a 1×1 convolution with the bias."""
+        if isinstance(factors, TwoFactors):
+            return SVD().layer(dense, factors)
+        if factors.num_params == 0:
+            return Vanished(dense)
+        bias = dense.bias if isinstance(dense.bias, Tensor) else None
+        return nn.Sequential(
+            part_of(dense, (), factors.into.T),
+            part_of(dense, range(factors.core.ndim - 2), factors.core),
+            part_of(dense, (), factors.out, bias),
+        )
+
+
+def _is_matrix(weight: Tensor) -> bool:
+    return weight.ndim == 2 or weight[0, 0].numel() == 1
+
+
+def _checked(weight: Tensor, rank: Rank) -> tuple[int, int]:
+    """Both ranks, if they are within the channels, and 0 together or not at all; else raise `ValueError`."""
+    highs = tuple(weight.shape[:2])
+    fits = isinstance(rank, tuple) and len(rank) == 2 and all(0 <= r <= h for r, h in zip(rank, highs, strict=True))
+    if not isinstance(rank, tuple) or not fits or (min(rank) == 0 < max(rank)):
+        limits = " and ".join(f"from 0 to {high}" for high in highs)
+        raise ValueError(
+            f"rank: expected (out, in) {limits}, or both 0, for a weight of {tuple(weight.shape)}, got {rank!r}"
+        )
+    return rank[0], rank[1]
+
+
+def _scaled(weight: Tensor) -> tuple[Float64[Tensor, "out into kernel"], float]:
+    """The weight in float64 with largest entry 1 and its kernel in one axis, and that entry."""
+    tensor = weight.detach().double().flatten(2)
+    scale = float(tensor.abs().max()) if tensor.numel() else 0.0
+    return (tensor / scale, scale) if scale > 0 else (tensor, 1.0)
+
+
+def _gram(tensor: Float64[Tensor, "out into kernel"], mode: int) -> Float64[Tensor, "side side"]:
+    unfolding = tensor.movedim(mode, 0).flatten(1)
+    return unfolding @ unfolding.T
+
+
+def _eigh(gram: Float64[Tensor, "side side"]) -> tuple[Float64[Tensor, " side"], Float64[Tensor, "side side"]]:
+    """Eigenvalues in falling order and their eigenvectors."""
+    values, vectors = torch.linalg.eigh(gram)
+    return values.flip(0), vectors.flip(1)
+
+
+def _tail_sums(energy: Float64[Tensor, "rows columns"]) -> Float64[Tensor, "rows+1 columns+1"]:
+    """`Σ_{i≥a or j≥b} e_ij` for all a, b: sums of small numbers, not differences of large ones."""
+    right = torch.cat([energy.flip(1).cumsum(1).flip(1), energy.new_zeros(len(energy), 1)], dim=1)  # Σ_{j≥b}
+    kept_rows = torch.cat([right.new_zeros(1, right.shape[1]), right.cumsum(0)])  # Σ_{i<a, j≥b}
+    lost_rows = torch.cat([right[:, 0].flip(0).cumsum(0).flip(0), energy.new_zeros(1)])  # Σ_{i≥a}
+    return kept_rows + lost_rows[:, None]

@@ -1,0 +1,188 @@
+"""What every format of conf/decomposition keeps: its frontier, its counts, its layers, awkward weights.
+
+A new file in that folder is tested here without a change.
+"""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from hydra.utils import instantiate
+from torch import nn
+from weights import SHAPES, input_of, layer_of, site_of, weight_of
+
+from decompositions.frontier import as_modes, as_rank
+from evaluation.counts import count_macs
+
+FILES = sorted((Path(__file__).parents[2] / "conf" / "decomposition").glob("*.yaml"))
+FORMATS = {path.stem: instantiate(yaml.safe_load(path.read_text())) for path in FILES}
+CONVOLUTIONS = [shape for shape in SHAPES if len(shape) > 2]
+
+
+def ranks_of(format, weight, site):
+    """Rank 0, all ones, something in the middle, and the largest, whether or not these are smaller than dense."""
+    highs = [high for _, high in format.frontier(weight, site, min_rank=0).allowed]
+    modes = [[0] * len(highs), [1] * len(highs), [(high + 1) // 2 for high in highs], highs]
+    return list(dict.fromkeys(as_rank(m) for m in modes))
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("scale", [1.0, 1e-12, 1e12])
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_frontier_keeps_its_promises(name, shape, scale):
+    """The factors have at most the error, and exactly the counts, that were promised; dearer points have less error."""
+    format, weight, site = FORMATS[name], weight_of(shape, scale=scale), site_of(shape)
+    frontier = format.frontier(weight, site)
+    norm = float(weight.square().sum())
+    assert frontier.squared_norm == pytest.approx(norm, rel=1e-9)
+    points = range(len(frontier) - 1)
+    for i in [*points][:: max(1, len(points) // 12)]:
+        rank = frontier.rank(i)
+        factors = format.decompose(weight, rank)
+        error = float((weight - factors.to_tensor()).square().sum())
+        assert error <= float(frontier.squared_error[i]) * (1 + 1e-6) + 1e-12 * norm
+        assert int(frontier.num_params[i]) == factors.num_params + site.num_bias < site.num_params
+        assert [int(n) for n in format.count(site, as_modes(rank))] == [frontier.num_params[i], frontier.macs[i]]
+    assert frontier.rank(len(frontier) - 1) is None
+    assert float(frontier.squared_error[-1]) == 0
+    assert int(frontier.num_params[-1]) == site.num_params
+    assert int(frontier.macs[-1]) == site.macs
+    assert (frontier.num_params.diff() >= 0).all()
+    points = [*zip(frontier.num_params.tolist(), frontier.macs.tolist(), frontier.squared_error.tolist(), strict=True)]
+    for i, (params, macs, error) in enumerate(points):
+        others = points[:i] + points[i + 1 :]
+        by_params = all(error < e for p, _, e in others if p <= params)
+        assert by_params or all(error < e for _, m, e in others if m <= macs), "no other point is better"
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("shape", [(12, 20), (6, 4, 3, 3)], ids=str)
+def test_rank_deficient_and_zero_weights(name, shape):
+    format, site, weight = FORMATS[name], site_of(shape), weight_of(shape, rank=2)
+    for rank in ranks_of(format, weight, site):
+        assert format.decompose(weight, rank).to_tensor().isfinite().all()
+    full = format.decompose(weight, ranks_of(format, weight, site)[-1])
+    assert torch.allclose(full.to_tensor(), weight, atol=1e-7)
+    zero = torch.zeros(shape, dtype=torch.float64)
+    for rank in ranks_of(format, zero, site):
+        assert format.decompose(zero, rank).to_tensor().abs().max() == 0
+    assert format.frontier(zero, site).squared_error.max() == 0
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+@pytest.mark.parametrize("shape", [(5, 6), (5, 6, 3, 3)], ids=str)
+def test_weights_that_are_no_numbers_are_refused(name, bad, shape):
+    format, weight = FORMATS[name], weight_of(shape)
+    rank = ranks_of(format, weight, site_of(shape))[1]
+    weight.view(-1)[7] = bad
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        format.frontier(weight, site_of(shape))
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        format.decompose(weight, rank)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("shape", [(5, 6), (5, 6, 3, 3)], ids=str)
+def test_impossible_ranks_are_refused_with_the_possible_ones(name, shape):
+    format, weight = FORMATS[name], weight_of(shape)
+    highs = [high for _, high in format.frontier(weight, site_of(shape), min_rank=0).allowed]
+    for mode, high in enumerate(highs):
+        for wrong in (-1, high + 1):
+            rank = as_rank([wrong if m == mode else 1 for m in range(len(highs))])
+            with pytest.raises(ValueError, match=f"from 0 to {high}"):
+                format.decompose(weight, rank)
+            with pytest.raises(ValueError, match=f"from 0 to {high}"):
+                format.zeros(weight, rank)
+    with pytest.raises(ValueError, match="from 0 to"):
+        format.decompose(weight, tuple([1] * (len(highs) + 1)))
+
+
+GEOMETRIES = [
+    dict(zip(("stride", "padding", "dilation", "padding_mode", "bias"), values, strict=True))
+    for values in itertools.product(
+        [1, 2, (1, 2)], [0, 1, (2, 1), "same", "valid"], [1, (2, 1)], ["zeros", "circular", "reflect"], [True, False]
+    )
+    if not (values[1] == "same" and values[0] != 1)
+]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("kernel", [(3, 3), (1, 1), (2, 3), (1, 3), (3, 1)], ids=str)
+def test_layer_equals_dense_layer_with_the_reconstructed_weight_and_costs_what_was_counted(name, kernel):
+    """Counts against `evaluation.counts`, which reads the operators of a real pass."""
+    format, shape = FORMATS[name], (6, 4, *kernel)
+    x = torch.randn(2, *input_of(shape), dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    for options in GEOMETRIES:
+        site = site_of(shape, **options)
+        dense, weight = site.layer, site.weight.detach().clone()
+        assert format.refuses(dense) is None
+        for rank in ranks_of(format, weight, site):
+            factors = format.decompose(weight, rank)
+            layer = format.layer(dense, factors)
+            with torch.no_grad():
+                dense.weight.copy_(factors.to_tensor())
+                expected, got = dense(x), layer(x)
+            assert got.shape == expected.shape, options
+            assert torch.allclose(got, expected, atol=1e-10), options
+            num_params, macs = (int(number) for number in format.count(site, as_modes(rank)))
+            assert sum(p.numel() for p in layer.parameters()) == factors.num_params + site.num_bias == num_params
+            if options["bias"] and options["padding_mode"] == "zeros":
+                assert count_macs(layer, input_of(shape)) == macs, (options, rank)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("shape", [(6, 4), (6, 4, 3), (6, 4, 2, 3, 2)], ids=str)
+def test_layer_in_other_dimensions(name, shape):
+    format, site = FORMATS[name], site_of(shape)
+    x = torch.randn(2, *input_of(shape), dtype=torch.float64)
+    for rank in ranks_of(format, site.weight.detach(), site):
+        dense = layer_of(shape)
+        factors = format.decompose(dense.weight.detach(), rank)
+        layer = format.layer(dense, factors)
+        with torch.no_grad():
+            dense.weight.copy_(factors.to_tensor())
+            assert torch.allclose(layer(x), dense(x), atol=1e-10)
+        assert count_macs(layer, input_of(shape)) == int(format.count(site, as_modes(rank))[1])
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_zeros_have_the_shapes_of_the_factors(name, shape):
+    format, weight = FORMATS[name], weight_of(shape).float()
+    for rank in ranks_of(format, weight, site_of(shape)):
+        real, empty = format.decompose(weight, rank), format.zeros(weight, rank)
+        assert real.num_params == empty.num_params
+        assert empty.to_tensor().abs().sum() == 0
+        assert empty.to_tensor().shape == weight.shape
+        assert empty.to_tensor().dtype == real.to_tensor().dtype == torch.float32
+        layers = [format.layer(layer_of(shape).float(), factors) for factors in (real, empty)]
+        layers[1].load_state_dict(layers[0].state_dict())
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("shape", [(6, 8), (6, 8, 3, 3)], ids=str)
+def test_factors_of_a_low_rank_weight_can_be_trained(name, shape):
+    """No factor may be stuck: whatever the weight, the gradient moves each of them."""
+    format, dense = FORMATS[name], layer_of(shape).float()
+    for weight in (weight_of(shape).float(), weight_of(shape, rank=1).float()):
+        rank = ranks_of(format, weight, site_of(shape))[2]
+        factors = format.decompose(weight, rank)
+        exact = format.decompose(weight.double(), rank).to_tensor().float()
+        assert torch.allclose(factors.to_tensor(), exact, atol=1e-5)
+        layer = format.layer(dense, factors)
+        layer(torch.randn(3, *input_of(shape))).square().sum().backward()
+        gradients = [p.grad for p in layer.parameters() if p.ndim >= 2]
+        assert all(gradient.abs().max() > 1e-3 for gradient in gradients)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_other_kinds_of_layers_are_refused(name):
+    format, weight = FORMATS[name], weight_of((6, 4))
+    for rank in ranks_of(format, weight, site_of((6, 4)))[:2]:
+        with pytest.raises(ValueError, match="linear and convolution layers, got Bilinear"):
+            format.layer(nn.Bilinear(2, 2, 6), format.decompose(weight, rank))
