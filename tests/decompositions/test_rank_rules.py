@@ -11,7 +11,7 @@ import torch
 import yaml
 from hydra.utils import instantiate
 
-from decompositions.frontier import Frontier, pareto_frontier
+from decompositions.frontier import Frontier, Unfolding, pareto_frontier
 from decompositions.rank_search.budget import Budget
 from decompositions.rank_search.cost import Cost
 from decompositions.rank_search.energy import Energy
@@ -19,6 +19,12 @@ from decompositions.rank_search.fixed import Fixed
 from decompositions.rank_search.rule import RankProblem
 
 FILES = sorted((Path(__file__).parents[2] / "conf" / "rank").glob("*.yaml"))
+
+
+def with_spectra(frontier: Frontier, seed: int) -> Frontier:
+    """Give every mode a spectrum, for the rules that read it."""
+    energy = torch.rand(6, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).sort(descending=True)
+    return replace(frontier, unfoldings=tuple(Unfolding(energy.values, (6, 9)) for _ in frontier.allowed))
 
 
 def random_frontier(seed: int, max_rank: int = 6) -> Frontier:
@@ -68,7 +74,8 @@ def points_of(problem: RankProblem, choice) -> dict[str, int]:
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
 def test_every_rule_file_chooses_a_point_of_every_layer_and_says_why(path):
     rule = instantiate(yaml.safe_load(path.read_text()), _convert_="all")
-    problem = RankProblem({f"layer{i}": random_frontier(i, max_rank=10) for i in range(2)}, penalty=0.7)
+    frontiers = {f"layer{i}": with_spectra(random_frontier(i, max_rank=10), i) for i in range(2)}
+    problem = RankProblem(frontiers, penalty=0.7)
     choice = rule(problem)
     assert set(choice.ranks) == set(problem.frontiers)
     for name, (low, high) in ((n, f.allowed[0]) for n, f in problem.frontiers.items()):
