@@ -29,21 +29,25 @@ def main() -> None:
 
 def read_all(folders: list[Path]) -> list[Result]:
     """All readable rows, in a fixed order; what is unreadable, repeated or mixed is named on standard error."""
-    results: dict[str, Result] = {}
+    found: dict[str, tuple[Path, Result]] = {}
     for path in sorted({path.resolve() for folder in folders for path in folder.rglob("result.json")}):
         try:
             result = read_result(path)
         except ValueError as error:
             print(f"skipped: {error}", file=sys.stderr)
             continue
-        if result.id in results:
-            print(f"skipped: {path}: the point {result.id} again; the newest row counts", file=sys.stderr)
-            result = max(result, results[result.id], key=lambda r: r.started)
-        results[result.id] = result
-    commits = sorted({str(r.environment.get("commit")) for r in results.values()})
+        if result.id in found:
+            kept, dropped = sorted(
+                [(path, result), found[result.id]], key=lambda row: (row[1].is_ok, row[1].started), reverse=True
+            )
+            print(f"skipped: {dropped[0]}: the same point as {kept[0]}, which is ok or newer", file=sys.stderr)
+            path, result = kept
+        found[result.id] = (path, result)
+    results = [result for _, result in found.values()]
+    commits = sorted({str(r.environment.get("commit")) for r in results})
     if len(commits) > 1:
         print(f"note: the rows come from several commits: {', '.join(commits)}", file=sys.stderr)
-    return sorted(results.values(), key=lambda r: (*r.choices.values(), r.overrides, r.seed))
+    return sorted(results, key=lambda r: (*r.choices.values(), r.overrides, r.seed))
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from orchestration import scaled
+from orchestration.command import arranged
 from orchestration.point import Point
 from orchestration.refusal import refusing
 
@@ -54,12 +55,13 @@ def main() -> None:
     """The command: what its user can mend is told in one line; exits with 1 then, with 130 when interrupted."""
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal may know ASCII alone
+    sys.argv[1:] = arranged(sys.argv[1:])
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands errors over instead of printing them
     try:
         with refusing():
             run()
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on with what is not finished", file=sys.stderr)
+        print("interrupted; the same command (without force=true) goes on with what is not finished", file=sys.stderr)
         sys.exit(130)
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from decompositions.format import Factors, Format, require_finite
 from decompositions.frontier import Frontier, Rank, as_modes
-from decompositions.rank_search.rule import RankProblem, RankRule
+from decompositions.rank_search.rule import RankChoice, RankProblem, RankRule
 from decompositions.site import Site
 
 
@@ -66,10 +66,23 @@ class RankSearch:
             frontiers[name] = frontier.normalized() if self.normalize else frontier
         return RankProblem(frontiers, penalty, self.rest_params, self.rest_macs)
 
+    def choose(self, problem: RankProblem) -> RankChoice:
+        """Ask the rule; raises `ValueError` if it has no answer, or one that is no choice for these layers."""
+        choice, rule = self.rule(problem), type(self.rule).__name__
+        if not isinstance(choice, RankChoice) or set(choice.ranks) != set(problem.frontiers):
+            raise ValueError(f"rank rule {rule}: expected a RankChoice with a rank for each of {[*problem.frontiers]}")
+        for name, rank in choice.ranks.items():
+            allowed = problem.frontiers[name].allowed
+            modes = [] if rank is None else [rank] if isinstance(rank, int) else list(rank)
+            fits = len(modes) == len(allowed) and all(a <= m <= b for m, (a, b) in zip(modes, allowed, strict=True))
+            if rank is not None and not fits:
+                raise ValueError(f"rank rule {rule}: layer {name} takes ranks in {allowed}, got {rank}")
+        return choice
+
     def __call__(self, weights: Mapping[str, Tensor], penalty: float) -> CStep:
         """Choose the ranks of `weights` and factorise them: the C step at penalty μ."""
         problem = self.problem(weights, penalty)
-        choice = self.rule(problem)
+        choice = self.choose(problem)
         ranks: dict[str, Rank | None] = {}
         costs: dict[str, dict[str, int]] = {}
         dense_reasons: dict[str, str] = {}

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
-import pickle
-import struct
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +34,10 @@ def save_network(path: str | Path, network: nn.Module, builder: dict[str, Any], 
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        torch.save(content, temporary)
+        try:
+            torch.save(content, temporary)
+        except RuntimeError as error:  # how torch says that the disk is full
+            raise OSError(f"{path}: cannot be written ({_reason(error)})") from None
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -49,17 +51,24 @@ def load_network(path: str | Path) -> nn.Module:
     network, `FileNotFoundError` for none.
     """
     try:
+        with zipfile.ZipFile(path) as archive:
+            if (damaged := archive.testzip()) is not None:  # torch.load does not look at the checksums
+                raise ValueError(f"the checksum of {damaged} is wrong")
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, struct.error, KeyError) as error:
-        raise ValueError(f"{path}: not a network file, or damaged ({type(error).__name__})") from None
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # damaged bytes make zip, pickle and torch raise almost anything
+        raise ValueError(f"{path}: not a network file, or damaged ({_reason(error)})") from None
     if not isinstance(content, dict) or content.get("version") != FILE_VERSION:
         raise ValueError(f"{path}: expected a network file of version {FILE_VERSION}, as save_network writes")
-    network = build_network(content["builder"])
     try:
-        network = restore(network, content["structure"])
+        network = restore(build_network(content["builder"]), content["structure"])
         network.load_state_dict(content["state"])
-    except (RuntimeError, AttributeError, ValueError) as error:
-        raise ValueError(
-            f"{path}: does not fit what {content['builder']['target']} builds now: {str(error).splitlines()[0]}"
-        ) from None
+    except Exception as error:  # whatever the builder's code does today
+        target = content.get("builder", {}).get("target")
+        raise ValueError(f"{path}: does not fit what {target} builds now ({_reason(error)})") from None
     return network.eval()
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".partition("\n")[0]

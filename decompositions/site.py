@@ -79,13 +79,15 @@ def survey(network: nn.Module, input_shape: Sequence[int], layers: Sequence[str]
     sites, skipped = {}, {}
     owners: dict[int, list[str]] = {}
     for name, layer in network.named_modules(remove_duplicate=False):
-        if isinstance(layer, LAYER_TYPES):
+        if isinstance(layer, LAYER_TYPES) and not is_computed(layer):
             owners.setdefault(id(layer.weight), []).append(name)
     for name, layer in network.named_modules():
         if not isinstance(layer, LAYER_TYPES):
             continue
         if not any(fnmatchcase(name, pattern) for pattern in layers):
             skipped[name] = "not selected by layers"
+        elif is_computed(layer):
+            skipped[name] = "its weight is computed (weight_norm, spectral_norm or another parametrization)"
         elif getattr(layer, "groups", 1) > 1:
             skipped[name] = f"groups={layer.groups}: no format represents a grouped convolution"
         elif others := [other for other in owners[id(layer.weight)] if other != name]:
@@ -95,6 +97,11 @@ def survey(network: nn.Module, input_shape: Sequence[int], layers: Sequence[str]
         else:
             sites[name] = Site(name, layer, tuple(calls[name]))
     return Survey(sites, skipped)
+
+
+def is_computed(layer: nn.Module) -> bool:
+    """Whether the weight is no parameter of the layer itself, so that giving it another value means nothing."""
+    return "weight" not in layer._parameters
 
 
 def _record_calls(network: nn.Module, input_shape: Sequence[int]) -> dict[str, list[Call]]:

@@ -52,7 +52,12 @@ def _difference(own: dict[str, Any], all_of_this_name: Sequence[dict[str, Any]])
         comparable = [o for o in all_of_this_name if key == group or o.get(group) == own.get(group)]
         return any(other.get(key, missing) != own[key] for other in comparable)
 
-    return "".join(f" {key}={value}" for key, value in own.items() if differs(key))
+    return "".join(f" {key}={_shown(value)}" for key, value in own.items() if differs(key))
+
+
+def _shown(value: Any) -> str:
+    """`1` and `1.0` are one value, and look alike."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _settings(result: Result) -> dict[str, Any]:

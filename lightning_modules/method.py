@@ -10,6 +10,7 @@ from torch import nn
 
 from decompositions.c_step import CStep, RankSearch
 from decompositions.format import Format
+from decompositions.frontier import as_rank
 from decompositions.rank_search.rule import RankRule
 from decompositions.replace import Structure, describe, replace_layers
 from decompositions.site import Survey, survey
@@ -51,12 +52,20 @@ class Search:
     rank_search: RankSearch
 
     def try_on(self, network: nn.Module) -> None:
-        """Search ranks for the weights that `network` happens to have; what fails here would fail after training."""
+        """Search ranks for the weights that `network` happens to have, replace its smallest layer and load it again.
+
+        What fails here would fail after training.
+        """
         weights = {name: network.get_parameter(f"{name}.weight").detach() for name in self.survey.sites}
         problem = self.rank_search.problem(weights, penalty=1.0)
         if all(len(frontier) == 1 for frontier in problem.frontiers.values()):
             raise ValueError(f"no layer has a rank of at least min_rank={self.rank_search.min_rank} that is smaller")
-        self.rank_search.rule(problem)
+        self.rank_search.choose(problem)
+        name = min(weights, key=lambda name: weights[name].numel())
+        rank = as_rank([max(low, 1) for low, _ in problem.frontiers[name].allowed])
+        format, dense = self.rank_search.format, network.get_submodule(name)
+        layers = [format.layer(dense, factors(weights[name], rank)) for factors in (format.decompose, format.zeros)]
+        layers[1].load_state_dict(layers[0].state_dict())
 
     def layers(self, step: CStep) -> dict[str, dict[str, Any]]:
         """What the result says of each layer: rank, counts, and why a layer is dense."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Gt, Le, Lt
 from torch import nn, optim
 
 from lightning_modules.decay import Decay
@@ -25,7 +25,7 @@ class Phase:
     epochs: Annotated[int, Ge(0)]
     learning_rate: Annotated[float, Gt(0)]
     decay: Decay
-    momentum: Annotated[float, Ge(0), Le(1)] = 0.9
+    momentum: Annotated[float, Ge(0), Lt(1)] = 0.9
     nesterov: bool = True
     weight_decay: Annotated[float, Ge(0)] = 0.0
 

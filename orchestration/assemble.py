@@ -50,6 +50,8 @@ def assemble(point: Point) -> Parts:
         raise ConfigError(f"logger.{given[0]}: the point decides this; use tags for words of your own")
     data = _build(config["dataset"], "dataset")
     arguments = {k: v for k, v in config["network"].items() if not k.startswith("_")}
+    if built := [key for key, value in arguments.items() if isinstance(value, dict) and "_target_" in value]:
+        raise ConfigError(f"network.{built[0]}: a network takes plain values, so that its file can build it again")
     shape = {"input_shape": list(data.input_shape), "num_classes": data.num_classes}
     parts = Parts(
         data,
@@ -91,12 +93,14 @@ def _try_network(parts: Parts, what: str) -> nn.Module:
         if not isinstance(network, nn.Module):
             raise ValueError(f"expected an nn.Module, got {type(network).__name__}")
         with torch.no_grad():
-            output = network.eval()(torch.zeros(1, *parts.data.input_shape))
+            outputs = {size: network.eval()(torch.zeros(size, *parts.data.input_shape)) for size in (1, 2)}
     except Exception as error:
         raise ConfigError(f"{what}: {_blame(error)}") from None
-    expected, got = (1, parts.data.num_classes), getattr(output, "shape", type(output).__name__)
-    if not isinstance(output, torch.Tensor) or tuple(output.shape) != expected:
-        raise ConfigError(f"{what}: expected an output of {expected}, got {got}")
+    for size, output in outputs.items():
+        expected = (size, parts.data.num_classes)
+        if not isinstance(output, torch.Tensor) or tuple(output.shape) != expected:
+            got = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
+            raise ConfigError(f"{what}: expected an output of {expected}, got {got}")
     return network
 
 
@@ -124,7 +128,10 @@ def _build(node: dict[str, Any], place: str) -> Any:
     try:
         return instantiate(node, _convert_="all")
     except InstantiationException as error:
-        raise ConfigError(f"{place}: {_first_line(error.__cause__ or error)}") from None
+        lines = [line for line in str(error).splitlines() if line and not line.startswith("Are you sure")]
+        where = [line.removeprefix("full_key:").strip() for line in lines if line.startswith("full_key:")]
+        said = " ".join(line for line in lines if not line.startswith("full_key:"))
+        raise ConfigError(f"{'.'.join([place, *where])}: {said}") from None
 
 
 def _shape(data: InMemoryData) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from zipfile import is_zipfile
 
 import torch
 import yaml
@@ -45,7 +46,7 @@ def run_point(point: Point) -> Result:
     with locked(point.directory / ".lock"):
         if not point.config["force"] and (done := finished(point)) is not None:  # by the process that held the lock
             return _taken(point, done)
-        with _log_file(point.directory / "run.log"):
+        with _log_file(point.directory / "run.log"), _threads(point.config["num_threads"]):
             return _run(point, parts)
 
 
@@ -53,16 +54,18 @@ def _taken(point: Point, result: Result) -> Result:
     say(f"{point.label}: taken from {point.directory} (force=true runs it anew)")
     if result.tags != point.config["tags"]:
         say(f"{point.label}: its row keeps its tags {result.tags}")
+    if point.config["num_threads"] not in (None, measured := result.environment.get("num_threads")):
+        say(f"{point.label}: its latencies were measured with num_threads={measured}")
     return result
 
 
 def finished(point: Point) -> Result | None:
-    """The row of a point that ran to its end and left its network; None if there is none that can be read."""
+    """The row of a point that ran to its end and left a whole network; None if there is none that can be read."""
     try:
         result = read_result(point.directory / "result.json")
     except ValueError:
         return None
-    return result if result.is_ok and (point.directory / "network.pt").is_file() else None
+    return result if result.is_ok and is_zipfile(point.directory / "network.pt") else None
 
 
 def require_writable(folder: Path) -> None:
@@ -76,10 +79,9 @@ def require_writable(folder: Path) -> None:
 
 def _run(point: Point, parts: Parts) -> Result:
     config, watch = point.config, Stopwatch()
-    if config["num_threads"] is not None:
-        torch.set_num_threads(config["num_threads"])
     (point.directory / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     path, network_path = point.directory / "result.json", point.directory / "network.pt"
+    new_network = point.directory / "network.pt.new"
     if finished(point) is None:  # a good row (force=true) stays until there is a better one
         path.unlink(missing_ok=True)
         network_path.unlink(missing_ok=True)
@@ -113,8 +115,7 @@ def _run(point: Point, parts: Parts) -> Result:
         compressed = parts.method.compress(copy.deepcopy(reference.network), runner)
         seconds = method_watch.seconds()
         row |= measure(parts, runner, reference, compressed, seconds, config["latency_batch_size"])
-        path.unlink(missing_ok=True)  # an old row never stands beside a new network
-        save_network(network_path, compressed.network, parts.builder, compressed.structure)
+        save_network(new_network, compressed.network, parts.builder, compressed.structure)
     except Diverged as error:
         status = f"diverged: {_one_line(error)}"
     except ValueError as error:
@@ -124,7 +125,10 @@ def _run(point: Point, parts: Parts) -> Result:
         status = f"failed: {type(error).__name__}: {_one_line(error)}"
         log.error(traceback.format_exc())
     result = Result(**row, status=status, seconds=watch.seconds(), environment=environment(device))
-    if result.is_ok or not path.exists():
+    if result.is_ok:
+        path.unlink(missing_ok=True)  # an old row never stands beside a new network
+        new_network.replace(network_path)
+    if not path.exists():
         write_result(path, result)  # the truth first, then its mirror
         result = read_result(path)
     else:
@@ -140,6 +144,17 @@ def _run(point: Point, parts: Parts) -> Result:
 
 def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
+
+
+@contextmanager
+def _threads(number: int | None) -> Iterator[None]:
+    """Compute with so many threads of the CPU, then with as many as before: points of a sweep share a process."""
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(number or before)
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextmanager

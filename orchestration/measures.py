@@ -27,7 +27,7 @@ def try_batch(parts: Parts, device: torch.device, size: int) -> None:
             network(torch.zeros(size, *parts.data.input_shape, device=device))
     except (RuntimeError, MemoryError) as error:
         reason = str(error).splitlines()[0]
-        raise ValueError(f"latency_batch_size={size} does not fit into memory, lower it ({reason})") from None
+        raise ValueError(f"no pass of a batch of latency_batch_size={size} is possible; lower it ({reason})") from None
 
 
 def measure(

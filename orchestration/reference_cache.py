@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,12 +50,17 @@ def recipe(point: Point) -> dict[str, Any]:
     }
 
 
-def untrained_digest(network: nn.Module) -> str:
-    """Tells networks apart whose code differs: by their modules, parameters and initial values."""
+def untrained_digest(network: nn.Module, input_shape: Sequence[int]) -> str:
+    """Tells networks apart whose code differs: by modules, initial values, and outputs for one batch, to 3 digits."""
+    images = torch.linspace(-1, 1, 2 * math.prod(input_shape)).reshape(2, *input_shape)
+    with torch.no_grad():
+        output = network.eval()(images)
+    network.train()
     digest = hashlib.sha256(repr(network).encode())
     for name, tensor in network.state_dict().items():
         digest.update(name.encode())
         digest.update(tensor.contiguous().view(torch.uint8).numpy().data if tensor.ndim else tensor.numpy().tobytes())
+    digest.update(str([f"{value:.3g}" for value in output.flatten().tolist()]).encode())
     return digest.hexdigest()[:12]
 
 
@@ -73,7 +80,10 @@ def trained_reference(point: Point, parts: Parts, logger: Logger | None) -> Trai
     """Take the reference from the cache, or train it under the lock and put it there."""
     seed = point.config["seed"]
     network = parts.network(seed)
-    wanted = recipe(point) | {"data": parts.data.fingerprint, "untrained": untrained_digest(network)}
+    wanted = recipe(point) | {
+        "data": parts.data.fingerprint,
+        "untrained": untrained_digest(network, parts.data.input_shape),
+    }
     folder = point.results_dir / "references" / point.choices["dataset"] / point.choices["network"]
     path = folder / f"{digest(wanted)}.pt"
     about = path.with_suffix(".json")

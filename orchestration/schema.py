@@ -36,7 +36,7 @@ def check(config: Mapping[str, Any], target: str = ROOT_TARGET) -> None:
 
 def unknown(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
     """What to do about a name that is not among the known ones."""
-    known = [str(k) for k in known]
+    known = [str(k) for k in known if not str(k).startswith("_")]
     close = difflib.get_close_matches(name, known, n=1, cutoff=cutoff)
     return f"did you mean '{close[0]}'?" if close else f"known: {', '.join(known)}"
 

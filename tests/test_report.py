@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 
 from conftest import ROOT
 
+from evaluation.result import write_result
 from orchestration.job import run_point
 
 
@@ -27,6 +29,15 @@ def test_rows_are_grouped_and_damaged_files_named(make_point, tmp_path):
     assert header.startswith("| experiment | runs | test error [%] |")
     assert row.startswith("| digits/mlp/svd | 2 ok | ")
     assert "±" in row
+
+
+def test_of_two_rows_of_a_point_the_good_one_counts(make_point, tmp_path):
+    result = run_point(make_point("network.hidden=[20]", "method=reference"))
+    worse = dataclasses.replace(result, status="failed: why", started="2999", reference=None, compressed=None)
+    write_result(tmp_path / "results" / "a" / "result.json", worse)
+    done = report(tmp_path / "results")
+    assert "| digits/mlp/reference | 1 ok |" in done.stdout
+    assert f"skipped: {tmp_path / 'results' / 'a' / 'result.json'}" in done.stderr
 
 
 def test_no_result_is_an_error(tmp_path):

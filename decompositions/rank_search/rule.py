@@ -42,7 +42,11 @@ class RankChoice:
 
     @classmethod
     def of_points(cls, problem: RankProblem, points: Mapping[str, int], reason: str) -> RankChoice:
-        """The ranks at these indices of the frontiers."""
+        """The ranks at these indices of the frontiers; raises `ValueError` for an index that is none."""
+        for name, index in points.items():
+            if not isinstance(index, int) or not 0 <= index < len(problem.frontiers[name]):
+                last = len(problem.frontiers[name]) - 1
+                raise ValueError(f"rank rule: layer {name} has points 0 to {last}, got {index!r}")
         return cls({name: problem.frontiers[name].rank(index) for name, index in points.items()}, reason)
 
 

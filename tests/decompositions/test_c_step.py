@@ -10,6 +10,7 @@ from decompositions.c_step import RankSearch
 from decompositions.cur import CUR
 from decompositions.rank_search.cost import Cost
 from decompositions.rank_search.fixed import Fixed
+from decompositions.rank_search.rule import RankChoice
 from decompositions.site import survey
 from decompositions.svd import SVD
 
@@ -99,6 +100,23 @@ def test_a_rank_that_saves_nothing_leaves_the_layer_dense_with_the_reason():
     assert step.dense_reasons == {"5": "rank 5 is not smaller"}
     assert step.costs["5"] == {"params": sites["5"].num_params, "macs": sites["5"].macs}
     assert set(step.factors) == {"0", "3"}
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (lambda problem: None, "expected a RankChoice"),
+        (lambda problem: RankChoice({"0": 2}, ""), "a rank for each of"),
+        (lambda problem: RankChoice({n: 99 for n in problem.frontiers}, ""), "layer 0 takes ranks in"),
+        (lambda problem: RankChoice({n: (1, 1) for n in problem.frontiers}, ""), "layer 0 takes ranks in"),
+        (lambda problem: RankChoice.of_points(problem, {n: -1 for n in problem.frontiers}, ""), "points 0 to"),
+        (lambda problem: RankChoice.of_points(problem, {n: 99 for n in problem.frontiers}, ""), "points 0 to"),
+    ],
+)
+def test_answers_of_a_rule_that_are_no_choice_are_refused(answer, said):
+    rank_search, weights = search(SVD())
+    with pytest.raises(ValueError, match=said):
+        RankSearch(rank_search.sites, SVD(), answer)(weights, 1.0)
 
 
 def test_dense_layers_are_their_own_projection_and_errors_name_the_layer():

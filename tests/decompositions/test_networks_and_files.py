@@ -93,6 +93,16 @@ def test_a_saved_network_works_in_a_fresh_process(tmp_path):
     assert [p.name for p in tmp_path.glob(".network*")] == [], "no temporary file is left"
 
 
+@pytest.mark.parametrize(
+    "wrap", [torch.nn.utils.parametrizations.weight_norm, torch.nn.utils.parametrizations.spectral_norm]
+)
+def test_computed_weights_stay_dense_with_the_reason(wrap):
+    network = nn.Sequential(wrap(nn.Linear(8, 8)), nn.Linear(8, 8))
+    found = survey(network, (8,))
+    assert set(found.sites) == {"1"}
+    assert "its weight is computed" in found.skipped["0"]
+
+
 def test_a_file_that_no_longer_fits_its_builder_is_refused(tmp_path):
     path = tmp_path / "network.pt"
     save_network(

@@ -148,10 +148,39 @@ def test_a_forced_run_that_ends_badly_leaves_the_good_row(make_point, monkeypatc
     assert (point.directory / "network.pt").read_bytes() == network
 
 
-def test_a_row_without_its_network_is_not_finished(make_point):
+def test_a_forced_run_that_cannot_write_leaves_the_good_row(make_point, monkeypatch):
+    import orchestration.job
+
+    good = run_point(make_point(FAST))
+
+    def full(path, *_):
+        raise OSError(f"{path}: cannot be written (disk full)")
+
+    monkeypatch.setattr(orchestration.job, "save_network", full)
+    assert "disk full" in run_point(make_point(FAST, "force=true")).status
+    assert run_point(make_point(FAST)) == good
+
+
+def test_threads_of_one_point_are_not_those_of_the_next(make_point, capsys):
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        first = run_point(make_point(FAST, "num_threads=1", "method=reference"))
+        second = run_point(make_point(FAST, "num_threads=null", "method=reference", "seed=1"))
+    finally:
+        torch.set_num_threads(before)
+    assert [r.environment["num_threads"] for r in (first, second)] == [1, 2]
+    run_point(make_point(FAST, "num_threads=2", "method=reference"))
+    assert "its latencies were measured with num_threads=1" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("damage", [None, b"garbage"])
+def test_a_row_without_its_network_is_not_finished(make_point, damage):
     point = make_point(FAST)
     run_point(point)
     (point.directory / "network.pt").unlink()
+    if damage:
+        (point.directory / "network.pt").write_bytes(damage)
     assert run_point(point).status == "ok"
     assert (point.directory / "network.pt").exists()
 
@@ -166,7 +195,7 @@ def test_a_batch_that_does_not_fit_fails_before_training(make_point, monkeypatch
     monkeypatch.setattr("torch.zeros", lambda *a, **k: full() if a[0] == 60000 else torch.empty(a, **k).zero_())
     monkeypatch.setattr(Runner, "train", lambda *_, **__: pytest.fail("it trained"))
     status = run_point(point).status
-    assert status.startswith("failed: latency_batch_size=60000 does not fit into memory, lower it (not enough memory")
+    assert status.startswith("failed: no pass of a batch of latency_batch_size=60000 is possible; lower it (not enough")
 
 
 def test_l_steps_stay_stable_when_the_penalty_outgrows_the_learning_rate(make_point):

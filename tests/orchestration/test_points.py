@@ -149,6 +149,21 @@ def test_mistakes_in_a_network_are_one_line_with_their_place(make_point, tmp_pat
     assert "\n" not in str(caught.value)
 
 
+def test_a_format_that_cannot_load_what_it_made_is_refused_before_training(make_point, monkeypatch):
+    from decompositions.svd import SVD
+
+    monkeypatch.setattr(SVD, "zeros", lambda self, weight, rank: self.decompose(weight, rank + 1))
+    with pytest.raises(ConfigError, match=r"method lc_svd: RuntimeError: .*size mismatch|Error"):
+        assemble(make_point("method=lc_svd"))
+
+
+def test_nested_targets_inside_a_network_are_refused(make_point):
+    with pytest.raises(ConfigError, match=r"network\.activation: a network takes plain values"):
+        point = make_point("method=svd")
+        point.config["network"]["activation"] = {"_target_": "torch.nn.ReLU"}
+        assemble(point)
+
+
 def test_identity(make_point, tmp_path):
     base = make_point()
     assert len(base.id) == 12

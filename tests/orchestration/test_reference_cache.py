@@ -7,10 +7,11 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import torch
 from conftest import ROOT, TINY
 
 from orchestration.job import run_point
-from orchestration.reference_cache import recipe
+from orchestration.reference_cache import recipe, untrained_digest
 
 FAST = "network.hidden=[20]"
 
@@ -60,6 +61,23 @@ def test_another_network_of_the_same_name_gets_a_reference_of_its_own(make_point
     assert len(list((tmp_path / "results" / "references").rglob("*.pt"))) == 2
 
 
+def test_a_network_that_only_computes_otherwise_is_another_network():
+    """The same modules and initial values, another forward pass."""
+
+    class Flipped(torch.nn.Sequential):
+        def forward(self, x):
+            return super().forward(x.flip(-1))
+
+    digests = set()
+    for kind in (torch.nn.Sequential, Flipped):
+        torch.manual_seed(0)
+        network = kind(torch.nn.Flatten(), torch.nn.Linear(64, 10))
+        network.__class__.__name__ = "Sequential"
+        digests.add(untrained_digest(network, [1, 8, 8]))
+        assert network.training
+    assert len(digests) == 2
+
+
 @pytest.mark.slow
 def test_two_processes_train_it_once_and_agree(tmp_path):
     """Started together on an empty cache: one trains, the other waits and reads."""
@@ -86,11 +104,21 @@ def test_two_processes_train_it_once_and_agree(tmp_path):
     assert not list((tmp_path / "references").rglob(".*.pt.*")), "no half-written file is left"
 
 
-@pytest.mark.parametrize("damage", ["network", "about"])
-def test_a_damaged_reference_is_trained_anew_and_said_so(make_point, tmp_path, damage, capsys):
+def flipped(data: bytes) -> bytes:
+    """The last weights changed: torch itself would load them."""
+    middle = len(data) // 2
+    return data[:middle] + bytes(255 - b for b in data[middle : middle + 8]) + data[middle + 8 :]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "damage"),
+    [("*.pt", lambda d: d[:100]), ("*.json", lambda d: d[:100]), ("*.pt", lambda d: b"bad\n"), ("*.pt", flipped)],
+    ids=["cut", "cut about", "other", "flipped"],
+)
+def test_a_damaged_reference_is_trained_anew_and_said_so(make_point, tmp_path, pattern, damage, capsys):
     first = run_point(make_point(FAST, "method=reference"))
-    (path,) = (tmp_path / "results" / "references").rglob("*.pt" if damage == "network" else "*.json")
-    path.write_bytes(path.read_bytes()[:100])
+    (path,) = (tmp_path / "results" / "references").rglob(pattern)
+    path.write_bytes(damage(path.read_bytes()))
     again = run_point(make_point(FAST, "method=reference", "force=true"))
     assert again.status == "ok"
     assert again.reference.test_loss == first.reference.test_loss

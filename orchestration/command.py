@@ -1,0 +1,32 @@
+"""The command line before Hydra reads it: two things that Hydra refuses although their meaning is plain."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+
+MULTIRUN = ("-m", "--multirun")
+
+
+def arranged(arguments: Sequence[str]) -> list[str]:
+    """Put `-m` first, wherever it stood; in a sweep, write `rank.keep=0.9` as `rank.keep=choice(0.9)`.
+
+    Hydra applies the fixed values of a sweep before it knows the swept groups, and refuses a key that only the options
+    to come have (`-m method=svd,lc_svd rank=fixed,fixed rank.ranks=3`).
+    """
+    flags = [argument for argument in arguments if argument in MULTIRUN]
+    rest = [argument for argument in arguments if argument not in MULTIRUN]
+    return flags + [_as_choice(argument) if flags else argument for argument in rest]
+
+
+def _as_choice(argument: str) -> str:
+    key, separator, value = argument.partition("=")
+    if argument.startswith(("-", "~", "hydra.")) or "." not in key or not separator or not value:
+        return argument
+    try:
+        is_sweep = OverridesParser.create().parse_override(argument).is_sweep_override()
+    except HydraException:
+        return argument  # refused later, with its reason
+    return argument if is_sweep else f"{key}=choice({value})"
