@@ -80,11 +80,13 @@ def pareto_frontier(
     squared_norm: float,
     min_rank: int = 1,
     unfoldings: tuple[Unfolding, ...] = (),
+    largest: Sequence[int] | None = None,
 ) -> Frontier:
     """Keep the points that are smaller than the dense layer and that no other beats in error and parameters, or in
     error and multiply-adds.
 
-    Points below `min_rank` in any mode are dropped.
+    Points below `min_rank` in any mode are dropped. `largest` is the largest rank of each mode, if that is not
+    among the points given.
     """
     useful = ((num_params < dense_params) & (macs <= dense_macs) & (ranks >= min_rank).all(dim=1)).nonzero()[:, 0]
     error = squared_error[useful].clamp(min=0)
@@ -98,7 +100,7 @@ def pareto_frontier(
         macs=torch.cat([macs[order], dense[1:]]),
         squared_error=torch.cat([squared_error[order].clamp(min=0), squared_error.new_zeros(1)]),
         squared_norm=squared_norm,
-        allowed=tuple((min_rank, int(largest)) for largest in ranks.amax(dim=0)),
+        allowed=tuple((min_rank, high) for high in largest or ranks.amax(dim=0).tolist()),
         unfoldings=unfoldings,
     )
 

@@ -19,7 +19,7 @@ from decompositions.frontier import as_modes, as_rank
 from evaluation.counts import count_macs
 
 FILES = sorted((Path(__file__).parents[2] / "conf" / "decomposition").glob("*.yaml"))
-FORMATS = {path.stem: instantiate(yaml.safe_load(path.read_text())) for path in FILES}
+FORMATS = {path.stem: instantiate(yaml.safe_load(path.read_text()), _convert_="all") for path in FILES}
 CONVOLUTIONS = [shape for shape in SHAPES if len(shape) > 2]
 
 

@@ -1,0 +1,141 @@
+"""Multiply by a matrix in tensor-train form in a planned order.
+
+    W(m_1…m_d, n_1…n_d) = G_1(m_1, n_1) … G_d(m_d, n_d),   cores (r_{k−1}, m_k, n_k, r_k)
+
+Neighbouring cores may be merged before the input is touched, and what is left is contracted from either end: single
+cores give the classic left-to-right and right-to-left orders, two groups the two half-chains, one group the dense
+weight. The best grouping depends on shapes, ranks and the number of rows; there are 2^(d−1) of them, so all are priced
+by counted multiply-adds and moved bytes, once, and the plan is kept.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+# (r_before, m, n, r_after)
+CoreShape = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to multiply: `groups` are the ends of the merged stretches, contracted from the left or from the right."""
+
+    groups: tuple[tuple[int, int], ...]
+    from_left: bool
+    macs: int
+
+
+@dataclass(frozen=True)
+class Prices:
+    """What a device needs for one byte moved and one operation started, in units of one multiply-add."""
+
+    byte: float
+    launch: float
+
+
+# Measured with benchmarks/chain.py; what matters is their size, not their last digit.
+PRICES = {"cpu": Prices(byte=3.0, launch=2e5), "cuda": Prices(byte=8.0, launch=2e7)}
+
+
+@functools.cache
+def plan(shapes: tuple[CoreShape, ...], rows: int, device_type: str) -> Plan:
+    """The cheapest way to multiply `rows` vectors by the chain, on a kind of device ("cpu", "cuda")."""
+    prices = PRICES.get(device_type, PRICES["cpu"])
+    candidates = []
+    for cuts in itertools.product((False, True), repeat=len(shapes) - 1):
+        ends = [0, *(k + 1 for k, cut in enumerate(cuts) if cut), len(shapes)]
+        groups = tuple(itertools.pairwise(ends))
+        for from_left in (True, False):
+            macs, moved, launches = _count(shapes, groups, from_left, rows)
+            price = macs + prices.byte * moved + prices.launch * launches
+            candidates.append((price, Plan(groups, from_left, macs)))
+    return min(candidates, key=lambda c: c[0])[1]
+
+
+def multiply(x: Float[Tensor, "rows n"], cores: Sequence[Tensor], order: Plan) -> Float[Tensor, "rows m"]:
+    """Multiply every row by the chain of `cores`, in the planned order."""
+    groups = [merge(cores[start:end]) for start, end in order.groups]
+    state, rank, done = x, 1, 1
+    for group in groups if order.from_left else reversed(groups):
+        state = step(state, group, done, rank, from_left=order.from_left)
+        done *= group.shape[1]
+        rank = group.shape[3 if order.from_left else 0]
+    return state.reshape(len(x), -1)
+
+
+def step(state: Tensor, core: Tensor, done: int, rank: int, *, from_left: bool) -> Tensor:
+    """Contract one core with the state: its input mode and the rank next to it go, its output mode comes.
+
+    From the left the state is `(rows, done, rank, n_left)`, `done` being the output modes there are; from the right it
+    is `(rows, n_left, rank, done)`. No step moves data: each is a product of one matrix with a stack of matrices.
+    """
+    before, m, n, after = core.shape
+    rows = len(state)
+    if from_left:
+        matrix = core.permute(1, 3, 0, 2).reshape(m * after, before * n)
+        stack = state.reshape(rows * done, before * n, -1)  # (rows, done | rank, n | n_left)
+    else:
+        matrix = core.reshape(before * m, n * after)
+        stack = state.reshape(-1, n * after, done)  # (rows, n_left | n, rank | done)
+    if stack.shape[2] == 1:
+        return (stack[:, :, 0] @ matrix.T).reshape(rows, -1)
+    return torch.matmul(matrix, stack).reshape(rows, -1)
+
+
+def merge(cores: Sequence[Tensor]) -> Tensor:
+    """One core `(r_first, M, N, r_last)` for neighbouring ones."""
+    result = cores[0]
+    for core in cores[1:]:
+        before, m, n, _ = result.shape
+        joined = torch.tensordot(result, core, dims=1)  # (before, m, n, m', n', after)
+        result = joined.permute(0, 1, 3, 2, 4, 5).reshape(before, m * core.shape[1], n * core.shape[2], core.shape[3])
+    return result
+
+
+def merge_macs(shapes: Sequence[CoreShape]) -> int:
+    """Multiply-adds of `merge`."""
+    return _merge_count(shapes)[1]
+
+
+def _merge_count(shapes: Sequence[CoreShape]) -> tuple[CoreShape, int, int]:
+    """The merged core, the multiply-adds, and the numbers written on the way."""
+    before, m, n, after = shapes[0]
+    macs = written = 0
+    for _, m_next, n_next, after_next in shapes[1:]:
+        size = before * m * n * m_next * n_next * after_next
+        macs += size * after
+        written += size
+        m, n, after = m * m_next, n * n_next, after_next
+    return (before, m, n, after), macs, written
+
+
+def _count(
+    shapes: Sequence[CoreShape], groups: Sequence[tuple[int, int]], from_left: bool, rows: int
+) -> tuple[int, int, int]:
+    """Multiply-adds, bytes moved (in float32) and operations started."""
+    macs = moved = launches = 0
+    merged: list[CoreShape] = []
+    for start, end in groups:
+        core, merging, written = _merge_count(shapes[start:end])
+        merged.append(core)
+        macs += merging
+        moved += 4 * 4 * written  # written, permuted into place, read again
+        launches += 2 * (end - start - 1)
+    done, left = 1, math.prod(n for _, _, n, _ in merged)
+    for before, m, n, after in merged if from_left else reversed(merged):
+        left //= n
+        rank_in, rank_out = (before, after) if from_left else (after, before)
+        stacks = rows * done * left
+        macs += stacks * rank_in * n * m * rank_out
+        moved += 4 * (stacks * (rank_in * n + m * rank_out) + before * m * n * after)
+        launches += 2
+        done *= m
+    return macs, moved, launches

@@ -1,0 +1,219 @@
+"""Tensor trains for layers: the TT-matrix [NPOV15] of a linear layer, two trains joined by a convolution for others.
+
+    linear        W(m_1…m_d, n_1…n_d) = G_1(m_1 n_1) … G_d(m_d n_d),     out = Π m_k, in = Π n_k
+    convolution   W(s_1…s_p, kernel, c_1…c_q) = S_1(s_1) … S_p(s_p) K(kernel) C_1(c_1) … C_q(c_q)
+
+The second is the "tensor train connected by convolutions" of [WZCLDL21], as far as its abstract tells (a
+reconstruction): input cores, a k×k convolution between few channels, output cores. Errors of all ranks, and the ranks
+that pay, are in `tensor_train`: the error promised is the bound Σ_k t_k(r_k); that of the cores is at most that.
+
+[NPOV15] Novikov, Podoprikhin, Osokin & Vetrov, Tensorizing neural networks, NIPS 2015.
+[WZCLDL21] Wang, Zhao, Chen, Liu, Deng & Li, Nonlinear tensor train format for deep neural network compression,
+    Neural Networks 144, 2021.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Annotated
+
+import torch
+from annotated_types import Ge, MinLen
+from jaxtyping import Int64
+from torch import Tensor, nn
+
+from decompositions.chain import CoreShape, merge_macs, plan
+from decompositions.convolution import positions_between
+from decompositions.format import require_finite
+from decompositions.frontier import Frontier, Rank, pareto_frontier
+from decompositions.modes import modes_of
+from decompositions.site import Site
+from decompositions.tensor_train import bond_limits, contract, hull, num_params, tt_svd, unfolding_energies
+from decompositions.tt_layers import TTConv, TTLinear
+from decompositions.vanished import Vanished
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a weight of `shape` is cut: the modes of outputs and inputs; a kernel, if any, stands between them."""
+
+    shape: tuple[int, ...]
+    out: tuple[int, ...]
+    into: tuple[int, ...]
+
+    @property
+    def kernel(self) -> int | None:
+        """Kernel positions; None for a linear layer."""
+        return math.prod(self.shape[2:]) if len(self.shape) > 2 else None
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The sizes of the train's modes: pairs for a linear layer, one by one for a convolution."""
+        if self.kernel is None:
+            return tuple(m * n for m, n in zip(self.out, self.into, strict=True))
+        return (*self.out, self.kernel, *self.into)
+
+    def to_train(self, weight: Tensor) -> Tensor:
+        """`(out, in, *kernel)` as a tensor of `sizes`."""
+        if self.kernel is not None:
+            return weight.flatten(2).movedim(1, 2).reshape(self.sizes)
+        d = len(self.out)
+        pairs = [axis for k in range(d) for axis in (k, d + k)]  # (m_1, n_1, m_2, n_2, …)
+        return weight.reshape(*self.out, *self.into).permute(pairs).reshape(self.sizes)
+
+    def from_train(self, tensor: Tensor) -> Tensor:
+        """The inverse of `to_train`."""
+        if self.kernel is not None:
+            return tensor.reshape(self.shape[0], self.kernel, self.shape[1]).movedim(2, 1).reshape(self.shape)
+        d = len(self.out)
+        split = tensor.reshape([size for pair in zip(self.out, self.into, strict=True) for size in pair])
+        return split.permute([*range(0, 2 * d, 2), *range(1, 2 * d, 2)]).reshape(self.shape)
+
+
+@dataclass(frozen=True)
+class TTFactors:
+    """Cores `(r_{k−1}, size_k, r_k)` over the modes of `layout`."""
+
+    cores: tuple[Tensor, ...]
+    layout: Layout
+
+    def to_tensor(self) -> Tensor:
+        """The weight that the cores stand for, `(out, in, *kernel)`."""
+        return self.layout.from_train(contract(self.cores))
+
+    @property
+    def num_params(self) -> int:
+        """Numbers in all cores."""
+        return sum(core.numel() for core in self.cores)
+
+
+@dataclass(frozen=True)
+class TT:
+    """Cut each side of a layer into `num_modes` balanced modes, or into those given for its size in `modes`."""
+
+    num_modes: Annotated[int, Ge(2)] = 3
+    modes: dict[str, Annotated[list[Annotated[int, Ge(1)]], MinLen(1)]] = field(default_factory=dict)
+
+    def refuses(self, layer: nn.Module) -> str | None:
+        """Nothing."""
+        return None
+
+    def layout(self, shape: Sequence[int]) -> Layout:
+        """The modes of a weight of this shape; where a linear layer's sides differ in number, ones are added."""
+        out, into = (modes_of(size, self.num_modes, self.modes) for size in shape[:2])
+        if len(shape) == 2:
+            length = max(len(out), len(into))
+            out, into = ((*modes, *[1] * (length - len(modes))) for modes in (out, into))
+        return Layout(tuple(shape), out, into)
+
+    def frontier(self, weight: Tensor, site: Site, min_rank: int = 1) -> Frontier:
+        """The ranks on the lower convex hull of parameters and error bound, from one spectrum a bond."""
+        require_finite(weight)
+        layout, (tensor, scale) = self.layout(weight.shape), _scaled(weight)
+        energies = [energy.cpu() for energy in unfolding_energies(layout.to_train(tensor))]
+        tails = [torch.cat([e.flip(0).cumsum(0).flip(0), e.new_zeros(1)]) for e in energies]
+        chosen = hull(layout.sizes, [tail.numpy() for tail in tails], min_rank, site.num_params)
+        chosen += [tuple([0] * len(tails))] * (min_rank == 0)
+        ranks = torch.tensor(chosen, dtype=torch.int64).reshape(-1, len(tails))
+        errors = torch.stack([tail[ranks[:, k]] for k, tail in enumerate(tails)]).sum(0) * scale**2
+        norm = float(tensor.square().sum()) * scale**2
+        params, macs = self.count(site, ranks)
+        return pareto_frontier(
+            ranks,
+            params,
+            macs,
+            errors.clamp(max=norm),  # the bound may say more than all
+            dense_params=site.num_params,
+            dense_macs=site.macs,
+            squared_norm=norm,
+            min_rank=min_rank,
+            largest=bond_limits(layout.sizes),
+        )
+
+    def count(self, site: Site, ranks: Int64[Tensor, "rank mode"]) -> tuple[Tensor, Tensor]:
+        """`Σ r_{k−1} size_k r_k` parameters and the bias; multiply-adds in the order planned for one sample."""
+        layout = self.layout(site.weight.shape)
+        rows = ranks.tolist()
+        params = [num_params(layout.sizes, row) + site.num_bias for row in rows]
+        return torch.tensor(params), torch.tensor([_macs(layout, site, row) for row in rows])
+
+    def decompose(self, weight: Tensor, rank: Rank) -> TTFactors:
+        """TT-SVD at these bond ranks; all cores have the same norm."""
+        require_finite(weight)
+        layout, (tensor, scale) = self.layout(weight.shape), _scaled(weight)
+        ranks = _checked(layout, rank)
+        if not any(ranks):
+            return self.zeros(weight, rank)
+        cores = tt_svd(layout.to_train(tensor), ranks)
+        norms = [float(core.norm()) * (scale if k == len(cores) - 1 else 1.0) for k, core in enumerate(cores)]
+        if min(norms) > 0:  # one large core among unit ones would take all of a training step
+            mean = math.exp(sum(map(math.log, norms)) / len(norms))
+            cores = [core * (mean / float(core.norm())) for core in cores]
+        return TTFactors(tuple(core.to(weight.dtype) for core in cores), layout)
+
+    def zeros(self, weight: Tensor, rank: Rank) -> TTFactors:
+        """Zero cores at these bond ranks."""
+        layout = self.layout(weight.shape)
+        bonds = (1, *_checked(layout, rank), 1)
+        shapes = [(bonds[k], size, bonds[k + 1]) for k, size in enumerate(layout.sizes)]
+        return TTFactors(tuple(weight.new_zeros(shape) for shape in shapes), layout)
+
+    def layer(self, dense: nn.Module, factors: TTFactors) -> nn.Module:
+        """`TTLinear` or `TTConv` with these cores, the bias and the geometry of `dense`."""
+        if factors.num_params == 0:
+            return Vanished(dense)
+        layout, cores = factors.layout, factors.cores
+        if layout.kernel is None:
+            pairs = zip(cores, layout.out, layout.into, strict=True)
+            return TTLinear(dense, [core.reshape(len(core), m, n, core.shape[2]) for core, m, n in pairs])
+        num_out = len(layout.out)
+        return TTConv(dense, cores[:num_out], cores[num_out], cores[num_out + 1 :])
+
+
+def core_shapes(sizes: Sequence[int], ranks: Sequence[int], modes: Sequence[tuple[int, int]]) -> tuple[CoreShape, ...]:
+    """`(r_{k−1}, m_k, n_k, r_k)` of every core."""
+    bonds = itertools.pairwise((1, *ranks, 1))
+    return tuple((a, m, n, b) for (a, b), (m, n) in zip(bonds, modes, strict=True))
+
+
+def _macs(layout: Layout, site: Site, ranks: Sequence[int]) -> int:
+    if 0 in ranks:
+        return 0
+    if layout.kernel is None:
+        shapes = core_shapes(layout.sizes, ranks, list(zip(layout.out, layout.into, strict=True)))
+        return sum(plan(shapes, math.prod(after), "cpu").macs for _, after in site.calls)
+    num_out = len(layout.out)
+    bonds = (1, *ranks, 1)
+    first, last = bonds[num_out], bonds[num_out + 1]
+    out = [(bonds[k], size, 1, bonds[k + 1]) for k, size in enumerate(layout.out)]
+    into = [(bonds[k], 1, size, bonds[k + 1]) for k, size in enumerate(layout.into, start=num_out + 1)]
+    per_call = (merge_macs(out) + merge_macs(into)) * len(site.calls)
+    before, after = positions_between(site.calls, ()), site.positions
+    return per_call + layout.shape[1] * last * before + (last * layout.kernel * first + first * layout.shape[0]) * after
+
+
+def _checked(layout: Layout, rank: Rank) -> tuple[int, ...]:
+    """The bond ranks, if a train can have them; else raise `ValueError`."""
+    limits, sizes = bond_limits(layout.sizes), layout.sizes
+    ranks = rank if isinstance(rank, tuple) else (rank,)
+    fits = len(ranks) == len(limits) and all(0 <= r <= high for r, high in zip(ranks, limits, strict=True))
+    # A core is a matrix from either side: no bond is larger than its neighbour times the mode between them.
+    pairs = zip(itertools.pairwise((1, *ranks, 1)), sizes, strict=False)
+    fits = fits and (not any(ranks) or all(a <= size * b and b <= size * a for (a, b), size in pairs))
+    if not fits:
+        wanted = ", ".join(f"from 0 to {high}" for high in limits)
+        raise ValueError(
+            f"rank: expected {len(limits)} bond ranks {wanted}, each at most its neighbour times the mode between them "
+            f"(modes {sizes}), or all 0, got {rank!r}"
+        )
+    return ranks
+
+
+def _scaled(weight: Tensor) -> tuple[Tensor, float]:
+    """The weight in float64 with largest entry 1, and that entry."""
+    tensor = weight.detach().double()
+    scale = float(tensor.abs().max()) if tensor.numel() else 0.0
+    return (tensor / scale, scale) if scale > 0 else (tensor, 1.0)

@@ -1,0 +1,73 @@
+"""The layers of tensor trains: parameters are the cores, a pass multiplies by them in a planned order."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from decompositions.chain import merge, multiply, plan
+from decompositions.convolution import CONVOLUTIONS, part_of
+
+POINTWISE = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
+
+# Rows for which a pass is planned while a graph of unknown batch is recorded.
+NOMINAL_ROWS = 128
+
+
+class TTLinear(nn.Module):
+    """A linear layer whose weight is the TT-matrix of `cores` `(r_{k−1}, m_k, n_k, r_k)`: `(…, in)` to `(…, out)`."""
+
+    def __init__(self, dense: nn.Module, cores: Sequence[Tensor]) -> None:
+        super().__init__()
+        if not isinstance(dense, nn.Linear):
+            raise ValueError(f"formats replace linear and convolution layers, got {type(dense).__name__}")
+        self.in_features, self.out_features = dense.in_features, dense.out_features
+        self.cores = nn.ParameterList(core.detach().clone() for core in cores)
+        self.bias = None if dense.bias is None else nn.Parameter(dense.bias.detach().clone())
+        self.shapes = tuple(tuple(core.shape) for core in cores)
+
+    def forward(self, x: Float[Tensor, "*batch in"]) -> Float[Tensor, "*batch out"]:
+        """Multiply by the cores in the order planned for as many rows on this device."""
+        fixed = torch.compiler.is_compiling()
+        rows = NOMINAL_ROWS if fixed else math.prod(x.shape[:-1])
+        order = plan(self.shapes, rows, x.device.type)  # type: ignore[arg-type]
+        y = multiply(x.reshape(-1, self.in_features), list(self.cores), order).reshape(*x.shape[:-1], self.out_features)
+        return y if self.bias is None else y + self.bias
+
+    def extra_repr(self) -> str:
+        """Sizes, modes and ranks."""
+        out, into = ("·".join(str(shape[axis]) for shape in self.shapes) for axis in (1, 2))
+        ranks = [shape[3] for shape in self.shapes[:-1]]
+        return f"{self.in_features} = {into} -> {self.out_features} = {out}, ranks={ranks}"
+
+
+class TTConv(nn.Module):
+    """A convolution between few channels, with a train of input cores before it and one of output cores after it.
+
+    The cores `(r_{k−1}, size_k, r_k)` are merged into two matrices each pass, which costs nothing beside the pixels.
+    """
+
+    def __init__(self, dense: nn.Module, out: Sequence[Tensor], kernel: Tensor, into: Sequence[Tensor]) -> None:
+        super().__init__()
+        if not isinstance(dense, CONVOLUTIONS):
+            raise ValueError(f"formats replace linear and convolution layers, got {type(dense).__name__}")
+        axes = range(len(dense.kernel_size))
+        weight = kernel.movedim(1, 2)  # (r_out, r_in, kernel)
+        self.out_cores = nn.ParameterList(core.detach().clone() for core in out)
+        self.convolution = part_of(dense, axes, weight.reshape(*weight.shape[:2], *dense.kernel_size))
+        self.in_cores = nn.ParameterList(core.detach().clone() for core in into)
+        self.bias = None if dense.bias is None else nn.Parameter(dense.bias.detach().clone())
+        self.num_axes = len(axes)
+
+    def forward(self, x: Float[Tensor, "batch in *size"]) -> Float[Tensor, "batch out *size_out"]:
+        """1×1 with the input cores, the convolution, 1×1 with the output cores."""
+        pointwise, ones = POINTWISE[self.num_axes], [1] * self.num_axes
+        into = merge([core[:, None] for core in self.in_cores])  # (r_in, 1, in, 1)
+        out = merge([core[:, :, None] for core in self.out_cores])  # (1, out, 1, r_out)
+        x = pointwise(x, into.reshape(into.shape[0], into.shape[2], *ones))
+        return pointwise(self.convolution(x), out.reshape(out.shape[1], out.shape[3], *ones), self.bias)
