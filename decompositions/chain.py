@@ -26,23 +26,34 @@ CoreShape = tuple[int, int, int, int]
 
 @dataclass(frozen=True)
 class Plan:
-    """How to multiply: `groups` are the ends of the merged stretches, contracted from the left or from the right."""
+    """How to multiply: `groups` are the ends of the merged stretches, contracted from the left or from the right.
+
+    `chunk` rows are taken at a time, so that what stands between two steps stays in the cache.
+    """
 
     groups: tuple[tuple[int, int], ...]
     from_left: bool
     macs: int
+    chunk: int
 
 
 @dataclass(frozen=True)
 class Prices:
-    """What a device needs for one byte moved and one operation started, in units of one multiply-add."""
+    """What a device needs for one byte moved and one operation started, in units of one multiply-add.
+
+    `cached_bytes` is what may stand between two steps before it leaves the cache; None takes all rows at once.
+    """
 
     byte: float
     launch: float
+    cached_bytes: int | None
 
 
-# Measured with benchmarks/chain.py; what matters is their size, not their last digit.
-PRICES = {"cpu": Prices(byte=3.0, launch=2e5), "cuda": Prices(byte=8.0, launch=2e7)}
+# Fitted to measured times of all orders; what matters is their size, not their last digit.
+PRICES = {
+    "cpu": Prices(byte=4.0, launch=4e5, cached_bytes=4 * 2**20),
+    "cuda": Prices(byte=8.0, launch=2e7, cached_bytes=None),
+}
 
 
 @functools.cache
@@ -53,25 +64,31 @@ def plan(shapes: tuple[CoreShape, ...], rows: int, device_type: str) -> Plan:
     for cuts in itertools.product((False, True), repeat=len(shapes) - 1):
         ends = [0, *(k + 1 for k, cut in enumerate(cuts) if cut), len(shapes)]
         groups = tuple(itertools.pairwise(ends))
-        for from_left in (True, False):
-            macs, moved, launches = _count(shapes, groups, from_left, rows)
+        for from_left in (False, True):
+            macs, moved, widest = _count(shapes, groups, from_left, rows)
+            chunk = rows if prices.cached_bytes is None else max(1, min(rows, prices.cached_bytes // (4 * widest)))
+            launches = 2 * (len(shapes) - len(groups) + len(groups) * -(-rows // chunk))
             price = macs + prices.byte * moved + prices.launch * launches
-            candidates.append((price, Plan(groups, from_left, macs)))
+            candidates.append((price, Plan(groups, from_left, macs, chunk)))
     return min(candidates, key=lambda c: c[0])[1]
 
 
 def multiply(x: Float[Tensor, "rows n"], cores: Sequence[Tensor], order: Plan) -> Float[Tensor, "rows m"]:
     """Multiply every row by the chain of `cores`, in the planned order."""
     groups = [merge(cores[start:end]) for start, end in order.groups]
-    state, rank, done = x, 1, 1
-    for group in groups if order.from_left else reversed(groups):
-        state = step(state, group, done, rank, from_left=order.from_left)
-        done *= group.shape[1]
-        rank = group.shape[3 if order.from_left else 0]
-    return state.reshape(len(x), -1)
+    if not order.from_left:
+        groups.reverse()
+    results = []
+    for rows in x.split(order.chunk) if order.chunk < len(x) else [x]:
+        state, done = rows, 1
+        for group in groups:
+            state = step(state, group, done, from_left=order.from_left)
+            done *= group.shape[1]
+        results.append(state)
+    return torch.cat(results) if len(results) > 1 else results[0]
 
 
-def step(state: Tensor, core: Tensor, done: int, rank: int, *, from_left: bool) -> Tensor:
+def step(state: Tensor, core: Tensor, done: int, *, from_left: bool) -> Tensor:
     """Contract one core with the state: its input mode and the rank next to it go, its output mode comes.
 
     From the left the state is `(rows, done, rank, n_left)`, `done` being the output modes there are; from the right it
@@ -120,15 +137,14 @@ def _merge_count(shapes: Sequence[CoreShape]) -> tuple[CoreShape, int, int]:
 def _count(
     shapes: Sequence[CoreShape], groups: Sequence[tuple[int, int]], from_left: bool, rows: int
 ) -> tuple[int, int, int]:
-    """Multiply-adds, bytes moved (in float32) and operations started."""
-    macs = moved = launches = 0
+    """Multiply-adds, bytes moved (in float32), and the widest state of one row, in numbers."""
+    macs = moved = widest = 0
     merged: list[CoreShape] = []
     for start, end in groups:
         core, merging, written = _merge_count(shapes[start:end])
         merged.append(core)
         macs += merging
         moved += 4 * 4 * written  # written, permuted into place, read again
-        launches += 2 * (end - start - 1)
     done, left = 1, math.prod(n for _, _, n, _ in merged)
     for before, m, n, after in merged if from_left else reversed(merged):
         left //= n
@@ -136,6 +152,6 @@ def _count(
         stacks = rows * done * left
         macs += stacks * rank_in * n * m * rank_out
         moved += 4 * (stacks * (rank_in * n + m * rank_out) + before * m * n * after)
-        launches += 2
+        widest = max(widest, stacks // rows * m * rank_out)
         done *= m
-    return macs, moved, launches
+    return macs, moved, widest

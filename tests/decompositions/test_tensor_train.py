@@ -82,8 +82,9 @@ def test_every_order_gives_the_product_with_the_dense_weight():
     for cuts in itertools.product((False, True), repeat=3):
         ends = [0, *(k + 1 for k, cut in enumerate(cuts) if cut), 4]
         for from_left in (True, False):
-            order = Plan(tuple(itertools.pairwise(ends)), from_left, 0)
-            assert torch.allclose(multiply(x, cores, order), x @ dense.T, atol=1e-10), order
+            for chunk in (7, 3, 1):
+                order = Plan(tuple(itertools.pairwise(ends)), from_left, 0, chunk)
+                assert torch.allclose(multiply(x, cores, order), x @ dense.T, atol=1e-10), order
 
 
 def test_the_plan_forms_the_dense_weight_only_where_that_pays():
