@@ -61,7 +61,9 @@ def main() -> None:
         with refusing():
             run()
     except KeyboardInterrupt:
-        print("interrupted; the same command (without force=true) goes on with what is not finished", file=sys.stderr)
+        print(
+            "interrupted; the same command goes on with what is not finished (force=true begins anew)", file=sys.stderr
+        )
         sys.exit(130)
 
 

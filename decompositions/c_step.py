@@ -2,8 +2,9 @@
 
     min over Θ_l and r_l of   λ Σ C_l(r_l) + μ/2 Σ ‖A_l − Θ_l‖²        (or whatever the rank rule minimises)
 
-Each layer's frontier holds the exact error of all its ranks, so the enumeration is exact and the factors are computed
-only for the ranks chosen. The step never raises the joint objective of the `cost` rule.
+Each layer's frontier holds the error of all its ranks (for Tucker-2 and tensor trains a bound on it), so the
+enumeration costs nothing and the factors are computed only for the ranks chosen. With SVD, whose factors are the best
+of their rank, the step never raises the joint objective of the `cost` rule.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from decompositions.format import Factors, Format, require_finite
+from decompositions.format import Factors, Format
 from decompositions.frontier import Frontier, Rank, as_modes
 from decompositions.rank_search.rule import RankChoice, RankProblem, RankRule
 from decompositions.site import Site
@@ -59,10 +60,9 @@ class RankSearch:
         frontiers: dict[str, Frontier] = {}
         for name, weight in weights.items():
             try:
-                require_finite(weight)
+                frontier = self.format.frontier(weight, self.sites[name], self.min_rank)
             except ValueError as error:
                 raise ValueError(f"layer {name}: {error}") from None
-            frontier = self.format.frontier(weight, self.sites[name], self.min_rank)
             frontiers[name] = frontier.normalized() if self.normalize else frontier
         return RankProblem(frontiers, penalty, self.rest_params, self.rest_macs)
 
@@ -70,13 +70,17 @@ class RankSearch:
         """Ask the rule; raises `ValueError` if it has no answer, or one that is no choice for these layers."""
         choice, rule = self.rule(problem), type(self.rule).__name__
         if not isinstance(choice, RankChoice) or set(choice.ranks) != set(problem.frontiers):
-            raise ValueError(f"rank rule {rule}: expected a RankChoice with a rank for each of {[*problem.frontiers]}")
+            raise ValueError(
+                f"rank rule {rule}: expected a RankChoice with ranks for {[*problem.frontiers]}, got {choice!r}"
+            )
         for name, rank in choice.ranks.items():
             allowed = problem.frontiers[name].allowed
-            modes = [] if rank is None else [rank] if isinstance(rank, int) else list(rank)
-            fits = len(modes) == len(allowed) and all(a <= m <= b for m, (a, b) in zip(modes, allowed, strict=True))
+            modes = rank if isinstance(rank, tuple) else (rank,)
+            fits = len(modes) == len(allowed) and all(
+                type(mode) is int and low <= mode <= high for mode, (low, high) in zip(modes, allowed, strict=True)
+            )
             if rank is not None and not fits:
-                raise ValueError(f"rank rule {rule}: layer {name} takes ranks in {allowed}, got {rank}")
+                raise ValueError(f"rank rule {rule}: layer {name} takes ranks in {allowed}, got {rank!r}")
         return choice
 
     def __call__(self, weights: Mapping[str, Tensor], penalty: float) -> CStep:

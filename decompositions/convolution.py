@@ -13,16 +13,20 @@ import torch
 from torch import Tensor, nn
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+LAYER_TYPES = (nn.Linear, *CONVOLUTIONS)
 
 
-def part_of(
-    dense: nn.Module, axes: Sequence[int], weight: Tensor, bias: Tensor | None = None, *, groups: int = 1
-) -> nn.Module:
-    """A layer with this `weight`, `(out, in / groups, *kernel sizes of axes)`, and the geometry of `dense` on `axes`.
+def wrong_kind(layer: nn.Module) -> str:
+    """What to say of a layer that is neither linear nor a convolution."""
+    return f"formats replace linear and convolution layers, got {type(layer).__name__}"
+
+
+def part_of(dense: nn.Module, axes: Sequence[int], weight: Tensor, bias: Tensor | None = None) -> nn.Module:
+    """A layer with this `weight`, `(out, in, *kernel sizes of axes)`, and the geometry of `dense` on `axes`.
 
     On the other kernel axes size and stride are 1. For a linear `dense` it is linear; other kinds raise `ValueError`.
     """
-    num_out, num_in = weight.shape[0], weight.shape[1] * groups
+    num_out, num_in = weight.shape[:2]
     options: dict[str, Any] = {"bias": bias is not None, "device": weight.device, "dtype": weight.dtype}
     layer: nn.Module
     if isinstance(dense, nn.Linear):
@@ -39,11 +43,9 @@ def part_of(
             "dilation": chosen(dense.dilation, 1),
             "padding_mode": dense.padding_mode if axes else "zeros",
         }
-        layer = next(kind for kind in CONVOLUTIONS if isinstance(dense, kind))(
-            num_in, num_out, groups=groups, **options
-        )
+        layer = next(kind for kind in CONVOLUTIONS if isinstance(dense, kind))(num_in, num_out, **options)
     else:
-        raise ValueError(f"formats replace linear and convolution layers, got {type(dense).__name__}")
+        raise ValueError(wrong_kind(dense))
     with torch.no_grad():
         parameter = layer.get_parameter("weight")
         parameter.copy_(weight.reshape(parameter.shape))

@@ -27,9 +27,9 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor, nn
 
-from decompositions.format import require_finite
 from decompositions.frontier import Frontier, Rank
 from decompositions.site import Site
+from decompositions.spectrum import scaled
 from decompositions.two_factor import (
     TwoFactors,
     as_matrix,
@@ -55,8 +55,7 @@ class CUR:
 
     def frontier(self, weight: Tensor, site: Site, min_rank: int = 1) -> Frontier:
         """Every rank that is smaller than the dense layer, from two pivoted QR factorisations."""
-        require_finite(weight)
-        matrix, scale = _scaled(weight)
+        matrix, scale = _matrix(weight)
         columns, rows = _pivoted_basis(matrix)[0], _pivoted_basis(matrix.T)[0]
         middle = columns.T @ matrix @ rows
         # The sum over i, j ≤ r grows by one row and one column of M² a rank: two triangular sums and their diagonal.
@@ -70,9 +69,8 @@ class CUR:
 
     def decompose(self, weight: Tensor, rank: Rank) -> TwoFactors:
         """`left = C` (columns of the weight), `right = C⁺ W R⁺ R` (the weight projected on both spans)."""
-        require_finite(weight)
         rank = check_rank(weight, rank)
-        matrix, scale = _scaled(weight)
+        matrix, scale = _matrix(weight)
         _, column_order = _pivoted_basis(matrix)
         row_basis, _ = _pivoted_basis(matrix.T)
         chosen = matrix[:, column_order[:rank]]
@@ -90,11 +88,10 @@ class CUR:
         return two_factor_layer(dense, factors)
 
 
-def _scaled(weight: Tensor) -> tuple[np.ndarray, float]:
+def _matrix(weight: Tensor) -> tuple[np.ndarray, float]:
     """The weight as a float64 matrix with largest entry 1, and that entry."""
-    matrix = as_matrix(weight.detach()).double().cpu().numpy()
-    scale = float(np.abs(matrix).max()) if matrix.size else 0.0
-    return (matrix / scale, scale) if scale > 0 else (matrix, 1.0)
+    matrix, scale = scaled(as_matrix(weight))
+    return matrix.cpu().numpy(), scale
 
 
 def _pivoted_basis(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -52,9 +52,3 @@ class Format(Protocol):
     def layer(self, dense: nn.Module, factors: Factors) -> nn.Module:
         """The module that takes the place of `dense`: equal to it with the weight `factors.to_tensor()`."""
         ...
-
-
-def require_finite(weight: Tensor) -> None:
-    """Raise `ValueError` if a weight holds NaN or infinite values: no format has an answer for it."""
-    if not weight.isfinite().all():
-        raise ValueError("the weight holds NaN or infinite values; the training before it has diverged")

@@ -65,7 +65,7 @@ def load_network(path: str | Path) -> nn.Module:
         network = restore(build_network(content["builder"]), content["structure"])
         network.load_state_dict(content["state"])
     except Exception as error:  # whatever the builder's code does today
-        target = content.get("builder", {}).get("target")
+        target = content["builder"].get("target") if isinstance(content.get("builder"), dict) else "its builder"
         raise ValueError(f"{path}: does not fit what {target} builds now ({_reason(error)})") from None
     return network.eval()
 

@@ -7,11 +7,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-LAYER_TYPES = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+from decompositions.convolution import LAYER_TYPES
 
 # The sizes before and after one call of a layer on one sample: `(height, width)` of a convolution, the leading sizes
 # (sequence length, …) of a linear layer, which are the same on both sides.
@@ -88,6 +89,8 @@ def survey(network: nn.Module, input_shape: Sequence[int], layers: Sequence[str]
             skipped[name] = "not selected by layers"
         elif is_computed(layer):
             skipped[name] = "its weight is computed (weight_norm, spectral_norm or another parametrization)"
+        elif _has_own_pass(layer):
+            skipped[name] = f"its class, {type(layer).__name__}, has a forward pass of its own"
         elif getattr(layer, "groups", 1) > 1:
             skipped[name] = f"groups={layer.groups}: no format represents a grouped convolution"
         elif others := [other for other in owners[id(layer.weight)] if other != name]:
@@ -102,6 +105,14 @@ def survey(network: nn.Module, input_shape: Sequence[int], layers: Sequence[str]
 def is_computed(layer: nn.Module) -> bool:
     """Whether the weight is no parameter of the layer itself, so that giving it another value means nothing."""
     return "weight" not in layer._parameters
+
+
+def _has_own_pass(layer: nn.Module) -> bool:
+    """Whether a subclass does more with its weight than its parent, as weight standardisation does."""
+    base: Any = next(kind for kind in LAYER_TYPES if isinstance(layer, kind))
+    return any(
+        getattr(type(layer), name, None) is not getattr(base, name, None) for name in ("forward", "_conv_forward")
+    )
 
 
 def _record_calls(network: nn.Module, input_shape: Sequence[int]) -> dict[str, list[Call]]:

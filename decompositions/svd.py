@@ -16,9 +16,9 @@ import torch
 from jaxtyping import Float64, Int64
 from torch import Tensor, nn
 
-from decompositions.format import require_finite
 from decompositions.frontier import Frontier, Rank, Unfolding
 from decompositions.site import Site
+from decompositions.spectrum import eigh, gram, scaled
 from decompositions.two_factor import (
     TwoFactors,
     as_matrix,
@@ -70,12 +70,10 @@ def svd_frontier(weight: Tensor, site: Site, min_rank: int, num_row_axes: int = 
 
 def svd_factors(weight: Tensor, rank: Rank, num_row_axes: int = 0) -> TwoFactors:
     """The best factors of rank `rank` of that matrix, balanced."""
-    require_finite(weight)
     rank = check_rank(weight, rank, num_row_axes)
-    matrix, scale = _scaled(as_matrix(weight, num_row_axes))
+    matrix, scale = scaled(as_matrix(weight, num_row_axes))
     wide = matrix.shape[0] <= matrix.shape[1]
-    _, vectors = torch.linalg.eigh(_gram(matrix))
-    basis = vectors[:, vectors.shape[1] - rank :].flip(1)  # (smaller side, rank), strongest first
+    basis = eigh(gram(matrix))[1][:, :rank]  # (smaller side, rank), strongest first
     other = matrix.T @ basis if wide else matrix @ basis  # σ_i times the other side's singular vectors
     sigma = other.norm(dim=0)
     # A direction without energy gets a zero and a unit factor: dividing by its root would make noise of it, and two
@@ -92,17 +90,5 @@ def singular_energy(weight: Tensor) -> Float64[Tensor, " rank"]:
 
     Absolute accuracy is about 1e-15 of the largest. Raises `ValueError` for NaN or infinite weights.
     """
-    require_finite(weight)
-    matrix, scale = _scaled(weight)
-    return torch.linalg.eigvalsh(_gram(matrix)).flip(0).clamp(min=0) * scale**2
-
-
-def _scaled(weight: Tensor) -> tuple[Float64[Tensor, "out in_kernel"], float]:
-    """The weight as a float64 matrix with largest entry 1, so that squares neither overflow nor vanish."""
-    matrix = as_matrix(weight.detach()).double()
-    scale = float(matrix.abs().max()) if matrix.numel() else 0.0
-    return (matrix / scale, scale) if scale > 0 else (matrix, 1.0)
-
-
-def _gram(matrix: Float64[Tensor, "out in_kernel"]) -> Float64[Tensor, "side side"]:
-    return matrix @ matrix.T if matrix.shape[0] <= matrix.shape[1] else matrix.T @ matrix
+    matrix, scale = scaled(as_matrix(weight))
+    return torch.linalg.eigvalsh(gram(matrix)).flip(0).clamp(min=0) * scale**2

@@ -25,6 +25,8 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
+from decompositions.spectrum import eigh, gram
+
 MAX_POINTS = 256
 # Every rank up to this one is tried, larger ones at steps of a twentieth.
 DENSE_RANKS = 64
@@ -40,8 +42,7 @@ def unfolding_energies(tensor: Tensor) -> list[Float64[Tensor, " value"]]:
     energies = []
     for k in range(1, tensor.ndim):
         matrix = tensor.reshape(math.prod(tensor.shape[:k]), -1)
-        gram = matrix @ matrix.T if matrix.shape[0] <= matrix.shape[1] else matrix.T @ matrix
-        energies.append(torch.linalg.eigvalsh(gram).flip(0).clamp(min=0))
+        energies.append(torch.linalg.eigvalsh(gram(matrix)).flip(0).clamp(min=0))
     return energies
 
 
@@ -54,12 +55,9 @@ def tt_svd(tensor: Tensor, ranks: Sequence[int]) -> list[Tensor]:
     rest, before = tensor, 1
     for size, rank in zip(tensor.shape[:-1], ranks, strict=True):
         matrix = rest.reshape(before * size, -1)
-        if matrix.shape[0] <= matrix.shape[1]:
-            basis = torch.linalg.eigh(matrix @ matrix.T)[1][:, -rank:].flip(1) if rank else matrix[:, :0]
-        else:
-            # From the smaller side: the basis is the image of its eigenvectors, made orthonormal.
-            right = torch.linalg.eigh(matrix.T @ matrix)[1][:, matrix.shape[1] - rank :].flip(1)
-            basis = torch.linalg.qr(matrix @ right)[0]
+        basis = eigh(gram(matrix))[1][:, :rank]
+        if matrix.shape[0] > matrix.shape[1]:  # from the smaller side: the image of its eigenvectors, made orthonormal
+            basis = torch.linalg.qr(matrix @ basis)[0]
         cores.append(basis.reshape(before, size, rank))
         rest, before = basis.T @ matrix, rank
     return [*cores, rest.reshape(before, tensor.shape[-1], 1)]

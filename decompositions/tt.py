@@ -27,10 +27,10 @@ from torch import Tensor, nn
 
 from decompositions.chain import CoreShape, merge_macs, plan
 from decompositions.convolution import positions_between
-from decompositions.format import require_finite
 from decompositions.frontier import Frontier, Rank, pareto_frontier
 from decompositions.modes import modes_of
 from decompositions.site import Site
+from decompositions.spectrum import scaled
 from decompositions.tensor_train import bond_limits, contract, hull, num_params, tt_svd, unfolding_energies
 from decompositions.tt_layers import TTConv, TTLinear
 from decompositions.vanished import Vanished
@@ -111,8 +111,7 @@ class TT:
 
     def frontier(self, weight: Tensor, site: Site, min_rank: int = 1) -> Frontier:
         """The ranks on the lower convex hull of parameters and error bound, from one spectrum a bond."""
-        require_finite(weight)
-        layout, (tensor, scale) = self.layout(weight.shape), _scaled(weight)
+        layout, (tensor, scale) = self.layout(weight.shape), scaled(weight)
         energies = [energy.cpu() for energy in unfolding_energies(layout.to_train(tensor))]
         tails = [torch.cat([e.flip(0).cumsum(0).flip(0), e.new_zeros(1)]) for e in energies]
         chosen = hull(layout.sizes, [tail.numpy() for tail in tails], min_rank, site.num_params)
@@ -142,8 +141,7 @@ class TT:
 
     def decompose(self, weight: Tensor, rank: Rank) -> TTFactors:
         """TT-SVD at these bond ranks; all cores have the same norm."""
-        require_finite(weight)
-        layout, (tensor, scale) = self.layout(weight.shape), _scaled(weight)
+        layout, (tensor, scale) = self.layout(weight.shape), scaled(weight)
         ranks = _checked(layout, rank)
         if not any(ranks):
             return self.zeros(weight, rank)
@@ -210,10 +208,3 @@ def _checked(layout: Layout, rank: Rank) -> tuple[int, ...]:
             f"(modes {sizes}), or all 0, got {rank!r}"
         )
     return ranks
-
-
-def _scaled(weight: Tensor) -> tuple[Tensor, float]:
-    """The weight in float64 with largest entry 1, and that entry."""
-    tensor = weight.detach().double()
-    scale = float(tensor.abs().max()) if tensor.numel() else 0.0
-    return (tensor / scale, scale) if scale > 0 else (tensor, 1.0)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from decompositions.chain import merge, multiply, plan
-from decompositions.convolution import CONVOLUTIONS, part_of
+from decompositions.convolution import CONVOLUTIONS, part_of, wrong_kind
 
 POINTWISE = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
 
@@ -25,7 +25,7 @@ class TTLinear(nn.Module):
     def __init__(self, dense: nn.Module, cores: Sequence[Tensor]) -> None:
         super().__init__()
         if not isinstance(dense, nn.Linear):
-            raise ValueError(f"formats replace linear and convolution layers, got {type(dense).__name__}")
+            raise ValueError(wrong_kind(dense))
         self.in_features, self.out_features = dense.in_features, dense.out_features
         self.cores = nn.ParameterList(core.detach().clone() for core in cores)
         self.bias = None if dense.bias is None else nn.Parameter(dense.bias.detach().clone())
@@ -55,7 +55,7 @@ class TTConv(nn.Module):
     def __init__(self, dense: nn.Module, out: Sequence[Tensor], kernel: Tensor, into: Sequence[Tensor]) -> None:
         super().__init__()
         if not isinstance(dense, CONVOLUTIONS):
-            raise ValueError(f"formats replace linear and convolution layers, got {type(dense).__name__}")
+            raise ValueError(wrong_kind(dense))
         axes = range(len(dense.kernel_size))
         weight = kernel.movedim(1, 2)  # (r_out, r_in, kernel)
         self.out_cores = nn.ParameterList(core.detach().clone() for core in out)

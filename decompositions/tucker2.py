@@ -26,9 +26,9 @@ from jaxtyping import Float, Float64, Int64
 from torch import Tensor, nn
 
 from decompositions.convolution import part_of, positions_between
-from decompositions.format import require_finite
 from decompositions.frontier import Frontier, Rank, Unfolding, pareto_frontier
 from decompositions.site import Site
+from decompositions.spectrum import eigh, scaled
 from decompositions.svd import SVD
 from decompositions.two_factor import TwoFactors
 from decompositions.vanished import Vanished
@@ -44,7 +44,8 @@ class Tucker2Factors:
 
     def to_tensor(self) -> Tensor:
         """The weight that the factors stand for, `(out, in, *kernel)`."""
-        return torch.einsum("ti,sj,ij...->ts...", self.out, self.into, self.core)
+        grown = torch.matmul(self.into, self.core.flatten(2))  # (r₁, in, kernel)
+        return torch.tensordot(self.out, grown, dims=1).reshape(len(self.out), len(self.into), *self.core.shape[2:])
 
     @property
     def num_params(self) -> int:
@@ -66,10 +67,9 @@ class Tucker2:
         """Every pair of ranks that no other beats, by the error before HOOI: one HOSVD and one cumulative sum."""
         if _is_matrix(weight):
             return SVD().frontier(weight, site, min_rank)
-        require_finite(weight)
-        tensor, scale = _scaled(weight)
-        energies, bases = zip(*(_eigh(_gram(tensor, mode)) for mode in (0, 1)), strict=True)
-        core = torch.einsum("ti,sj,tsk->ijk", *bases, tensor)
+        tensor, scale = scaled(weight.flatten(2))
+        energies, bases = zip(*(eigh(_mode_gram(tensor, mode)) for mode in (0, 1)), strict=True)
+        core = _times_into(_times_out(tensor, bases[0]), bases[1])
         errors = _tail_sums(core.square().sum(2)) * scale**2  # (out + 1, in + 1), by rank
         pairs = torch.cartesian_prod(torch.arange(errors.shape[0]), torch.arange(errors.shape[1])).to(errors.device)
         useful = (pairs > 0).all(1) | (pairs == 0).all(1)  # one rank 0 leaves nothing of the other mode
@@ -87,9 +87,7 @@ class Tucker2:
             dense_macs=site.macs,
             squared_norm=float(tensor.square().sum()) * scale**2,
             min_rank=min_rank,
-            unfoldings=tuple(
-                Unfolding((e.clamp(min=0) * scale**2).cpu(), s) for e, s in zip(energies, shapes, strict=True)
-            ),
+            unfoldings=tuple(Unfolding((e * scale**2).cpu(), s) for e, s in zip(energies, shapes, strict=True)),
         )
 
     def count(self, site: Site, ranks: Int64[Tensor, "rank mode"]) -> tuple[Tensor, Tensor]:
@@ -107,15 +105,14 @@ class Tucker2:
         """Truncated HOSVD at `(out, in)` ranks, refined by `sweeps` of HOOI; the core carries the scale."""
         if _is_matrix(weight):
             return SVD().decompose(weight, rank)
-        require_finite(weight)
         first, second = _checked(weight, rank)
-        tensor, scale = _scaled(weight)
-        out = _eigh(_gram(tensor, 0))[1][:, :first]
-        into = _eigh(_gram(tensor, 1))[1][:, :second]
+        tensor, scale = scaled(weight.flatten(2))
+        out = eigh(_mode_gram(tensor, 0))[1][:, :first]
+        into = eigh(_mode_gram(tensor, 1))[1][:, :second]
         for _ in range(self.sweeps if first and second else 0):
-            out = _eigh(_gram(torch.einsum("tsk,sj->tjk", tensor, into), 0))[1][:, :first]
-            into = _eigh(_gram(torch.einsum("tsk,ti->isk", tensor, out), 1))[1][:, :second]
-        core = torch.einsum("ti,sj,tsk->ijk", out, into, tensor) * scale
+            out = eigh(_mode_gram(_times_into(tensor, into), 0))[1][:, :first]
+            into = eigh(_mode_gram(_times_out(tensor, out), 1))[1][:, :second]
+        core = _times_into(_times_out(tensor, out), into) * scale
         core, out, into = (factor.to(weight.dtype) for factor in (core, out, into))
         return Tucker2Factors(core.reshape(first, second, *weight.shape[2:]), out, into)
 
@@ -158,22 +155,19 @@ def _checked(weight: Tensor, rank: Rank) -> tuple[int, int]:
     return rank[0], rank[1]
 
 
-def _scaled(weight: Tensor) -> tuple[Float64[Tensor, "out into kernel"], float]:
-    """The weight in float64 with largest entry 1 and its kernel in one axis, and that entry."""
-    tensor = weight.detach().double().flatten(2)
-    scale = float(tensor.abs().max()) if tensor.numel() else 0.0
-    return (tensor / scale, scale) if scale > 0 else (tensor, 1.0)
-
-
-def _gram(tensor: Float64[Tensor, "out into kernel"], mode: int) -> Float64[Tensor, "side side"]:
+def _mode_gram(tensor: Float64[Tensor, "out into kernel"], mode: int) -> Float64[Tensor, "side side"]:
     unfolding = tensor.movedim(mode, 0).flatten(1)
     return unfolding @ unfolding.T
 
 
-def _eigh(gram: Float64[Tensor, "side side"]) -> tuple[Float64[Tensor, " side"], Float64[Tensor, "side side"]]:
-    """Eigenvalues in falling order and their eigenvectors."""
-    values, vectors = torch.linalg.eigh(gram)
-    return values.flip(0), vectors.flip(1)
+def _times_out(tensor: Float64[Tensor, "out into kernel"], basis: Float64[Tensor, "out rank"]) -> Tensor:
+    """Project the outputs: one product of matrices (an einsum of three factors would build their outer product)."""
+    return torch.tensordot(basis.T, tensor, dims=1)
+
+
+def _times_into(tensor: Float64[Tensor, "out into kernel"], basis: Float64[Tensor, "into rank"]) -> Tensor:
+    """Project the inputs."""
+    return torch.matmul(basis.T, tensor)
 
 
 def _tail_sums(energy: Float64[Tensor, "rows columns"]) -> Float64[Tensor, "rows+1 columns+1"]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from decompositions.convolution import wrong_kind
+
 
 class Vanished(nn.Module):
     """Output the bias of `dense` (zeros without one) in the shape of its output; the input's values are not read."""
@@ -11,7 +13,7 @@ class Vanished(nn.Module):
     def __init__(self, dense: nn.Module) -> None:
         super().__init__()
         if not isinstance(dense, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d):
-            raise ValueError(f"formats replace linear and convolution layers, got {type(dense).__name__}")
+            raise ValueError(wrong_kind(dense))
         self.num_outputs = dense.weight.shape[0]
         self.bias = None if dense.bias is None else nn.Parameter(dense.bias.detach().clone())
         self.strides: tuple[int, ...] | None = None  # of a convolution

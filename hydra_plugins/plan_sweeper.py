@@ -7,6 +7,7 @@ failure. This one refuses the whole sweep before anything trains if a point is w
 from __future__ import annotations
 
 import sys
+import time
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -46,12 +47,13 @@ class PlanSweeper(Sweeper):
         from orchestration.sweep_report import check_feasible, summarise
 
         check_feasible(points)
+        began = time.strftime("%Y-%m-%dT%H:%M:%S%z")
         try:
             returned = self.launcher.launch([list(point.overrides) for point in points], initial_job_idx=0)
         except KeyboardInterrupt:
-            summarise(points, None)
+            summarise(points, None, began)
             raise
-        if not summarise(points, returned):
+        if not summarise(points, returned, began):
             sys.exit(1)
         return returned
 

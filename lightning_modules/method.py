@@ -60,10 +60,13 @@ class Search:
         problem = self.rank_search.problem(weights, penalty=1.0)
         if all(len(frontier) == 1 for frontier in problem.frontiers.values()):
             raise ValueError(f"no layer has a rank of at least min_rank={self.rank_search.min_rank} that is smaller")
-        self.rank_search.choose(problem)
+        format = self.rank_search.format
+        for name, rank in self.rank_search.choose(problem).ranks.items():
+            if rank is not None:
+                format.zeros(weights[name], rank)  # refuses ranks that do not go together
         name = min(weights, key=lambda name: weights[name].numel())
-        rank = as_rank([max(low, 1) for low, _ in problem.frontiers[name].allowed])
-        format, dense = self.rank_search.format, network.get_submodule(name)
+        rank = as_rank([max(min(low, high), 1) for low, high in problem.frontiers[name].allowed])
+        dense = network.get_submodule(name)
         layers = [format.layer(dense, factors(weights[name], rank)) for factors in (format.decompose, format.zeros)]
         layers[1].load_state_dict(layers[0].state_dict())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import sysconfig
 import typing
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,9 +30,8 @@ def evaluate(annotation: ast.expr, module: Path) -> Any:
 
 def readable(annotation: ast.expr, module: Path) -> str:
     """`Annotated[int, Ge(1)]` as "int >= 1", also inside lists and under an alias; anything else as it is written."""
-    found = definition(module, annotation.id) if isinstance(annotation, ast.Name) else None
-    if found is not None and isinstance(found[0], ast.Assign):
-        return readable(found[0].value, found[1])
+    if isinstance(annotation, ast.Name) and (value := _alias(annotation.id, module)):
+        return readable(*value)
     if isinstance(annotation, ast.BinOp) and isinstance(annotation.op, ast.BitOr):
         return f"{readable(annotation.left, module)} or {readable(annotation.right, module)}"
     if isinstance(annotation, ast.Subscript):
@@ -53,9 +53,18 @@ def readable(annotation: ast.expr, module: Path) -> str:
     return ast.unparse(annotation).strip("'\"")
 
 
-def is_called_later(annotation: ast.expr) -> bool:
+def is_called_later(annotation: ast.expr, module: Path) -> bool:
     """Whether a parameter takes a function that is still to be called: something with `_partial_: true`."""
-    return "Callable[" in ast.unparse(annotation)
+    names = {node.id for node in ast.walk(annotation) if isinstance(node, ast.Name)}
+    return "Callable" in names or any(is_called_later(*value) for n in names if (value := _alias(n, module)))
+
+
+def _alias(name: str, module: Path) -> tuple[ast.expr, Path] | None:
+    """The value that `name = …` or `name: TypeAlias = …` has, and the module where it stands."""
+    found = definition(module, name)
+    if found is not None and isinstance(found[0], ast.Assign | ast.AnnAssign) and found[0].value is not None:
+        return found[0].value, found[1]
+    return None
 
 
 def _bound(call: ast.expr) -> str:
@@ -75,6 +84,12 @@ def _refuse_plain(value: Any) -> Any:
 Built = typing.Annotated[Any, BeforeValidator(_refuse_plain)]
 
 
+def _takes_plain_values(node: ast.stmt, path: Path) -> bool:
+    """Whether a class may be given as a string or number: an enum, or one of Python's own (`numbers.Number`, …)."""
+    is_enum = isinstance(node, ast.ClassDef) and any("Enum" in ast.unparse(base) for base in node.bases)
+    return is_enum or path.parent == Path(sysconfig.get_path("stdlib"))
+
+
 class _Callable:
     def __class_getitem__(cls, _: Any) -> Any:
         return Built
@@ -91,7 +106,7 @@ class _Names(dict[str, Any]):
     def __missing__(self, name: str) -> Any:
         if hasattr(builtins, name):
             raise KeyError(name)  # eval then looks in the builtins
+        if value := _alias(name, self.module):
+            return evaluate(*value)
         found = definition(self.module, name)
-        if found is not None and isinstance(found[0], ast.Assign):
-            return evaluate(found[0].value, found[1])
-        return Built
+        return Built if found is not None and not _takes_plain_values(*found) else Any

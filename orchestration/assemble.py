@@ -50,7 +50,7 @@ def assemble(point: Point) -> Parts:
         raise ConfigError(f"logger.{given[0]}: the point decides this; use tags for words of your own")
     data = _build(config["dataset"], "dataset")
     arguments = {k: v for k, v in config["network"].items() if not k.startswith("_")}
-    if built := [key for key, value in arguments.items() if isinstance(value, dict) and "_target_" in value]:
+    if built := [key for key, value in arguments.items() if "'_target_'" in repr(value)]:
         raise ConfigError(f"network.{built[0]}: a network takes plain values, so that its file can build it again")
     shape = {"input_shape": list(data.input_shape), "num_classes": data.num_classes}
     parts = Parts(

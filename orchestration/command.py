@@ -25,6 +25,8 @@ def _as_choice(argument: str) -> str:
     key, separator, value = argument.partition("=")
     if argument.startswith(("-", "~", "hydra.")) or "." not in key or not separator or not value:
         return argument
+    if "'" in value or '"' in value:
+        return argument  # a sweep takes one layer of quotes away
     try:
         is_sweep = OverridesParser.create().parse_override(argument).is_sweep_override()
     except HydraException:

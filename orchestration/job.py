@@ -81,7 +81,7 @@ def _run(point: Point, parts: Parts) -> Result:
     config, watch = point.config, Stopwatch()
     (point.directory / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     path, network_path = point.directory / "result.json", point.directory / "network.pt"
-    new_network = point.directory / "network.pt.new"
+    new_path, new_network = point.directory / "result.json.new", point.directory / "network.pt.new"
     if finished(point) is None:  # a good row (force=true) stays until there is a better one
         path.unlink(missing_ok=True)
         network_path.unlink(missing_ok=True)
@@ -118,19 +118,18 @@ def _run(point: Point, parts: Parts) -> Result:
         save_network(new_network, compressed.network, parts.builder, compressed.structure)
     except Diverged as error:
         status = f"diverged: {_one_line(error)}"
-    except ValueError as error:
-        status = f"failed: {_one_line(error)}"
-        log.error(traceback.format_exc())
     except Exception as error:  # one point's failure must not end the sweep; the log keeps where it was
-        status = f"failed: {type(error).__name__}: {_one_line(error)}"
+        kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+        status = f"failed: {kind}{_one_line(error)}"
         log.error(traceback.format_exc())
     result = Result(**row, status=status, seconds=watch.seconds(), environment=environment(device))
-    if result.is_ok:
-        path.unlink(missing_ok=True)  # an old row never stands beside a new network
-        new_network.replace(network_path)
-    if not path.exists():
-        write_result(path, result)  # the truth first, then its mirror
-        result = read_result(path)
+    if result.is_ok or not path.exists():
+        write_result(new_path, result)  # the truth first, then its mirror
+        result = read_result(new_path)
+        if result.is_ok:
+            path.unlink(missing_ok=True)  # an old row never stands beside a new network
+            new_network.replace(network_path)
+        new_path.replace(path)
     else:
         say(f"{point.label}: the earlier row is kept")
     try:

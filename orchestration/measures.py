@@ -26,7 +26,7 @@ def try_batch(parts: Parts, device: torch.device, size: int) -> None:
         with torch.inference_mode():
             network(torch.zeros(size, *parts.data.input_shape, device=device))
     except (RuntimeError, MemoryError) as error:
-        reason = str(error).splitlines()[0]
+        reason = str(error).partition("\n")[0] or type(error).__name__
         raise ValueError(f"no pass of a batch of latency_batch_size={size} is possible; lower it ({reason})") from None
 
 
@@ -73,6 +73,15 @@ def _measure(
 ) -> Measure:
     counts = count(network, parts.data.input_shape)
     return Measure(
-        test.top1_percent, test.top5_percent, test.loss, validation.top1_percent,
-        counts.num_params, counts.macs, counts.num_bytes, latency_ms, peak_memory_mib, epochs, seconds,
-    )  # fmt: skip
+        test_top1_percent=test.top1_percent,
+        test_top5_percent=test.top5_percent,
+        test_loss=test.loss,
+        validation_top1_percent=validation.top1_percent,
+        num_params=counts.num_params,
+        macs=counts.macs,
+        num_bytes=counts.num_bytes,
+        latency_ms=latency_ms,
+        peak_memory_mib=peak_memory_mib,
+        epochs=epochs,
+        seconds=seconds,
+    )

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.errors import PydanticUserError
 
 from orchestration.annotations import evaluate, is_called_later, readable
 from orchestration.signatures import Parameter, Signature, read_signature
@@ -79,20 +80,35 @@ def _problems(place: str, node: Mapping[str, Any], is_partial: bool | None, seen
         yield f"{place or 'config'}: {', '.join(missing)} must be given{whose}"
 
 
+def _nested_problems(path: str, value: Any, seen: set[str]) -> Iterator[str]:
+    """Targets inside lists and plain mappings."""
+    items = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in items:
+        if isinstance(item, Mapping) and "_target_" in item:
+            yield from _problems(f"{path}.{key}", item, None, seen)
+        else:
+            yield from _nested_problems(f"{path}.{key}", item, seen)
+
+
 def _value_problems(path: str, value: Any, parameter: Parameter, signature: Signature, seen: set[str]) -> Iterator[str]:
     if value == "???":
         yield f"{path}: a value must be given, for example {path}=…"
         return
     annotation = parameter.annotation
     if isinstance(value, Mapping) and "_target_" in value:
-        yield from _problems(path, value, None if annotation is None else is_called_later(annotation), seen)
+        is_partial = None if annotation is None else is_called_later(annotation, signature.module)
+        yield from _problems(path, value, is_partial, seen)
         return
+    yield from _nested_problems(path, value, seen)
     if annotation is None:
         return
-    expected = evaluate(annotation, signature.module)
+    try:
+        expected = TypeAdapter(evaluate(annotation, signature.module), config=ConfigDict(allow_inf_nan=False))
+    except PydanticUserError:  # an annotation that pydantic has no schema for
+        return
     try:
         # JSON in strict mode: a list may become a tuple and an int a float, but "3" is no number and 1.5 no int.
-        TypeAdapter(expected, config=ConfigDict(allow_inf_nan=False)).validate_json(json.dumps(value), strict=True)
+        expected.validate_json(json.dumps(value), strict=True)
     except ValidationError:
         group = CONF / path.split(".")[-1]
         remedy = f"; choose one of the files in conf/{group.name}/" if group.is_dir() else ""

@@ -69,6 +69,8 @@ def _definition(path: Path, name: str, above: frozenset[Path]) -> tuple[ast.stmt
     for node in _statements(_parse(path).body):
         if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == name:
             return node, path
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == name:
+            return node, path
         if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == name for t in node.targets):
             return node, path
         if isinstance(node, ast.ImportFrom):

@@ -37,13 +37,14 @@ def check_feasible(points: Sequence[Point]) -> None:
     if problems:
         for problem, label in problems.items():
             print(f"error: {label}: {problem}", file=sys.stderr)
-        sys.exit(f"error: the sweep was refused before anything ran ({len(problems)} of {len(points)} points)")
+        sys.exit("error: the sweep was refused before anything ran")
 
 
-def summarise(points: Sequence[Point], returned: Sequence[Any] | None) -> bool:
+def summarise(points: Sequence[Point], returned: Sequence[Any] | None, began: str) -> bool:
     """Print the table of the sweep and every failure; return whether all points are ok.
 
-    `returned` is what the launcher gave for each point, None if it was interrupted: then what is on disk counts.
+    `returned` is what the launcher gave for each point, None if it was interrupted: then what is on disk counts, of
+    forced points only what was `began` (time of the sweep) or later.
     """
     rows: list[Result] = []
     failures: list[str] = []
@@ -55,6 +56,8 @@ def summarise(points: Sequence[Point], returned: Sequence[Any] | None) -> bool:
             status = "not run" if job is None else f"failed: {type(error).__name__}: {error}"
         else:
             status = rows[-1].status if job is None else status
+            if job is None and point.config["force"] and rows[-1].started < began:
+                status = "not run again, its earlier row is kept"
         if status != "ok":
             failures.append(f"{point.label}{_varied(point, points)}: {status}  ({point.directory})")
     if rows:

@@ -29,7 +29,7 @@ class Budget:
         """Choose points within the budget; raises `ValueError` if the smallest choice exceeds it."""
         costs = {name: f.cost(self.of).tolist() for name, f in problem.frontiers.items()}
         errors = {name: f.squared_error.tolist() for name, f in problem.frontiers.items()}
-        points = {name: min(range(len(c)), key=c.__getitem__) for name, c in costs.items()}
+        points = {name: min(range(len(c)), key=lambda i: (c[i], errors[name][i])) for name, c in costs.items()}
         dense = problem.dense_cost(self.of)
         smallest = problem.rest(self.of) + sum(costs[name][i] for name, i in points.items())
         left = self.share * dense - smallest
@@ -73,7 +73,7 @@ def _hull_steps(name: str, frontier: Frontier, of: str) -> list[tuple[float, str
     """The lower convex hull of (cost, error), from the cheapest point on, as (error saved per cost, name, index)."""
     cost, error = frontier.cost(of).tolist(), frontier.squared_error.tolist()
     hull: list[int] = []
-    for i in sorted(range(len(cost)), key=lambda i: (cost[i], i)):
+    for i in sorted(range(len(cost)), key=lambda i: (cost[i], error[i])):
         if hull and (cost[i] == cost[hull[-1]] or error[i] >= error[hull[-1]]):
             continue
         # A point above the line from its predecessor to this one is no corner.

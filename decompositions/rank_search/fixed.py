@@ -47,6 +47,10 @@ class Fixed:
 
 def _checked(name: str, frontier: Frontier, wanted: int | list[int]) -> Rank:
     """The rank of a layer in as many modes as it has."""
+    if any(low > high for low, high in frontier.allowed):
+        raise ValueError(
+            f"rank.ranks: layer {name} has no rank of at least method.min_rank; leave it out of method.layers"
+        )
     modes = wanted if isinstance(wanted, list) else [wanted]
     if isinstance(wanted, int) and len(frontier.allowed) > 1 and wanted <= max(high for _, high in frontier.allowed):
         modes = [min(wanted, high) for _, high in frontier.allowed]

@@ -6,7 +6,8 @@ For a matrix with sides L ≤ M and singular values s_h, α = L/M, the noise var
     x_h = s_h²/(M σ²),   τ(x) = (x − 1 − α + √((x − 1 − α)² − 4α))/2,   x̄ = (1 + τ̄)(1 + α/τ̄),   τ̄ ≈ 2.5129 √α
 
 and the rank is the number of x_h above x̄. Only the singular values are read, one set for each mode of the format.
-`weakening` w is MUSCO's [GKPOC19]: R − w (R − R_vbmf), rounded down, R being the full rank.
+Differs from [NSBT13]: directions without energy (below 1e-12 of the largest) are no noise of variance 0, but are left
+out of the sum. `weakening` w is MUSCO's [GKPOC19]: R − w (R − R_vbmf), rounded down, R being the full rank.
 
 [NSBT13] Nakajima, Sugiyama, Babacan & Tomioka, Global analytic solution of fully-observed variational Bayesian matrix
     factorization, JMLR 2013.
@@ -43,13 +44,16 @@ class VBMF:
                     f"rank: vbmf reads the singular values of every mode, which the format of layer {name} has not; "
                     "take decomposition=svd or tucker2, or another rank rule"
                 )
-            modes = []
+            modes: list[int] = []
             for unfolding, (low, high) in zip(frontier.unfoldings, frontier.allowed, strict=True):
                 full, estimate = min(unfolding.shape), evbmf_rank(unfolding)
-                modes.append(min(max(int(full - self.weakening * (full - estimate)), low), high))
-            ranks[name] = as_rank(modes)
-        weakened = "" if self.weakening == 1 else f", weakened by {self.weakening:g}"
-        return RankChoice(ranks, f"singular values above the noise of empirical variational Bayes{weakened}")
+                weakened = math.floor(full - self.weakening * (full - estimate) + 1e-9)
+                modes.append(min(max(weakened, low), high))
+            possible = all(low <= high for low, high in frontier.allowed)
+            # Nothing is left of a weight of which one mode vanishes.
+            ranks[name] = as_rank([0] * len(modes) if 0 in modes else modes) if possible else None
+        how = "" if self.weakening == 1 else f", weakened by {self.weakening:g}"
+        return RankChoice(ranks, f"singular values above the noise of empirical variational Bayes{how}")
 
 
 def evbmf_rank(unfolding: Unfolding) -> int:
@@ -60,7 +64,7 @@ def evbmf_rank(unfolding: Unfolding) -> int:
     if peak <= 0:
         return 0
     energy = energy[: min(small, len(energy))] / peak
-    energy = energy[energy > 0]  # directions without any energy add the same to every candidate's free energy
+    energy = energy[energy > 1e-12]  # what is left below is rounding: neither signal nor noise
     alpha = small / large
     tau_bar = 2.5129 * math.sqrt(alpha)
     x_bar = (1 + tau_bar) * (1 + alpha / tau_bar)

@@ -106,7 +106,7 @@ def test_a_rank_that_saves_nothing_leaves_the_layer_dense_with_the_reason():
     ("answer", "said"),
     [
         (lambda problem: None, "expected a RankChoice"),
-        (lambda problem: RankChoice({"0": 2}, ""), "a rank for each of"),
+        (lambda problem: RankChoice({"0": 2}, ""), "with ranks for"),
         (lambda problem: RankChoice({n: 99 for n in problem.frontiers}, ""), "layer 0 takes ranks in"),
         (lambda problem: RankChoice({n: (1, 1) for n in problem.frontiers}, ""), "layer 0 takes ranks in"),
         (lambda problem: RankChoice.of_points(problem, {n: -1 for n in problem.frontiers}, ""), "points 0 to"),

@@ -103,6 +103,29 @@ def test_computed_weights_stay_dense_with_the_reason(wrap):
     assert "its weight is computed" in found.skipped["0"]
 
 
+def test_layers_with_a_pass_of_their_own_stay_dense_with_the_reason():
+    class Standardised(nn.Conv2d):
+        def _conv_forward(self, x, weight, bias):
+            return super()._conv_forward(x, weight - weight.mean(), bias)
+
+    class Doubled(nn.Linear):
+        def forward(self, x):
+            return 2 * super().forward(x)
+
+    network = nn.Sequential(Standardised(3, 4, 3), nn.Flatten(), Doubled(64, 8), nn.Linear(8, 8))
+    found = survey(network, (3, 6, 6))
+    assert set(found.sites) == {"3"}
+    assert "Standardised, has a forward pass of its own" in found.skipped["0"]
+    assert "Doubled" in found.skipped["2"]
+
+
+@pytest.mark.parametrize("content", [{"builder": "x"}, {"builder": {}}, {"builder": {"target": "math.nope"}}])
+def test_a_file_without_what_builds_its_network_is_refused(tmp_path, content):
+    torch.save({"version": 1, "structure": {}, "state": {}} | content, tmp_path / "network.pt")
+    with pytest.raises(ValueError, match=r"network\.pt: does not fit what"):
+        load_network(tmp_path / "network.pt")
+
+
 def test_a_file_that_no_longer_fits_its_builder_is_refused(tmp_path):
     path = tmp_path / "network.pt"
     save_network(

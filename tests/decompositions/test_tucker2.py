@@ -11,7 +11,8 @@ import torch
 from tensorly.decomposition import partial_tucker
 from weights import site_of, weight_of
 
-from decompositions.tucker2 import Tucker2, _scaled, _tail_sums
+from decompositions.spectrum import scaled
+from decompositions.tucker2 import Tucker2, _tail_sums
 
 SHAPES = [(6, 4, 3, 3), (8, 5, 3), (5, 7, 2, 3, 2), (1, 5, 3, 3)]
 
@@ -72,6 +73,15 @@ def test_tail_sums_are_the_sums_outside_of_a_corner():
         assert float(sums[a, b]) == pytest.approx(float(energy.sum() - energy[:a, :b].sum()), abs=1e-12)
 
 
+def test_large_layers_need_no_more_memory_than_their_weight():
+    """Contracting core and both bases at once would build their outer product, 34 GB here."""
+    weight, site = torch.randn(256, 256, 3, 3), site_of((256, 256, 3, 3))
+    frontier = Tucker2().frontier(weight, site)
+    assert len(frontier) > 100
+    factors = Tucker2().decompose(weight, (128, 128))
+    assert factors.to_tensor().shape == weight.shape
+
+
 def test_one_rank_of_zero_alone_is_refused():
     with pytest.raises(ValueError, match="or both 0"):
         Tucker2().decompose(weight_of((6, 4, 3, 3)), (0, 2))
@@ -80,7 +90,7 @@ def test_one_rank_of_zero_alone_is_refused():
 def test_scaling_keeps_tiny_and_huge_weights_exact():
     weight = weight_of((6, 4, 3, 3))
     for scale in (1e-150, 1e150):
-        tensor, found = _scaled(weight * scale)
-        assert torch.allclose(tensor * found / scale, weight.flatten(2))
+        tensor, found = scaled(weight * scale)
+        assert torch.allclose(tensor * found / scale, weight)
         error = Tucker2().decompose(weight * scale, (3, 3)).to_tensor() / scale
         assert torch.allclose(error, Tucker2().decompose(weight, (3, 3)).to_tensor())

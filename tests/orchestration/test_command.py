@@ -17,6 +17,7 @@ from orchestration.command import arranged
         ("-m rank.ranks={a:1,b:2}", "-m rank.ranks=choice({a:1,b:2})"),
         ("-m network.hidden=[3,4] +a.b=1 ~c.d", "-m network.hidden=choice([3,4]) +a.b=choice(1) ~c.d"),
         ("-m hydra.x.y=1 rank.weight=[1 a.b=", "-m hydra.x.y=1 rank.weight=[1 a.b="),
+        ("-m dataset.root='3' a.b=1", "-m dataset.root='3' a.b=choice(1)"),
         ("-m rank.weight=range(1,3)", "-m rank.weight=range(1,3)"),
         ("--cfg job rank.weight=1", "--cfg job rank.weight=1"),
     ],

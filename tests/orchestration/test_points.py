@@ -164,6 +164,22 @@ def test_nested_targets_inside_a_network_are_refused(make_point):
         assemble(point)
 
 
+@pytest.mark.parametrize(
+    "overrides", [["method.min_rank=5", "rank=energy"], ["method.min_rank=12"], ["decomposition=tucker2", "method=svd"]]
+)
+def test_a_min_rank_above_a_layers_size_leaves_that_layer_dense(make_point, overrides):
+    """The last layer has ten outputs, an energy rule and twelve ranks: not refused."""
+    assemble(make_point(*overrides))
+
+
+def test_ranks_that_do_not_go_together_are_refused_before_training(make_point, tmp_path):
+    (tmp_path / "lenet").mkdir()
+    point = make_point("method=svd", "rank=fixed", "rank.ranks={fc1: 30, fc2: 3}")
+    assemble(point)
+    with pytest.raises(ConfigError, match=r"layer fc1 takes a rank from"):
+        assemble(make_point("method=svd", "decomposition=tt", "rank=fixed", "rank.ranks={fc1: [1, 999]}"))
+
+
 def test_identity(make_point, tmp_path):
     base = make_point()
     assert len(base.id) == 12

@@ -16,12 +16,16 @@ MODULE = """
 from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, TypeAlias
 from annotated_types import Ge, Gt, Le, MinLen
 import torch_is_never_imported
-from made_up import Other
+from .others import Kind, Other
+from numbers import Number
+from nowhere import Unknown
 
 Share = Annotated[float, Gt(0), Le(1)]
+Size: TypeAlias = Annotated[int, Ge(1)]
+Maker = Callable[..., Other]
 
 @dataclass(frozen=True)
 class Base:
@@ -39,6 +43,12 @@ class Thing(Base):
     other: Other | None = None
     maker: Callable[..., Other] | None = None
     some: Annotated[list[str], MinLen(1)] = field(default_factory=lambda: ["x"])
+    kinds: Kind | None = None
+    number: Number = 1
+    unknown: Unknown = 1
+    alias: Maker | None = None
+    typed: Size = 1
+    several: list[Other] = field(default_factory=list)
     hidden: int = field(default=0, init=False)
 
 class Plain:
@@ -56,6 +66,7 @@ def package(tmp_path, monkeypatch) -> str:
     (tmp_path / name).mkdir()
     (tmp_path / name / "__init__.py").write_text("from .module import Thing as Renamed\n")
     (tmp_path / name / "module.py").write_text(MODULE)
+    (tmp_path / name / "others.py").write_text("import enum\nclass Other: ...\nclass Kind(enum.Enum): ...\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     return name
 
@@ -106,6 +117,9 @@ def test_right_values_pass(package):
         ({"other": {"_target_": "fractions.Fraction", "_partial_": True}}, "other._partial_: expected false, got True"),
         ({"maker": {"_target_": "fractions.Fraction"}}, "maker._partial_: expected true, got False"),
         ({"maker": 3}, "maker: expected Other or None, got 3"),
+        ({"typed": 0}, "typed: expected int >= 1, got 0"),
+        ({"several": [{"_target_": "fractions.Fractoin"}]}, "several.0._target_: 'fractions.Fractoin' does not exist"),
+        ({"several": [3]}, "several: expected list[Other], got [3]"),
         ({"_recursive_": False}, "_recursive_: unknown key"),
         ({"some": []}, "some: expected list[str] length >= 1, got []"),
         ({"sise": 3}, "sise: unknown key; did you mean 'size'?"),
@@ -118,6 +132,14 @@ def test_wrong_values_are_named(package, change, said):
     message = problems(f"{package}.module.Thing", **GOOD | change)
     assert said in message
     assert "\n" not in message
+
+
+def test_values_that_cannot_be_judged_pass(package):
+    target = f"{package}.module.Thing"
+    assert problems(target, level=1, kinds="FIRST", number=2.5, unknown="anything", typed=3) == ""
+    assert problems(target, level=1, alias={"_target_": "fractions.Fraction", "_partial_": True}) == ""
+    assert problems("torchvision.datasets.MNIST", root="x", transform=None) == "", "a bare Callable"
+    assert problems("torch.nn.Conv2d", in_channels=1, out_channels=2, kernel_size=3) == "", "an alias of a library"
 
 
 def test_missing_arguments_and_partial(package):

@@ -1,0 +1,32 @@
+"""What the formats compute spectra with: weights in float64 at scale 1, and Gram matrices of the smaller side."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Float64
+from torch import Tensor
+
+
+def scaled(weight: Tensor) -> tuple[Float64[Tensor, "..."], float]:
+    """The weight in float64 with largest entry 1, so that squares neither overflow nor vanish, and that entry.
+
+    Raises `ValueError` for NaN or infinite weights: no format has an answer for them.
+    """
+    tensor = weight.detach().double()
+    scale = float(tensor.abs().max()) if tensor.numel() else 0.0
+    if not math.isfinite(scale):
+        raise ValueError("the weight holds NaN or infinite values; the training before it has diverged")
+    return (tensor / scale, scale) if scale > 0 else (tensor, 1.0)
+
+
+def gram(matrix: Float64[Tensor, "rows columns"]) -> Float64[Tensor, "side side"]:
+    """`A Aᵀ` or `Aᵀ A`, whichever is smaller; its eigenvalues are the squared singular values."""
+    return matrix @ matrix.T if matrix.shape[0] <= matrix.shape[1] else matrix.T @ matrix
+
+
+def eigh(symmetric: Float64[Tensor, "side side"]) -> tuple[Float64[Tensor, " side"], Float64[Tensor, "side side"]]:
+    """Eigenvalues in falling order, none below 0, and their eigenvectors."""
+    values, vectors = torch.linalg.eigh(symmetric)
+    return values.flip(0).clamp(min=0), vectors.flip(1)
