@@ -111,9 +111,11 @@ def merge(cores: Sequence[Tensor]) -> Tensor:
     """One core `(r_first, M, N, r_last)` for neighbouring ones."""
     result = cores[0]
     for core in cores[1:]:
-        before, m, n, _ = result.shape
-        joined = torch.tensordot(result, core, dims=1)  # (before, m, n, m', n', after)
-        result = joined.permute(0, 1, 3, 2, 4, 5).reshape(before, m * core.shape[1], n * core.shape[2], core.shape[3])
+        before, m, n, rank = result.shape
+        _, m_next, n_next, after = core.shape
+        joined = result.reshape(-1, rank) @ core.reshape(rank, -1)  # a plain product: autocast knows it
+        joined = joined.reshape(before, m, n, m_next, n_next, after).permute(0, 1, 3, 2, 4, 5)
+        result = joined.reshape(before, m * m_next, n * n_next, after)
     return result
 
 

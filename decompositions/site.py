@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
@@ -62,10 +62,16 @@ class Survey:
     skipped: dict[str, str]
 
 
-def survey(network: nn.Module, input_shape: Sequence[int], layers: Sequence[str] = ("*",)) -> Survey:
+def survey(
+    network: nn.Module,
+    input_shape: Sequence[int],
+    layers: Sequence[str] = ("*",),
+    dtype: torch.dtype | None = None,
+) -> Survey:
     """Find the linear and convolution layers whose names match one of the patterns `layers`.
 
-    The sizes come from one pass of a `(1, *input_shape)` batch on the meta device: nothing is computed.
+    The sizes come from one pass of a `(1, *input_shape)` batch on the meta device: nothing is computed. Its type is
+    that of the parameters, unless `dtype` says otherwise.
     Raises `ValueError` if a pattern matches no layer of the network.
     """
     names = [name for name, layer in network.named_modules() if isinstance(layer, LAYER_TYPES)]
@@ -76,7 +82,7 @@ def survey(network: nn.Module, input_shape: Sequence[int], layers: Sequence[str]
             raise ValueError(
                 f"layers: '{pattern}' matches no linear or convolution layer; there are {', '.join(names)}"
             )
-    calls = _record_calls(network, input_shape)
+    calls = _record_calls(network, input_shape, dtype)
     sites, skipped = {}, {}
     owners: dict[int, list[str]] = {}
     for name, layer in network.named_modules(remove_duplicate=False):
@@ -115,7 +121,21 @@ def _has_own_pass(layer: nn.Module) -> bool:
     )
 
 
-def _record_calls(network: nn.Module, input_shape: Sequence[int]) -> dict[str, list[Call]]:
+def on_meta(
+    network: nn.Module,
+    input_shape: Sequence[int],
+    dtype: torch.dtype | None,
+    prepare: Callable[[nn.Module], None] = lambda twin: None,
+) -> None:
+    """Pass one sample through a twin of `network`, in evaluation mode on the meta device, after `prepare(twin)`."""
+    twin = copy.deepcopy(network).to("meta").eval()
+    prepare(twin)
+    dtype = dtype or next((p.dtype for p in network.parameters()), None)
+    with torch.no_grad():
+        twin(torch.empty(1, *input_shape, device="meta", dtype=dtype))
+
+
+def _record_calls(network: nn.Module, input_shape: Sequence[int], dtype: torch.dtype | None) -> dict[str, list[Call]]:
     """The calls of each layer over one forward pass of one sample."""
     calls: dict[str, list[Call]] = {}
 
@@ -134,11 +154,10 @@ def _record_calls(network: nn.Module, input_shape: Sequence[int]) -> dict[str, l
 
         return hook
 
-    twin = copy.deepcopy(network).to("meta").eval()
-    dtype = next((p.dtype for p in network.parameters()), None)
-    for name, layer in twin.named_modules():
-        if isinstance(layer, LAYER_TYPES):
-            layer.register_forward_hook(record(name))
-    with torch.no_grad():
-        twin(torch.empty(1, *input_shape, device="meta", dtype=dtype))
+    def hook_all(twin: nn.Module) -> None:
+        for name, layer in twin.named_modules():
+            if isinstance(layer, LAYER_TYPES):
+                layer.register_forward_hook(record(name))
+
+    on_meta(network, input_shape, dtype, hook_all)
     return calls

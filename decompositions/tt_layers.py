@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from decompositions.chain import merge, multiply, plan
+from decompositions.chain import CoreShape, merge, multiply, plan
 from decompositions.convolution import CONVOLUTIONS, part_of, wrong_kind
 
 POINTWISE = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
@@ -29,13 +31,14 @@ class TTLinear(nn.Module):
         self.in_features, self.out_features = dense.in_features, dense.out_features
         self.cores = nn.ParameterList(core.detach().clone() for core in cores)
         self.bias = None if dense.bias is None else nn.Parameter(dense.bias.detach().clone())
-        self.shapes = tuple(tuple(core.shape) for core in cores)
+        self.shapes: tuple[CoreShape, ...] = tuple((a, m, n, b) for a, m, n, b in (core.shape for core in cores))
+        # Orders for all rows at once, for graphs that are recorded for a batch of any size.
+        self.nominal = replace(plan(self.shapes, NOMINAL_ROWS, "cpu"), chunk=sys.maxsize)
 
     def forward(self, x: Float[Tensor, "*batch in"]) -> Float[Tensor, "*batch out"]:
         """Multiply by the cores in the order planned for as many rows on this device."""
-        fixed = torch.compiler.is_compiling()
-        rows = NOMINAL_ROWS if fixed else math.prod(x.shape[:-1])
-        order = plan(self.shapes, rows, x.device.type)  # type: ignore[arg-type]
+        recording = torch.compiler.is_compiling() or torch.jit.is_tracing()
+        order = self.nominal if recording else plan(self.shapes, math.prod(x.shape[:-1]), x.device.type)
         y = multiply(x.reshape(-1, self.in_features), list(self.cores), order).reshape(*x.shape[:-1], self.out_features)
         return y if self.bias is None else y + self.bias
 
