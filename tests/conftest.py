@@ -6,9 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from jaxtyping import install_import_hook
 
 ROOT = Path(__file__).parent.parent
+
+# Tensors as small as the tests' are no faster on more threads.
+torch.set_num_threads(1)
 
 # Before anything of ours is imported: jaxtyping's annotations become checks.
 install_import_hook(["decompositions", "datamodules", "evaluation", "networks"], "beartype.beartype")
