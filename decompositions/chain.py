@@ -17,7 +17,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 # (r_before, m, n, r_after)
@@ -73,8 +72,8 @@ def plan(shapes: tuple[CoreShape, ...], rows: int, device_type: str) -> Plan:
     return min(candidates, key=lambda c: c[0])[1]
 
 
-def multiply(x: Float[Tensor, "rows n"], cores: Sequence[Tensor], order: Plan) -> Float[Tensor, "rows m"]:
-    """Multiply every row by the chain of `cores`, in the planned order."""
+def multiply(x: Tensor, cores: Sequence[Tensor], order: Plan) -> Tensor:
+    """Multiply every row of `(rows, n)` by the chain of `cores`, in the planned order."""
     groups = [merge(cores[start:end]) for start, end in order.groups]
     if not order.from_left:
         groups.reverse()

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -35,8 +34,8 @@ class TTLinear(nn.Module):
         # Orders for all rows at once, for graphs that are recorded for a batch of any size.
         self.nominal = replace(plan(self.shapes, NOMINAL_ROWS, "cpu"), chunk=sys.maxsize)
 
-    def forward(self, x: Float[Tensor, "*batch in"]) -> Float[Tensor, "*batch out"]:
-        """Multiply by the cores in the order planned for as many rows on this device."""
+    def forward(self, x: Tensor) -> Tensor:
+        """`(…, in)` to `(…, out)`, in the order planned for as many rows on this device."""
         recording = torch.compiler.is_compiling() or torch.jit.is_tracing()
         order = self.nominal if recording else plan(self.shapes, math.prod(x.shape[:-1]), x.device.type)
         y = multiply(x.reshape(-1, self.in_features), list(self.cores), order).reshape(*x.shape[:-1], self.out_features)
@@ -67,8 +66,8 @@ class TTConv(nn.Module):
         self.bias = None if dense.bias is None else nn.Parameter(dense.bias.detach().clone())
         self.num_axes = len(axes)
 
-    def forward(self, x: Float[Tensor, "batch in *size"]) -> Float[Tensor, "batch out *size_out"]:
-        """1×1 with the input cores, the convolution, 1×1 with the output cores."""
+    def forward(self, x: Tensor) -> Tensor:
+        """`(batch, in, *size)` to `(batch, out, *size')`: input cores, convolution, output cores."""
         pointwise, ones = POINTWISE[self.num_axes], [1] * self.num_axes
         into = merge([core[:, None] for core in self.in_cores])  # (r_in, 1, in, 1)
         out = merge([core[:, :, None] for core in self.out_cores])  # (1, out, 1, r_out)
