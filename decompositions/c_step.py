@@ -95,7 +95,7 @@ class RankSearch:
             costs[name] = {"params": site.num_params, "macs": site.macs}
             if (rank := ranks[name]) is not None:
                 num_params, macs = (int(number) for number in self.format.count(site, as_modes(rank)))
-                if num_params < site.num_params and macs <= site.macs:
+                if num_params < site.num_params:
                     costs[name] = {"params": num_params, "macs": macs}
                     continue
                 ranks[name], dense_reasons[name] = None, f"rank {rank} is not smaller"

@@ -78,7 +78,7 @@ def multiply(x: Tensor, cores: Sequence[Tensor], order: Plan) -> Tensor:
     if not order.from_left:
         groups.reverse()
     results = []
-    for rows in x.split(order.chunk) if order.chunk < len(x) else [x]:
+    for rows in x.split(order.chunk) if order.chunk < x.shape[0] else [x]:
         state, done = rows, 1
         for group in groups:
             state = step(state, group, done, from_left=order.from_left)
@@ -94,7 +94,7 @@ def step(state: Tensor, core: Tensor, done: int, *, from_left: bool) -> Tensor:
     is `(rows, n_left, rank, done)`. No step moves data: each is a product of one matrix with a stack of matrices.
     """
     before, m, n, after = core.shape
-    rows = len(state)
+    rows = state.shape[0]
     if from_left:
         matrix = core.permute(1, 3, 0, 2).reshape(m * after, before * n)
         stack = state.reshape(rows * done, before * n, -1)  # (rows, done | rank, n | n_left)

@@ -82,17 +82,18 @@ def pareto_frontier(
     unfoldings: tuple[Unfolding, ...] = (),
     largest: Sequence[int] | None = None,
 ) -> Frontier:
-    """Keep the points that are smaller than the dense layer and that no other beats in error and parameters, or in
+    """Keep the points with fewer parameters than the dense layer that no other beats in error and parameters, or in
     error and multiply-adds.
 
     Points below `min_rank` in any mode are dropped. `largest` is the largest rank of each mode, if that is not
     among the points given.
     """
-    useful = ((num_params < dense_params) & (macs <= dense_macs) & (ranks >= min_rank).all(dim=1)).nonzero()[:, 0]
+    useful = ((num_params < dense_params) & (ranks >= min_rank).all(dim=1)).nonzero()[:, 0]
     error = squared_error[useful].clamp(min=0)
     kept = _undominated(num_params[useful], error) | _undominated(macs[useful], error)
     order = useful[kept]
-    order = order[torch.argsort(num_params[order] * (dense_macs + 1) + macs[order], stable=True)]
+    order = order[torch.argsort(macs[order], stable=True)]
+    order = order[torch.argsort(num_params[order], stable=True)]
     dense = torch.tensor([dense_params, dense_macs])
     return Frontier(
         ranks=torch.cat([ranks[order], ranks.new_full((1, ranks.shape[1]), -1)]),
