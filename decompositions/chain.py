@@ -48,7 +48,7 @@ class Prices:
     cached_bytes: int | None
 
 
-# Fitted to measured times of all orders; what matters is their size, not their last digit.
+# The CPU's are fitted to measured times of all orders on two cores; CUDA's are guesses, not yet measured.
 PRICES = {
     "cpu": Prices(byte=4.0, launch=4e5, cached_bytes=4 * 2**20),
     "cuda": Prices(byte=8.0, launch=2e7, cached_bytes=None),
