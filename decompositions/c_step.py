@@ -10,12 +10,15 @@ of their rank, the step never raises the joint objective of the `cost` rule.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 
 from torch import Tensor
 
-from decompositions.format import Factors, Format
+from decompositions.format import Analysis, Factors, Format
 from decompositions.frontier import Frontier, Rank, as_modes
+from decompositions.layer_latency import layer_latency_ms
+from decompositions.probe import Probe
 from decompositions.rank_search.rule import RankChoice, RankProblem, RankRule
 from decompositions.site import Site
 
@@ -40,11 +43,27 @@ class CStep:
 
 
 @dataclass(frozen=True)
-class RankSearch:
-    """A format, a rank rule and what is counted outside the sites: all that a C step needs besides the weights.
+class Analyses:
+    """The analyses of all layers and the factors asked of them so far: probes and the final choice share these."""
 
-    `normalize` divides each squared error by the squared norm of the weight it is given (in the joint method `W − β/μ`)
-    when ranks are chosen, as [IC20]'s code does for deep networks.
+    of: dict[str, Analysis]
+    found: dict[tuple[str, Rank], Factors] = field(default_factory=dict)
+
+    def factors(self, name: str, rank: Rank) -> Factors:
+        """The factors of a layer at `rank`, computed once."""
+        if (name, rank) not in self.found:
+            self.found[name, rank] = self.of[name].decompose(rank)
+        return self.found[name, rank]
+
+
+@dataclass(frozen=True)
+class RankSearch:
+    """A format and a rank rule on the sites of a network: all that a C step needs besides the weights.
+
+    `rest_params` and `rest_macs` count what lies outside the sites. `normalize` divides each squared error by the
+    squared norm of the weight it is given (in the joint method `W − β/μ`) when ranks are chosen, as [IC20]'s code does
+    for deep networks. `probe` measures accuracies for the rules that ask for them. `skipped` says why other layers
+    stay dense, `opened` names the recurrent layers that were opened (see `recurrent`).
     """
 
     sites: Mapping[str, Site]
@@ -54,17 +73,36 @@ class RankSearch:
     rest_macs: int = 0
     min_rank: int = 1
     normalize: bool = False
+    probe: Probe | None = None
+    skipped: Mapping[str, str] = field(default_factory=dict)
+    opened: tuple[str, ...] = ()
 
-    def problem(self, weights: Mapping[str, Tensor], penalty: float) -> RankProblem:
-        """Compute the frontier of every layer; raises `ValueError` that names a layer with NaN or infinite weights."""
-        frontiers: dict[str, Frontier] = {}
+    def analyse(self, weights: Mapping[str, Tensor]) -> Analyses:
+        """Factorise every weight; raises `ValueError` that names a layer with NaN or infinite weights."""
+        analyses = {}
         for name, weight in weights.items():
             try:
-                frontier = self.format.frontier(weight, self.sites[name], self.min_rank)
+                analyses[name] = self.format.analyse(weight)
             except ValueError as error:
                 raise ValueError(f"layer {name}: {error}") from None
+        return Analyses(analyses)
+
+    def problem(self, analyses: Analyses, penalty: float) -> RankProblem:
+        """What the rank rule is asked: the frontier of every layer, and how to measure a choice."""
+        frontiers: dict[str, Frontier] = {}
+        for name, analysis in analyses.of.items():
+            frontier = analysis.frontier(self.sites[name], self.min_rank)
             frontiers[name] = frontier.normalized() if self.normalize else frontier
-        return RankProblem(frontiers, penalty, self.rest_params, self.rest_macs)
+        probe = self.probe
+        return RankProblem(
+            frontiers,
+            penalty,
+            self.rest_params,
+            self.rest_macs,
+            accuracy_percent=None if probe is None else partial(self._accuracy_percent, probe, analyses),
+            reference_percent=None if probe is None else lambda: probe.reference_percent,
+            latency_ms=lambda name, ranks, batch: layer_latency_ms(self.format, self.sites[name], ranks, batch),
+        )
 
     def choose(self, problem: RankProblem) -> RankChoice:
         """Ask the rule; raises `ValueError` if it has no answer, or one that is no choice for these layers."""
@@ -85,7 +123,8 @@ class RankSearch:
 
     def __call__(self, weights: Mapping[str, Tensor], penalty: float) -> CStep:
         """Choose the ranks of `weights` and factorise them: the C step at penalty μ."""
-        problem = self.problem(weights, penalty)
+        analyses = self.analyse(weights)
+        problem = self.problem(analyses, penalty)
         choice = self.choose(problem)
         ranks: dict[str, Rank | None] = {}
         costs: dict[str, dict[str, int]] = {}
@@ -103,6 +142,11 @@ class RankSearch:
                 dense_reasons[name] = "no allowed rank is smaller"
             else:
                 dense_reasons[name] = "the rank rule keeps it dense"
-        factors = {n: self.format.decompose(weights[n], r) for n, r in ranks.items() if r is not None}
+        factors = {n: analyses.factors(n, r) for n, r in ranks.items() if r is not None}
         compressed = {n: factors[n].to_tensor() if n in factors else w for n, w in weights.items()}
         return CStep(ranks, factors, compressed, costs, dense_reasons, choice.reason)
+
+    @staticmethod
+    def _accuracy_percent(probe: Probe, analyses: Analyses, ranks: Mapping[str, Rank | None]) -> float:
+        tensors = {n: analyses.factors(n, r).to_tensor() for n, r in ranks.items() if r is not None}
+        return probe.accuracy_percent(tensors)

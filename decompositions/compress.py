@@ -11,34 +11,38 @@ Nothing is trained: fine-tune `small` as any other module.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import copy
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
-from decompositions.c_step import RankSearch
+from decompositions.c_step import CStep, RankSearch
 from decompositions.format import Format
 from decompositions.frontier import Rank
+from decompositions.prepare import prepare
 from decompositions.rank_search.budget import Budget
 from decompositions.rank_search.fixed import Fixed
 from decompositions.rank_search.rule import RankRule
 from decompositions.replace import replace_layers
-from decompositions.site import on_meta, survey
 
 
 @dataclass(frozen=True)
 class LayerReport:
-    """One layer: its rank (None: dense, for this `reason`), counts after and before, and `‖W − Ŵ‖² / ‖W‖²`."""
+    """One layer: its rank (None: dense, for this `reason`), counts after and before, and `‖W − Ŵ‖² / ‖W‖²`.
+
+    The multiply-adds of a layer that was not looked at are None; the network's count them.
+    """
 
     name: str
     rank: Rank | None
     relative_error: float
     num_params: int
-    macs: int
+    macs: int | None
     dense_params: int
-    dense_macs: int
+    dense_macs: int | None
     reason: str | None
 
 
@@ -59,7 +63,7 @@ class CompressionReport:
         for layer in self.layers:
             rank = "dense" if layer.rank is None else str(layer.rank)
             params = f"{layer.dense_params:>11,} {layer.num_params:>11,}"
-            macs = f"{layer.dense_macs:>14,} {layer.macs:>14,}"
+            macs = " ".join(f"{'' if count is None else f'{count:,}':>14}" for count in (layer.dense_macs, layer.macs))
             error = f"{layer.relative_error:8.4f}"
             lines.append(f"{layer.name:<28} {rank:>14} {error} {params} {macs}  {layer.reason or ''}".rstrip())
         total = f"{self.dense_params:>11,} {self.num_params:>11,} {self.dense_macs:>14,} {self.macs:>14,}"
@@ -79,13 +83,16 @@ def compress(
     layers: Sequence[str] = ("*",),
     min_rank: int = 1,
     normalize: bool = True,
+    evaluate: Callable[[nn.Module], float] | None = None,
 ) -> tuple[nn.Module, CompressionReport]:
     """Return a compressed copy of `model`, in its mode, on its device, and the report of its layers.
 
     `example_input` is a batch `(batch, …)`; only its shape and type are read. How ranks are chosen is one of `budget`
     (the share of the whole network's parameters or multiply-adds, see `of`, that may remain), `ranks` (an int, one a
-    mode, or a mapping of name patterns to these), `rule` (any rank rule). `layers` are name patterns. `normalize`
-    counts errors as shares of each weight's squared norm. Raises `ValueError` for what cannot be done.
+    mode, or a mapping of name patterns to these), `rule` (any rank rule). `layers` are name patterns; the weights of an
+    LSTM or GRU `rnn` are the layers `rnn.ih_l0`, `rnn.hh_l0`, … `normalize` counts errors as shares of each weight's
+    squared norm. `evaluate` returns a model's accuracy on validation data in percent, for the rule that asks.
+    Raises `ValueError` for what cannot be done.
     """
     if sum(choice is not None for choice in (budget, ranks, rule)) != 1:
         raise ValueError("compress: expected exactly one of budget, ranks and rule")
@@ -94,48 +101,44 @@ def compress(
     elif ranks is not None:
         rule = Fixed(_plain(ranks))
     assert rule is not None
-    found = survey(model, example_input.shape[1:], layers, example_input.dtype)
-    refused = {name: why for name, site in found.sites.items() if (why := format.refuses(site.layer))}
-    sites = {name: site for name, site in found.sites.items() if name not in refused}
-    if not sites:
-        reasons = "; ".join(f"{name}: {why}" for name, why in (found.skipped | refused).items())
-        raise ValueError(f"compress: no layer can be compressed ({reasons})")
-    dense_params = sum(parameter.numel() for parameter in model.parameters())
-    dense_macs = _count_macs(model, example_input)
-    rest_params = dense_params - sum(site.num_params for site in sites.values())
-    rest_macs = dense_macs - sum(site.macs for site in sites.values())
-    search = RankSearch(sites, format, rule, rest_params, rest_macs, min_rank, normalize)
-    weights = {name: site.weight.detach() for name, site in sites.items()}
-    step = search(weights, penalty=1.0)
+    model = copy.deepcopy(model)
+    search = prepare(
+        model,
+        example_input.shape[1:],
+        format,
+        rule,
+        layers=layers,
+        min_rank=min_rank,
+        normalize=normalize,
+        dtype=example_input.dtype,
+        evaluate=None if evaluate is None else partial(evaluate, model),
+    )
+    step = search({name: site.weight.detach() for name, site in search.sites.items()}, penalty=1.0)
+    compressed = replace_layers(model, format, step.factors)
+    return compressed, _report(model, search, step)
+
+
+def _report(model: nn.Module, search: RankSearch, step: CStep) -> CompressionReport:
     rows = []
-    for name, weight in weights.items():
+    for name, site in search.sites.items():
+        weight, cost = site.weight.detach(), step.costs[name]
         error = float((weight - step.compressed[name]).square().sum() / weight.square().sum().clamp(min=1e-300))
-        cost, site = step.costs[name], sites[name]
         reason = step.dense_reasons.get(name)
         rows.append(
             LayerReport(name, step.ranks[name], error, cost["params"], cost["macs"], site.num_params, site.macs, reason)
         )
-    for name, reason in (found.skipped | refused).items():
+    for name, reason in search.skipped.items():
         num_params = sum(parameter.numel() for parameter in model.get_submodule(name).parameters())
-        macs = found.sites[name].macs if name in found.sites else 0
-        rows.append(LayerReport(name, None, 0.0, num_params, macs, num_params, macs, reason))
+        rows.append(LayerReport(name, None, 0.0, num_params, None, num_params, None, reason))
     order = {name: position for position, (name, _) in enumerate(model.named_modules())}
-    report = CompressionReport(
+    return CompressionReport(
         tuple(sorted(rows, key=lambda row: order[row.name])),
-        rest_params + sum(cost["params"] for cost in step.costs.values()),
-        rest_macs + sum(cost["macs"] for cost in step.costs.values()),
-        dense_params,
-        dense_macs,
+        search.rest_params + sum(cost["params"] for cost in step.costs.values()),
+        search.rest_macs + sum(cost["macs"] for cost in step.costs.values()),
+        search.rest_params + sum(site.num_params for site in search.sites.values()),
+        search.rest_macs + sum(site.macs for site in search.sites.values()),
         step.reason,
     )
-    return replace_layers(model, format, step.factors), report
-
-
-def _count_macs(model: nn.Module, example_input: Tensor) -> int:
-    """Multiply-adds of matrix products and convolutions for one sample, by torch's counter."""
-    with FlopCounterMode(display=False) as counter:
-        on_meta(model, example_input.shape[1:], example_input.dtype)
-    return counter.get_total_flops() // 2
 
 
 def _plain(

@@ -51,35 +51,17 @@ class CUR:
         """Nothing: every linear layer and convolution is a matrix."""
         return None
 
+    def analyse(self, weight: Tensor) -> CURAnalysis:
+        """Two pivoted QR factorisations."""
+        matrix, scale = scaled(as_matrix(weight))
+        array = matrix.cpu().numpy()
+        columns, column_order = _pivoted_basis(array)
+        rows, _ = _pivoted_basis(array.T)
+        return CURAnalysis(weight, scale, columns.T @ array @ rows, column_order, rows)
+
     def count(self, site: Site, ranks: Int64[Tensor, "rank 1"]) -> tuple[Tensor, Tensor]:
         """`r (rows + columns)` parameters and the bias, as an SVD of that rank."""
         return count(site, ranks)
-
-    def frontier(self, weight: Tensor, site: Site, min_rank: int = 1) -> Frontier:
-        """Every rank that is smaller than the dense layer, from two pivoted QR factorisations."""
-        matrix, scale = _matrix(weight)
-        columns, rows = _pivoted_basis(matrix)[0], _pivoted_basis(matrix.T)[0]
-        middle = columns.T @ matrix @ rows
-        # The sum over i, j ≤ r grows by one row and one column of M² a rank: two triangular sums and their diagonal.
-        energy = middle**2
-        gain = np.tril(energy, -1).sum(1) + np.triu(energy, 1).sum(0) + np.diag(energy)
-        # Summed from the end, so that a small error is not the difference of two large numbers.
-        outside = max(float((matrix**2).sum() - gain.sum()), 0.0)
-        errors = np.append(np.cumsum(gain[::-1])[::-1], 0.0) + outside
-        total = float((matrix**2).sum()) * scale**2
-        return two_factor_frontier(torch.from_numpy(errors * scale**2), site, total, min_rank)
-
-    def decompose(self, weight: Tensor, rank: Rank) -> TwoFactors:
-        """`left = C` (columns of the weight), `right = C⁺ W R⁺ R` (the weight projected on both spans)."""
-        rank = check_rank(weight, rank)
-        matrix, scale = _matrix(weight)
-        _, column_order = _pivoted_basis(matrix)
-        row_basis, _ = _pivoted_basis(matrix.T)
-        chosen = matrix[:, column_order[:rank]]
-        projected = (matrix @ row_basis[:, :rank]) @ row_basis[:, :rank].T
-        right = np.linalg.lstsq(chosen, projected, rcond=None)[0] if rank else np.zeros((0, matrix.shape[1]))
-        left = torch.from_numpy(np.ascontiguousarray(chosen * scale)).to(weight)
-        return TwoFactors(left, torch.from_numpy(right).to(weight), tuple(weight.shape))
 
     def zeros(self, weight: Tensor, rank: Rank) -> TwoFactors:
         """Zero factors of rank `rank`."""
@@ -90,10 +72,37 @@ class CUR:
         return two_factor_layer(dense, factors)
 
 
-def _matrix(weight: Tensor) -> tuple[np.ndarray, float]:
-    """The weight as a float64 matrix with largest entry 1, and that entry."""
-    matrix, scale = scaled(as_matrix(weight))
-    return matrix.cpu().numpy(), scale
+@dataclass(frozen=True)
+class CURAnalysis:
+    """`weight / scale` between the bases of its columns and rows, `(k, k)`; the columns' order, the rows' basis."""
+
+    weight: Tensor
+    scale: float
+    middle: np.ndarray
+    column_order: np.ndarray
+    row_basis: np.ndarray
+
+    def frontier(self, site: Site, min_rank: int = 1) -> Frontier:
+        """Every rank that is smaller than the dense layer, with its exact error."""
+        # The sum over i, j ≤ r grows by one row and one column of M² a rank: two triangular sums and their diagonal.
+        energy = self.middle**2
+        gain = np.tril(energy, -1).sum(1) + np.triu(energy, 1).sum(0) + np.diag(energy)
+        # Summed from the end, so that a small error is not the difference of two large numbers.
+        square = float((self.weight.detach().double() / self.scale).square().sum())
+        outside = max(square - float(gain.sum()), 0.0)
+        errors = np.append(np.cumsum(gain[::-1])[::-1], 0.0) + outside
+        unit = self.scale**2
+        return two_factor_frontier(torch.from_numpy(errors * unit), site, square * unit, min_rank)
+
+    def decompose(self, rank: Rank) -> TwoFactors:
+        """`left = C` (columns of the weight), `right = C⁺ W R⁺ R` (the weight projected on both spans)."""
+        weight, rank = self.weight, check_rank(self.weight, rank)
+        matrix = (as_matrix(weight.detach()).double() / self.scale).cpu().numpy()
+        chosen, rows = matrix[:, self.column_order[:rank]], self.row_basis[:, :rank]
+        projected = (matrix @ rows) @ rows.T
+        right = np.linalg.lstsq(chosen, projected, rcond=None)[0] if rank else np.zeros((0, matrix.shape[1]))
+        left = torch.from_numpy(np.ascontiguousarray(chosen * self.scale)).to(weight)
+        return TwoFactors(left, torch.from_numpy(right).to(weight), tuple(weight.shape))
 
 
 def _pivoted_basis(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

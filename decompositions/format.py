@@ -26,6 +26,19 @@ class Factors(Protocol):
 
 
 @runtime_checkable
+class Analysis(Protocol):
+    """What one factorisation of a weight knows: the errors of all ranks, and the factors of any."""
+
+    def frontier(self, site: Site, min_rank: int = 1) -> Frontier:
+        """Every rank worth having for the weight at `site`, with its error or a bound on it."""
+        ...
+
+    def decompose(self, rank: Rank) -> Factors:
+        """Factors at `rank`; raises `ValueError` for a rank that the shape does not allow."""
+        ...
+
+
+@runtime_checkable
 class Format(Protocol):
     """A way to write weights. Implementations are frozen dataclasses; their fields are the options of a YAML file."""
 
@@ -33,20 +46,16 @@ class Format(Protocol):
         """Why `layer` must stay dense, because the format cannot represent it exactly; None if it can."""
         ...
 
-    def frontier(self, weight: Tensor, site: Site, min_rank: int = 1) -> Frontier:
-        """Every rank worth having for `weight` at `site`; raises `ValueError` for NaN or infinite weights."""
+    def analyse(self, weight: Tensor) -> Analysis:
+        """Factorise `weight` once for all ranks; raises `ValueError` for NaN or infinite weights."""
         ...
 
     def count(self, site: Site, ranks: Int64[Tensor, "rank mode"]) -> tuple[Tensor, Tensor]:
         """Parameters and multiply-adds of the layer at each of `ranks`, bias included: two int64 vectors."""
         ...
 
-    def decompose(self, weight: Tensor, rank: Rank) -> Factors:
-        """Factors of `weight` at `rank`; raises `ValueError` for a rank that the shape does not allow."""
-        ...
-
     def zeros(self, weight: Tensor, rank: Rank) -> Factors:
-        """Zero factors of the shapes that `decompose` returns, for loading stored ones into."""
+        """Zero factors of the shapes that `Analysis.decompose` returns, for loading stored ones into."""
         ...
 
     def layer(self, dense: nn.Module, factors: Factors) -> nn.Module:

@@ -14,6 +14,8 @@ from jaxtyping import Bool, Float64, Int64
 from torch import Tensor
 
 Rank = int | tuple[int, ...]
+# Into how many bins of cost a large set of points is put before it is sorted.
+NUM_BINS = 4096
 
 
 @dataclass(frozen=True)
@@ -108,10 +110,23 @@ def pareto_frontier(
 
 def _undominated(cost: Int64[Tensor, " point"], error: Float64[Tensor, " point"]) -> Bool[Tensor, " point"]:
     """Which points have a smaller error than all cheaper ones, and than those of equal cost."""
+    kept = torch.zeros_like(error, dtype=torch.bool)
+    left = _sieved(cost, error)
+    cost, error = cost[left], error[left]
     order = torch.argsort(error, stable=True)
     order = order[torch.argsort(cost[order], stable=True)]
     sorted_error = error[order]
     best_before = torch.cat([error.new_full((1,), torch.inf), sorted_error.cummin(0).values[:-1]])[: len(error)]
-    kept = torch.zeros_like(error, dtype=torch.bool)
-    kept[order] = sorted_error < best_before
+    kept[left[order]] = sorted_error < best_before
     return kept
+
+
+def _sieved(cost: Int64[Tensor, " point"], error: Float64[Tensor, " point"]) -> Int64[Tensor, " left"]:
+    """The points that are no worse than the best of all cheaper bins of cost: sorting the few of them is fast."""
+    if len(cost) < NUM_BINS:
+        return torch.arange(len(cost), device=cost.device)
+    low, high = cost.min(), cost.max()
+    bins = (cost - low) * (NUM_BINS - 1) // (high - low).clamp(min=1)
+    best = error.new_full((NUM_BINS,), torch.inf).scatter_reduce(0, bins, error, "amin").cummin(0).values
+    before = torch.cat([best.new_full((1,), torch.inf), best[:-1]])
+    return (error < before[bins]).nonzero()[:, 0]

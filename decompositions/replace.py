@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -13,8 +13,10 @@ from torch import nn
 
 from decompositions.format import Factors, Format
 from decompositions.frontier import Rank
+from decompositions.recurrent import open_recurrent
 
-# Plain data: {layer name: {"format": dotted path, "options": {...}, "rank": int | list[int]}}
+# Plain data: {layer name: {"format": dotted path, "options": {...}, "rank": int | list[int]}}, and {"opened": True} for
+# a recurrent layer whose weights were made layers of their own.
 Structure = dict[str, dict[str, Any]]
 
 
@@ -27,17 +29,25 @@ def replace_layers(network: nn.Module, format: Format, factors: Mapping[str, Fac
     return network
 
 
-def describe(format: Format, ranks: Mapping[str, Rank | None]) -> Structure:
-    """The structure of a network compressed at `ranks`, as plain data; dense layers are left out."""
+def describe(format: Format, ranks: Mapping[str, Rank | None], opened: Sequence[str] = ()) -> Structure:
+    """The structure of a network compressed at `ranks`, as plain data; dense layers are left out.
+
+    `opened` names the recurrent layers that were opened to reach their weights.
+    """
     kind = type(format)
     options = dataclasses.asdict(format)  # type: ignore[call-overload]
     entry = {"format": f"{kind.__module__}.{kind.__qualname__}", "options": options}
-    return {name: {**entry, "rank": rank} for name, rank in ranks.items() if rank is not None}
+    layers = {name: {**entry, "rank": rank} for name, rank in ranks.items() if rank is not None}
+    return {name: {"opened": True} for name in opened} | layers
 
 
 def restore(network: nn.Module, structure: Structure) -> nn.Module:
     """Give a dense `network` the `structure` of a compressed one, with zero factors to load a state into."""
+    if any(entry.get("opened") for entry in structure.values()):
+        open_recurrent(network)
     for name, entry in structure.items():
+        if entry.get("opened"):
+            continue
         module, _, kind = entry["format"].rpartition(".")
         format = getattr(importlib.import_module(module), kind)(**entry["options"])
         rank = tuple(entry["rank"]) if isinstance(entry["rank"], list) else entry["rank"]

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from jaxtyping import Int64
 from torch import Tensor, nn
 
-from decompositions.frontier import Frontier, Rank
+from decompositions.frontier import Rank
 from decompositions.site import Site
-from decompositions.svd import svd_factors, svd_frontier
+from decompositions.svd import SVDAnalysis
 from decompositions.two_factor import TwoFactors, count, two_factor_layer, zeros
 
 
@@ -30,17 +30,13 @@ class SpatialSVD:
         """Nothing."""
         return None
 
-    def frontier(self, weight: Tensor, site: Site, min_rank: int = 1) -> Frontier:
-        """Every rank that is smaller than the dense layer, from one eigenvalue problem."""
-        return svd_frontier(weight, site, min_rank, _row_axes(weight))
+    def analyse(self, weight: Tensor) -> SVDAnalysis:
+        """One eigenvalue problem, of the smaller side."""
+        return SVDAnalysis.of(weight, _row_axes(weight))
 
     def count(self, site: Site, ranks: Int64[Tensor, "rank 1"]) -> tuple[Tensor, Tensor]:
         """`r (out k_h + in k_w)` parameters and the bias; the first layer has the input's size along k_h."""
         return count(site, ranks, _row_axes(site.weight))
-
-    def decompose(self, weight: Tensor, rank: Rank) -> TwoFactors:
-        """The best factors of rank `rank`, balanced."""
-        return svd_factors(weight, rank, _row_axes(weight))
 
     def zeros(self, weight: Tensor, rank: Rank) -> TwoFactors:
         """Zero factors of rank `rank`."""

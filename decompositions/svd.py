@@ -3,7 +3,8 @@
     ‖W − W_r‖² = Σ_{i>r} σ_i²
 
 Only the singular values are needed to choose a rank: they are the roots of the eigenvalues of the Gram matrix of the
-smaller side, in float64. The factors follow from its eigenvectors, once, for the rank chosen.
+smaller side, in float64. The factors of the rank chosen follow from its eigenvectors. TensorLy is not used: its
+truncated SVDs know one rank at a time.
 
 [EY36] Eckart & Young, The approximation of one matrix by another of lower rank, Psychometrika 1936.
 """
@@ -38,17 +39,13 @@ class SVD:
         """Nothing: every linear layer and convolution is a matrix."""
         return None
 
-    def frontier(self, weight: Tensor, site: Site, min_rank: int = 1) -> Frontier:
-        """Every rank that is smaller than the dense layer, from one eigenvalue problem."""
-        return svd_frontier(weight, site, min_rank)
+    def analyse(self, weight: Tensor) -> SVDAnalysis:
+        """One eigenvalue problem, of the smaller side."""
+        return SVDAnalysis.of(weight)
 
     def count(self, site: Site, ranks: Int64[Tensor, "rank 1"]) -> tuple[Tensor, Tensor]:
         """`r (rows + columns)` parameters and the bias; see `two_factor`."""
         return count(site, ranks)
-
-    def decompose(self, weight: Tensor, rank: Rank) -> TwoFactors:
-        """The best factors of rank `rank`, balanced: both have the roots of the singular values as norms."""
-        return svd_factors(weight, rank)
 
     def zeros(self, weight: Tensor, rank: Rank) -> TwoFactors:
         """Zero factors of rank `rank`."""
@@ -59,30 +56,45 @@ class SVD:
         return two_factor_layer(dense, factors)
 
 
-def svd_frontier(weight: Tensor, site: Site, min_rank: int, num_row_axes: int = 0) -> Frontier:
-    """The frontier of the weight as the matrix that `two_factor.as_matrix` makes of it."""
-    energy = singular_energy(as_matrix(weight, num_row_axes)).cpu()
-    errors = torch.cat([energy.flip(0).cumsum(0).flip(0), energy.new_zeros(1)])  # error of rank 0, 1, …
-    rows, columns = as_matrix(site.weight, num_row_axes).shape
-    unfoldings = (Unfolding(energy, (rows, columns)),)
-    return two_factor_frontier(errors, site, float(energy.sum()), min_rank, num_row_axes, unfoldings)
+@dataclass(frozen=True)
+class SVDAnalysis:
+    """The spectrum of `weight` as the matrix that `two_factor.as_matrix` makes of it, and the smaller side's basis."""
 
+    weight: Tensor
+    num_row_axes: int
+    energy: Float64[Tensor, " rank"]
+    basis: Float64[Tensor, "side side"]
 
-def svd_factors(weight: Tensor, rank: Rank, num_row_axes: int = 0) -> TwoFactors:
-    """The best factors of rank `rank` of that matrix, balanced."""
-    rank = check_rank(weight, rank, num_row_axes)
-    matrix, scale = scaled(as_matrix(weight, num_row_axes))
-    wide = matrix.shape[0] <= matrix.shape[1]
-    basis = eigh(gram(matrix))[1][:, :rank]  # (smaller side, rank), strongest first
-    other = matrix.T @ basis if wide else matrix @ basis  # σ_i times the other side's singular vectors
-    sigma = other.norm(dim=0)
-    # A direction without energy gets a zero and a unit factor: dividing by its root would make noise of it, and two
-    # zero factors would never be trained. The Gram matrix gives energies to eps, so singular values to its root.
-    floor = 10 * sigma.max() * torch.finfo(sigma.dtype).eps ** 0.5 if rank else 0.0
-    root = torch.where(sigma > floor, sigma, torch.ones_like(sigma)).sqrt()
-    left, right = (basis * root, (other / root).T) if wide else (other / root, (basis * root).T)
-    left, right = ((factor * scale**0.5).to(weight.dtype) for factor in (left, right))
-    return TwoFactors(left, right, tuple(weight.shape), num_row_axes)
+    @classmethod
+    def of(cls, weight: Tensor, num_row_axes: int = 0) -> SVDAnalysis:
+        """Diagonalise the Gram matrix; raises `ValueError` for NaN or infinite weights."""
+        matrix, scale = scaled(as_matrix(weight, num_row_axes))
+        energy, basis = eigh(gram(matrix))
+        return cls(weight, num_row_axes, energy * scale**2, basis)
+
+    def frontier(self, site: Site, min_rank: int = 1) -> Frontier:
+        """Every rank that is smaller than the dense layer, with its exact error."""
+        energy = self.energy.cpu()
+        errors = torch.cat([energy.flip(0).cumsum(0).flip(0), energy.new_zeros(1)])  # error of rank 0, 1, …
+        rows, columns = as_matrix(self.weight, self.num_row_axes).shape
+        unfoldings = (Unfolding(energy, (rows, columns)),)
+        return two_factor_frontier(errors, site, float(energy.sum()), min_rank, self.num_row_axes, unfoldings)
+
+    def decompose(self, rank: Rank) -> TwoFactors:
+        """The best factors of rank `rank`, balanced: both have the roots of the singular values as norms."""
+        rank = check_rank(self.weight, rank, self.num_row_axes)
+        matrix, scale = scaled(as_matrix(self.weight, self.num_row_axes))
+        wide = matrix.shape[0] <= matrix.shape[1]
+        basis = self.basis[:, :rank]  # (smaller side, rank), strongest first
+        other = matrix.T @ basis if wide else matrix @ basis  # σ_i times the other side's singular vectors
+        sigma = other.norm(dim=0)
+        # A direction without energy gets a zero and a unit factor: dividing by its root would make noise of it, and two
+        # zero factors would never be trained. The Gram matrix gives energies to eps, so singular values to its root.
+        floor = 10 * sigma.max() * torch.finfo(sigma.dtype).eps ** 0.5 if rank else 0.0
+        root = torch.where(sigma > floor, sigma, torch.ones_like(sigma)).sqrt()
+        left, right = (basis * root, (other / root).T) if wide else (other / root, (basis * root).T)
+        left, right = ((factor * scale**0.5).to(self.weight.dtype) for factor in (left, right))
+        return TwoFactors(left, right, tuple(self.weight.shape), self.num_row_axes)
 
 
 def singular_energy(weight: Tensor) -> Float64[Tensor, " rank"]:

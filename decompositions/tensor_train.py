@@ -37,25 +37,31 @@ def bond_limits(sizes: Sequence[int]) -> list[int]:
     return [min(math.prod(sizes[:k]), math.prod(sizes[k:])) for k in range(1, len(sizes))]
 
 
-def unfolding_energies(tensor: Tensor) -> list[Float64[Tensor, " value"]]:
-    """Squared singular values of the d − 1 unfoldings of a float64 tensor, in falling order: Gram eigenvalues."""
-    energies = []
-    for k in range(1, tensor.ndim):
+def unfolding_spectra(tensor: Tensor) -> tuple[list[Tensor], Float64[Tensor, "side side"]]:
+    """Squared singular values of the d − 1 unfoldings of a float64 tensor, in falling order, and the first's basis.
+
+    They are the eigenvalues of Gram matrices of the smaller sides; the basis is that of the smaller side.
+    """
+    first, basis = eigh(gram(tensor.reshape(tensor.shape[0], -1)))
+    energies = [first]
+    for k in range(2, tensor.ndim):
         matrix = tensor.reshape(math.prod(tensor.shape[:k]), -1)
         energies.append(torch.linalg.eigvalsh(gram(matrix)).flip(0).clamp(min=0))
-    return energies
+    return energies, basis
 
 
-def tt_svd(tensor: Tensor, ranks: Sequence[int]) -> list[Tensor]:
+def tt_svd(tensor: Tensor, ranks: Sequence[int], first_basis: Tensor) -> list[Tensor]:
     """Cores `(r_{k−1}, n_k, r_k)` of a float64 tensor at these bond ranks, from the shorter end of each unfolding.
 
-    All but the last are orthonormal; the error is at most the sum of the energies beyond `ranks`.
+    `first_basis` is that of `unfolding_spectra`. All cores but the last are orthonormal; the error is at most the sum
+    of the energies beyond `ranks`. TensorLy's `tensor_train` is the reference of the tests: as exact, but by full SVDs
+    of the larger side.
     """
     cores: list[Tensor] = []
     rest, before = tensor, 1
     for size, rank in zip(tensor.shape[:-1], ranks, strict=True):
         matrix = rest.reshape(before * size, -1)
-        basis = eigh(gram(matrix))[1][:, :rank]
+        basis = (eigh(gram(matrix))[1] if cores else first_basis)[:, :rank]
         if matrix.shape[0] > matrix.shape[1]:  # from the smaller side: the image of its eigenvectors, made orthonormal
             basis = torch.linalg.qr(matrix @ basis)[0]
         cores.append(basis.reshape(before, size, rank))

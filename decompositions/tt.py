@@ -22,7 +22,7 @@ from typing import Annotated
 
 import torch
 from annotated_types import Ge, MinLen
-from jaxtyping import Int64
+from jaxtyping import Float64, Int64
 from torch import Tensor, nn
 
 from decompositions.chain import CoreShape, merge_macs, plan
@@ -31,7 +31,7 @@ from decompositions.frontier import Frontier, Rank, pareto_frontier
 from decompositions.modes import modes_of
 from decompositions.site import Site
 from decompositions.spectrum import scaled
-from decompositions.tensor_train import bond_limits, contract, hull, num_params, tt_svd, unfolding_energies
+from decompositions.tensor_train import bond_limits, contract, hull, num_params, tt_svd, unfolding_spectra
 from decompositions.tt_layers import TTConv, TTLinear
 from decompositions.vanished import Vanished
 
@@ -109,28 +109,11 @@ class TT:
             out, into = ((*modes, *[1] * (length - len(modes))) for modes in (out, into))
         return Layout(tuple(shape), out, into)
 
-    def frontier(self, weight: Tensor, site: Site, min_rank: int = 1) -> Frontier:
-        """The ranks on the lower convex hull of parameters and error bound, from one spectrum a bond."""
+    def analyse(self, weight: Tensor) -> TTAnalysis:
+        """The spectra of all unfoldings."""
         layout, (tensor, scale) = self.layout(weight.shape), scaled(weight)
-        energies = [energy.cpu() for energy in unfolding_energies(layout.to_train(tensor))]
-        tails = [torch.cat([e.flip(0).cumsum(0).flip(0), e.new_zeros(1)]) for e in energies]
-        chosen = hull(layout.sizes, [tail.numpy() for tail in tails], min_rank, site.num_params)
-        chosen += [tuple([0] * len(tails))] * (min_rank == 0)
-        ranks = torch.tensor(chosen, dtype=torch.int64).reshape(-1, len(tails))
-        errors = torch.stack([tail[ranks[:, k]] for k, tail in enumerate(tails)]).sum(0) * scale**2
-        norm = float(tensor.square().sum()) * scale**2
-        params, macs = self.count(site, ranks)
-        return pareto_frontier(
-            ranks,
-            params,
-            macs,
-            errors.clamp(max=norm),  # the bound may say more than all
-            dense_params=site.num_params,
-            dense_macs=site.macs,
-            squared_norm=norm,
-            min_rank=min_rank,
-            largest=bond_limits(layout.sizes),
-        )
+        energies, first_basis = unfolding_spectra(layout.to_train(tensor))
+        return TTAnalysis(weight, self, layout, tuple(energy * scale**2 for energy in energies), first_basis)
 
     def count(self, site: Site, ranks: Int64[Tensor, "rank mode"]) -> tuple[Tensor, Tensor]:
         """`Σ r_{k−1} size_k r_k` parameters and the bias; multiply-adds in the order planned for one sample."""
@@ -138,19 +121,6 @@ class TT:
         rows = ranks.tolist()
         params = [num_params(layout.sizes, row) + site.num_bias for row in rows]
         return torch.tensor(params), torch.tensor([_macs(layout, site, row) for row in rows])
-
-    def decompose(self, weight: Tensor, rank: Rank) -> TTFactors:
-        """TT-SVD at these bond ranks; all cores have the same norm."""
-        layout, (tensor, scale) = self.layout(weight.shape), scaled(weight)
-        ranks = _checked(layout, rank)
-        if not any(ranks):
-            return self.zeros(weight, rank)
-        cores = tt_svd(layout.to_train(tensor), ranks)
-        norms = [float(core.norm()) * (scale if k == len(cores) - 1 else 1.0) for k, core in enumerate(cores)]
-        if min(norms) > 0:  # one large core among unit ones would take all of a training step
-            mean = math.exp(sum(map(math.log, norms)) / len(norms))
-            cores = [core * (mean / float(core.norm())) for core in cores]
-        return TTFactors(tuple(core.to(weight.dtype) for core in cores), layout)
 
     def zeros(self, weight: Tensor, rank: Rank) -> TTFactors:
         """Zero cores at these bond ranks."""
@@ -169,6 +139,52 @@ class TT:
             return TTLinear(dense, [core.reshape(len(core), m, n, core.shape[2]) for core, m, n in pairs])
         num_out = len(layout.out)
         return TTConv(dense, cores[:num_out], cores[num_out], cores[num_out + 1 :])
+
+
+@dataclass(frozen=True)
+class TTAnalysis:
+    """The squared singular values of a weight's unfoldings, and the basis of the first: TT-SVD begins with it."""
+
+    weight: Tensor
+    format: TT
+    layout: Layout
+    energies: tuple[Tensor, ...]  # each falling, float64
+    first_basis: Float64[Tensor, "side side"]
+
+    def frontier(self, site: Site, min_rank: int = 1) -> Frontier:
+        """The bond ranks on the hull of parameters and error bound."""
+        energies = [energy.cpu() for energy in self.energies]
+        tails = [torch.cat([e.flip(0).cumsum(0).flip(0), e.new_zeros(1)]) for e in energies]
+        chosen = hull(self.layout.sizes, [tail.numpy() for tail in tails], min_rank, site.num_params)
+        chosen += [tuple([0] * len(tails))] * (min_rank == 0)
+        ranks = torch.tensor(chosen, dtype=torch.int64).reshape(-1, len(tails))
+        norm = float(energies[0].sum())
+        errors = torch.stack([tail[ranks[:, k]] for k, tail in enumerate(tails)]).sum(0)
+        params, macs = self.format.count(site, ranks)
+        return pareto_frontier(
+            ranks,
+            params,
+            macs,
+            errors.clamp(max=norm),  # the bound may say more than all
+            dense_params=site.num_params,
+            dense_macs=site.macs,
+            squared_norm=norm,
+            min_rank=min_rank,
+            largest=bond_limits(self.layout.sizes),
+        )
+
+    def decompose(self, rank: Rank) -> TTFactors:
+        """TT-SVD at these bond ranks; all cores have the same norm."""
+        ranks = _checked(self.layout, rank)
+        if not any(ranks):
+            return self.format.zeros(self.weight, rank)
+        tensor, scale = scaled(self.weight)
+        cores = tt_svd(self.layout.to_train(tensor), ranks, self.first_basis)
+        norms = [float(core.norm()) * (scale if k == len(cores) - 1 else 1.0) for k, core in enumerate(cores)]
+        if min(norms) > 0:  # one large core among unit ones would take all of a training step
+            mean = math.exp(sum(map(math.log, norms)) / len(norms))
+            cores = [core * (mean / float(core.norm())) for core in cores]
+        return TTFactors(tuple(core.to(self.weight.dtype) for core in cores), self.layout)
 
 
 def core_shapes(sizes: Sequence[int], ranks: Sequence[int], modes: Sequence[tuple[int, int]]) -> tuple[CoreShape, ...]:

@@ -8,7 +8,8 @@ With the full bases of both unfoldings (truncated HOSVD [LMV00]) and the full co
 
 so one decomposition and one cumulative sum give the error of all rank pairs. For the chosen pair a few sweeps of HOOI
 [LMV00b] refine the bases; the error falls or stays. A matrix (linear layer, 1×1 convolution) has no kernel around which
-a core would pay: its Tucker-2 is the SVD with one rank.
+a core would pay: its Tucker-2 is the SVD with one rank. TensorLy's `partial_tucker` is the reference of the tests; it
+decomposes anew for every pair of ranks.
 
 [KPYCYS16] Kim et al., Compression of deep CNNs for fast and low power mobile applications, ICLR 2016.
 [LMV00] De Lathauwer, De Moor & Vandewalle, A multilinear singular value decomposition, SIAM J. Matrix Anal. Appl. 2000.
@@ -29,7 +30,7 @@ from decompositions.convolution import part_of, positions_between
 from decompositions.frontier import Frontier, Rank, Unfolding, pareto_frontier
 from decompositions.site import Site
 from decompositions.spectrum import eigh, scaled
-from decompositions.svd import SVD
+from decompositions.svd import SVD, SVDAnalysis
 from decompositions.two_factor import TwoFactors
 from decompositions.vanished import Vanished
 
@@ -63,32 +64,14 @@ class Tucker2:
         """Nothing."""
         return None
 
-    def frontier(self, weight: Tensor, site: Site, min_rank: int = 1) -> Frontier:
-        """Every pair of ranks that no other beats, by the error before HOOI: one HOSVD and one cumulative sum."""
+    def analyse(self, weight: Tensor) -> Tucker2Analysis | SVDAnalysis:
+        """The bases of both channel modes and the energies of the full core."""
         if _is_matrix(weight):
-            return SVD().frontier(weight, site, min_rank)
+            return SVD().analyse(weight)
         tensor, scale = scaled(weight.flatten(2))
         energies, bases = zip(*(eigh(_mode_gram(tensor, mode)) for mode in (0, 1)), strict=True)
-        core = _times_into(_times_out(tensor, bases[0]), bases[1])
-        errors = _tail_sums(core.square().sum(2)) * scale**2  # (out + 1, in + 1), by rank
-        pairs = torch.cartesian_prod(torch.arange(errors.shape[0]), torch.arange(errors.shape[1])).to(errors.device)
-        useful = (pairs > 0).all(1) | (pairs == 0).all(1)  # one rank 0 leaves nothing of the other mode
-        pairs, errors = pairs[useful].cpu(), errors.flatten()[useful].cpu()
-        num_params, macs = self.count(site, pairs)
-        out, into = weight.shape[:2]
-        kernel = weight[0, 0].numel()
-        shapes = ((out, into * kernel), (into, out * kernel))
-        return pareto_frontier(
-            pairs,
-            num_params,
-            macs,
-            errors,
-            dense_params=site.num_params,
-            dense_macs=site.macs,
-            squared_norm=float(tensor.square().sum()) * scale**2,
-            min_rank=min_rank,
-            unfoldings=tuple(Unfolding((e * scale**2).cpu(), s) for e, s in zip(energies, shapes, strict=True)),
-        )
+        core = _times_into(_times_out(tensor, bases[0]), bases[1]).square().sum(2)
+        return Tucker2Analysis(weight, self, tuple(e * scale**2 for e in energies), tuple(bases), core * scale**2)
 
     def count(self, site: Site, ranks: Int64[Tensor, "rank mode"]) -> tuple[Tensor, Tensor]:
         """`in r₂ + r₁ r₂ kernel + out r₁` parameters and the bias; the first layer has the input's size."""
@@ -100,21 +83,6 @@ class Tucker2:
         before, after = positions_between(site.calls, ()), site.positions
         num_params = into * second + core + out * first + site.num_bias
         return num_params, into * second * before + (core + out * first) * after
-
-    def decompose(self, weight: Tensor, rank: Rank) -> Tucker2Factors | TwoFactors:
-        """Truncated HOSVD at `(out, in)` ranks, refined by `sweeps` of HOOI; the core carries the scale."""
-        if _is_matrix(weight):
-            return SVD().decompose(weight, rank)
-        first, second = _checked(weight, rank)
-        tensor, scale = scaled(weight.flatten(2))
-        out = eigh(_mode_gram(tensor, 0))[1][:, :first]
-        into = eigh(_mode_gram(tensor, 1))[1][:, :second]
-        for _ in range(self.sweeps if first and second else 0):
-            out = eigh(_mode_gram(_times_into(tensor, into), 0))[1][:, :first]
-            into = eigh(_mode_gram(_times_out(tensor, out), 1))[1][:, :second]
-        core = _times_into(_times_out(tensor, out), into) * scale
-        core, out, into = (factor.to(weight.dtype) for factor in (core, out, into))
-        return Tucker2Factors(core.reshape(first, second, *weight.shape[2:]), out, into)
 
     def zeros(self, weight: Tensor, rank: Rank) -> Tucker2Factors | TwoFactors:
         """Zero factors of ranks `(out, in)`."""
@@ -137,6 +105,52 @@ class Tucker2:
             part_of(dense, range(factors.core.ndim - 2), factors.core),
             part_of(dense, (), factors.out, bias),
         )
+
+
+@dataclass(frozen=True)
+class Tucker2Analysis:
+    """A weight in the bases of its channel modes; `core_energy[i, j]` is `Σ_kernel G_ij²`."""
+
+    weight: Tensor
+    format: Tucker2
+    energies: tuple[Float64[Tensor, " out"], Float64[Tensor, " into"]]
+    bases: tuple[Float64[Tensor, "out out"], Float64[Tensor, "into into"]]
+    core_energy: Float64[Tensor, "out into"]
+
+    def frontier(self, site: Site, min_rank: int = 1) -> Frontier:
+        """Every pair of ranks that no other beats, by its exact error before HOOI: one cumulative sum."""
+        errors = _tail_sums(self.core_energy.cpu())  # (out + 1, in + 1), by rank
+        pairs = torch.cartesian_prod(torch.arange(errors.shape[0]), torch.arange(errors.shape[1]))
+        useful = (pairs > 0).all(1) | (pairs == 0).all(1)  # one rank 0 leaves nothing of the other mode
+        pairs, kept = pairs[useful], errors.flatten()[useful]
+        num_params, macs = self.format.count(site, pairs)
+        out, into = self.weight.shape[:2]
+        kernel = self.weight[0, 0].numel()
+        shapes = ((out, into * kernel), (into, out * kernel))
+        return pareto_frontier(
+            pairs,
+            num_params,
+            macs,
+            kept,
+            dense_params=site.num_params,
+            dense_macs=site.macs,
+            squared_norm=float(self.core_energy.sum()),
+            min_rank=min_rank,
+            unfoldings=tuple(Unfolding(e.cpu(), s) for e, s in zip(self.energies, shapes, strict=True)),
+        )
+
+    def decompose(self, rank: Rank) -> Tucker2Factors:
+        """Truncated HOSVD at `(out, in)` ranks, refined by sweeps of HOOI; the core carries the scale."""
+        weight = self.weight
+        first, second = _checked(weight, rank)
+        tensor, scale = scaled(weight.flatten(2))
+        out, into = self.bases[0][:, :first], self.bases[1][:, :second]
+        for _ in range(self.format.sweeps if first and second else 0):
+            out = eigh(_mode_gram(_times_into(tensor, into), 0))[1][:, :first]
+            into = eigh(_mode_gram(_times_out(tensor, out), 1))[1][:, :second]
+        core = _times_into(_times_out(tensor, out), into) * scale
+        core, out, into = (factor.to(weight.dtype) for factor in (core, out, into))
+        return Tucker2Factors(core.reshape(first, second, *weight.shape[2:]), out, into)
 
 
 def _is_matrix(weight: Tensor) -> bool:

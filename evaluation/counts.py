@@ -50,10 +50,13 @@ def count(network: nn.Module, input_shape: Sequence[int]) -> Counts:
     return Counts(sum(p.numel() for p in network.parameters()), buffer.tell(), count_macs(network, input_shape))
 
 
-def count_macs(network: nn.Module, input_shape: Sequence[int]) -> int:
-    """Multiply-adds of one sample in evaluation mode, counted on the meta device: nothing is computed."""
+def count_macs(network: nn.Module, input_shape: Sequence[int], dtype: torch.dtype | None = None) -> int:
+    """Multiply-adds of one sample in evaluation mode, counted on the meta device: nothing is computed.
+
+    The sample's type is that of the parameters, unless `dtype` says otherwise.
+    """
     twin = copy.deepcopy(network).to("meta").eval()
-    dtype = next((p.dtype for p in network.parameters()), None)
+    dtype = dtype or next((p.dtype for p in network.parameters()), None)
     counter = _Counter()
     with torch.no_grad(), counter:
         twin(torch.empty(1, *input_shape, device="meta", dtype=dtype))

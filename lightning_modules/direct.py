@@ -16,7 +16,7 @@ from torch import nn
 
 from decompositions.format import Format
 from decompositions.rank_search.rule import RankRule
-from lightning_modules.method import Compressed, prepare_search, replace_and_fine_tune
+from lightning_modules.method import Compressed, describe_layers, prepare_search, replace_and_fine_tune, try_search
 from lightning_modules.progress import say
 from lightning_modules.runner import Runner
 
@@ -37,13 +37,13 @@ class Direct:
 
     def check(self, network: nn.Module, input_shape: Sequence[int]) -> None:
         """Raise `ValueError` if no layer can be compressed or the rank rule finds no ranks for such layers."""
-        prepare_search(self, network, input_shape).try_on(network)
+        try_search(self, network, input_shape)
 
     def compress(self, network: nn.Module, runner: Runner) -> Compressed:
         """One C step, replacement, fine-tuning."""
-        search = prepare_search(self, network, runner.data.input_shape)
-        weights = {name: site.weight.detach() for name, site in search.survey.sites.items()}
-        step = search.rank_search(weights, runner.schedule.penalty.weight(0))
+        search = prepare_search(self, network, runner.data.input_shape, lambda: runner.validate(network).top1_percent)
+        weights = {name: site.weight.detach() for name, site in search.sites.items()}
+        step = search(weights, runner.schedule.penalty.weight(0))
         say(f"ranks {step.ranks}: {step.reason}")
         compressed, structure = replace_and_fine_tune(network, search, step, runner)
-        return Compressed(compressed, structure, search.layers(step), step.reason, step.violation(weights))
+        return Compressed(compressed, structure, describe_layers(search, step), step.reason, step.violation(weights))

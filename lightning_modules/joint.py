@@ -15,8 +15,7 @@ layers, and fine-tunes those. With CUR as the format this is a reconstruction of
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -26,9 +25,10 @@ from torch import Tensor, nn
 
 from decompositions.c_step import CStep
 from decompositions.format import Format
+from decompositions.probe import substituted
 from decompositions.rank_search.rule import RankRule
 from lightning_modules.joint_objective import JointObjective
-from lightning_modules.method import Compressed, prepare_search, replace_and_fine_tune
+from lightning_modules.method import Compressed, describe_layers, prepare_search, replace_and_fine_tune, try_search
 from lightning_modules.progress import bar, say
 from lightning_modules.runner import Runner, Stopwatch
 
@@ -50,18 +50,18 @@ class Joint:
 
     def check(self, network: nn.Module, input_shape: Sequence[int]) -> None:
         """Raise `ValueError` if no layer can be compressed or the rank rule finds no ranks for such layers."""
-        prepare_search(self, network, input_shape).try_on(network)
+        try_search(self, network, input_shape)
 
     def compress(self, network: nn.Module, runner: Runner) -> Compressed:
         """Run the L and C steps of the runner's schedule on `network`, replace its layers and fine-tune."""
         network.to(runner.device)
-        search = prepare_search(self, network, runner.data.input_shape)
-        weights = {name: network.get_parameter(f"{name}.weight") for name in search.survey.sites}
+        search = prepare_search(self, network, runner.data.input_shape, lambda: runner.validate(network).top1_percent)
+        weights = {name: network.get_parameter(f"{name}.weight") for name in search.sites}
         multipliers = {name: torch.zeros_like(weight) for name, weight in weights.items()} if self.multipliers else None
         schedule = runner.schedule
         history: list[dict[str, Any]] = []
 
-        step = search.rank_search(shifted(weights, None, 1.0), schedule.penalty.weight(0))
+        step = search(shifted(weights, None, 1.0), schedule.penalty.weight(0))
         self._update(multipliers, weights, step, schedule.penalty.weight(0))
         with bar("joint objective", schedule.penalty.num_steps) as advance:
             for number in range(schedule.penalty.num_steps + 1):
@@ -78,13 +78,14 @@ class Joint:
                     )
                     runner.train(objective, f"L step {number}", show=False)
                     train_loss = objective.mean_loss
-                    step = search.rank_search(shifted(weights, multipliers, penalty), penalty)
+                    step = search(shifted(weights, multipliers, penalty), penalty)
                     self._update(multipliers, weights, step, penalty)
                     advance(f"mu {penalty:.2e}")
                 history.append(self._record(network, weights, step, penalty, runner, number, train_loss, watch))
         say(f"ranks {step.ranks}: {step.reason}")
         compressed, structure = replace_and_fine_tune(network, search, step, runner)
-        return Compressed(compressed, structure, search.layers(step), step.reason, history[-1]["violation"], history)
+        layers = describe_layers(search, step)
+        return Compressed(compressed, structure, layers, step.reason, history[-1]["violation"], history)
 
     @staticmethod
     def _update(
@@ -141,18 +142,3 @@ def shifted(
     if multipliers is None:
         return {name: weight.detach() for name, weight in weights.items()}
     return {name: weight.detach() - multipliers[name] / penalty for name, weight in weights.items()}
-
-
-@contextmanager
-def substituted(weights: Mapping[str, nn.Parameter], values: Mapping[str, Tensor]) -> Iterator[None]:
-    """Give the parameters other values for a while."""
-    kept = {name: weight.detach().clone() for name, weight in weights.items()}
-    try:
-        with torch.no_grad():
-            for name, weight in weights.items():
-                weight.copy_(values[name])
-        yield
-    finally:
-        with torch.no_grad():
-            for name, weight in weights.items():
-                weight.copy_(kept[name])

@@ -8,7 +8,7 @@ import pytest
 from conftest import ROOT
 
 ALLOWED = {
-    "decompositions": set(),
+    "decompositions": {"evaluation"},
     "datamodules": set(),
     "networks": set(),
     "evaluation": set(),

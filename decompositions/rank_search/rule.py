@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -14,12 +14,18 @@ class RankProblem:
     """The frontiers of all layers, the weight `penalty` (μ) of their squared errors, and what no rank can change.
 
     `rest_params` and `rest_macs` count the network outside the frontiers, so that shares are of the whole network.
+    What cannot be counted is measured when a rule asks: `accuracy_percent(ranks)` of the network at these ranks on
+    validation data, to be held against `reference_percent()`; `latency_ms(layer, ranks, batch_size)` of one layer at
+    each of some ranks. They are None where nothing can be measured.
     """
 
     frontiers: Mapping[str, Frontier]
     penalty: float
     rest_params: int = 0
     rest_macs: int = 0
+    accuracy_percent: Callable[[Mapping[str, Rank | None]], float] | None = None
+    reference_percent: Callable[[], float] | None = None
+    latency_ms: Callable[[str, Sequence[Rank | None], int], list[float]] | None = None
 
     def rest(self, of: str) -> int:
         """What the rest of the network costs: `of` is "params" or "macs"."""

@@ -37,7 +37,7 @@ def test_enumeration_equals_brute_force(format, penalty):
         site = rank_search.sites[name]
         candidates = {None: 1e-4 * site.macs}
         for rank in range(1, min(weight.reshape(weight.shape[0], -1).shape) + 1):
-            factors = format.decompose(weight, rank)
+            factors = format.analyse(weight).decompose(rank)
             if factors.num_params < weight.numel():
                 error = float((weight - factors.to_tensor()).square().sum())
                 candidates[rank] = 1e-4 * factors.num_params * site.positions + penalty / 2 * error

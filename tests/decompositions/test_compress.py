@@ -99,7 +99,7 @@ def test_each_way_to_choose_ranks():
         ({"ranks": 3, "budget": 0.5}, "exactly one of budget, ranks and rule"),
         ({"ranks": None}, "exactly one of budget, ranks and rule"),
         ({"ranks": 3, "layers": ["nope"]}, "'nope' matches no linear or convolution layer; there are stem"),
-        ({"ranks": 3, "layers": ["depthwise"]}, "no layer can be compressed .*groups=16"),
+        ({"ranks": 3, "layers": ["depthwise"]}, "no layer to compress .*groups=16"),
         ({"ranks": {"nope": 3}}, "'nope' matches none of"),
         ({"budget": 0.001}, "raise the share to"),
     ],

@@ -17,7 +17,7 @@ def test_cur_is_made_of_columns_and_the_best_middle(shape):
     weight = weight_of(shape)
     matrix = weight.reshape(shape[0], -1).numpy()
     for rank in range(1, min(matrix.shape) + 1):
-        factors = CUR().decompose(weight, rank)
+        factors = CUR().analyse(weight).decompose(rank)
         left = factors.left.numpy()
         columns = [int(np.argmin(np.abs(matrix - left[:, [i]]).sum(0))) for i in range(rank)]
         assert len(set(columns)) == rank
@@ -31,7 +31,7 @@ def test_cur_is_made_of_columns_and_the_best_middle(shape):
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_cur_never_beats_svd_at_equal_rank(shape):
     weight, site = weight_of(shape), site_of(shape)
-    svd, cur = SVD().frontier(weight, site), CUR().frontier(weight, site)
+    svd, cur = SVD().analyse(weight).frontier(site), CUR().analyse(weight).frontier(site)
     assert len(svd) == len(cur)
     assert (cur.squared_error >= svd.squared_error * (1 - 1e-9) - 1e-12).all()
     if len(svd) > 2:

@@ -26,7 +26,7 @@ CONVOLUTIONS = [shape for shape in SHAPES if len(shape) > 2]
 
 def ranks_of(format, weight, site):
     """Rank 0, all ones, something in the middle, and the largest, whether or not these are smaller than dense."""
-    highs = [high for _, high in format.frontier(weight, site, min_rank=0).allowed]
+    highs = [high for _, high in format.analyse(weight).frontier(site, min_rank=0).allowed]
     modes = [[0] * len(highs), [1] * len(highs), [(high + 1) // 2 for high in highs], highs]
     return list(dict.fromkeys(as_rank(m) for m in modes))
 
@@ -37,13 +37,13 @@ def ranks_of(format, weight, site):
 def test_a_frontier_keeps_its_promises(name, shape, scale):
     """The factors have at most the error, and exactly the counts, that were promised; dearer points have less error."""
     format, weight, site = FORMATS[name], weight_of(shape, scale=scale), site_of(shape)
-    frontier = format.frontier(weight, site)
+    frontier = format.analyse(weight).frontier(site)
     norm = float(weight.square().sum())
     assert frontier.squared_norm == pytest.approx(norm, rel=1e-9)
     points = range(len(frontier) - 1)
     for i in [*points][:: max(1, len(points) // 12)]:
         rank = frontier.rank(i)
-        factors = format.decompose(weight, rank)
+        factors = format.analyse(weight).decompose(rank)
         error = float((weight - factors.to_tensor()).square().sum())
         assert error <= float(frontier.squared_error[i]) * (1 + 1e-6) + 1e-12 * norm
         assert int(frontier.num_params[i]) == factors.num_params + site.num_bias < site.num_params
@@ -65,13 +65,13 @@ def test_a_frontier_keeps_its_promises(name, shape, scale):
 def test_rank_deficient_and_zero_weights(name, shape):
     format, site, weight = FORMATS[name], site_of(shape), weight_of(shape, rank=2)
     for rank in ranks_of(format, weight, site):
-        assert format.decompose(weight, rank).to_tensor().isfinite().all()
-    full = format.decompose(weight, ranks_of(format, weight, site)[-1])
+        assert format.analyse(weight).decompose(rank).to_tensor().isfinite().all()
+    full = format.analyse(weight).decompose(ranks_of(format, weight, site)[-1])
     assert torch.allclose(full.to_tensor(), weight, atol=1e-7)
     zero = torch.zeros(shape, dtype=torch.float64)
     for rank in ranks_of(format, zero, site):
-        assert format.decompose(zero, rank).to_tensor().abs().max() == 0
-    assert format.frontier(zero, site).squared_error.max() == 0
+        assert format.analyse(zero).decompose(rank).to_tensor().abs().max() == 0
+    assert format.analyse(zero).frontier(site).squared_error.max() == 0
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -82,25 +82,25 @@ def test_weights_that_are_no_numbers_are_refused(name, bad, shape):
     rank = ranks_of(format, weight, site_of(shape))[1]
     weight.view(-1)[7] = bad
     with pytest.raises(ValueError, match="NaN or infinite"):
-        format.frontier(weight, site_of(shape))
+        format.analyse(weight).frontier(site_of(shape))
     with pytest.raises(ValueError, match="NaN or infinite"):
-        format.decompose(weight, rank)
+        format.analyse(weight).decompose(rank)
 
 
 @pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize("shape", [(5, 6), (5, 6, 3, 3)], ids=str)
 def test_impossible_ranks_are_refused_with_the_possible_ones(name, shape):
     format, weight = FORMATS[name], weight_of(shape)
-    highs = [high for _, high in format.frontier(weight, site_of(shape), min_rank=0).allowed]
+    highs = [high for _, high in format.analyse(weight).frontier(site_of(shape), min_rank=0).allowed]
     for mode, high in enumerate(highs):
         for wrong in (-1, high + 1):
             rank = as_rank([wrong if m == mode else 1 for m in range(len(highs))])
             with pytest.raises(ValueError, match=f"from 0 to {high}"):
-                format.decompose(weight, rank)
+                format.analyse(weight).decompose(rank)
             with pytest.raises(ValueError, match=f"from 0 to {high}"):
                 format.zeros(weight, rank)
     with pytest.raises(ValueError, match="from 0 to"):
-        format.decompose(weight, tuple([1] * (len(highs) + 1)))
+        format.analyse(weight).decompose(tuple([1] * (len(highs) + 1)))
 
 
 GEOMETRIES = [
@@ -136,7 +136,7 @@ def test_layer_equals_dense_layer_with_the_reconstructed_weight_and_costs_what_w
         dense, weight = site.layer, site.weight.detach().clone()
         assert format.refuses(dense) is None
         for rank in ranks_of(format, weight, site):
-            factors = format.decompose(weight, rank)
+            factors = format.analyse(weight).decompose(rank)
             layer = format.layer(dense, factors)
             with torch.no_grad():
                 dense.weight.copy_(factors.to_tensor())
@@ -156,7 +156,7 @@ def test_layer_in_other_dimensions(name, shape):
     x = torch.randn(2, *input_of(shape), dtype=torch.float64)
     for rank in ranks_of(format, site.weight.detach(), site):
         dense = layer_of(shape)
-        factors = format.decompose(dense.weight.detach(), rank)
+        factors = format.analyse(dense.weight.detach()).decompose(rank)
         layer = format.layer(dense, factors)
         with torch.no_grad():
             dense.weight.copy_(factors.to_tensor())
@@ -169,7 +169,7 @@ def test_layer_in_other_dimensions(name, shape):
 def test_zeros_have_the_shapes_of_the_factors(name, shape):
     format, weight = FORMATS[name], weight_of(shape).float()
     for rank in ranks_of(format, weight, site_of(shape)):
-        real, empty = format.decompose(weight, rank), format.zeros(weight, rank)
+        real, empty = format.analyse(weight).decompose(rank), format.zeros(weight, rank)
         assert real.num_params == empty.num_params
         assert empty.to_tensor().abs().sum() == 0
         assert empty.to_tensor().shape == weight.shape
@@ -185,8 +185,8 @@ def test_factors_of_a_low_rank_weight_can_be_trained(name, shape):
     format, dense = FORMATS[name], layer_of(shape).float()
     for weight in (weight_of(shape).float(), weight_of(shape, rank=1).float()):
         rank = ranks_of(format, weight, site_of(shape))[2]
-        factors = format.decompose(weight, rank)
-        exact = format.decompose(weight.double(), rank).to_tensor().float()
+        factors = format.analyse(weight).decompose(rank)
+        exact = format.analyse(weight.double()).decompose(rank).to_tensor().float()
         assert torch.allclose(factors.to_tensor(), exact, atol=1e-5)
         layer = format.layer(dense, factors)
         layer(torch.randn(3, *input_of(shape))).square().sum().backward()
@@ -199,4 +199,4 @@ def test_other_kinds_of_layers_are_refused(name):
     format, weight = FORMATS[name], weight_of((6, 4))
     for rank in ranks_of(format, weight, site_of((6, 4)))[:2]:
         with pytest.raises(ValueError, match="linear and convolution layers, got Bilinear"):
-            format.layer(nn.Bilinear(2, 2, 6), format.decompose(weight, rank))
+            format.layer(nn.Bilinear(2, 2, 6), format.analyse(weight).decompose(rank))

@@ -59,9 +59,8 @@ def compressed_lenet(format):
     torch.manual_seed(0)
     dense = lenet5([1, 28, 28], 10)
     ranks = {"conv2": 7, "fc1": 3, "fc2": 0, "conv1": None}
-    factors = {
-        n: format.decompose(dense.get_submodule(n).weight.detach(), r) for n, r in ranks.items() if r is not None
-    }
+    weights = {name: dense.get_submodule(name).weight.detach() for name in ranks}
+    factors = {n: format.analyse(weights[n]).decompose(r) for n, r in ranks.items() if r is not None}
     return dense, replace_layers(dense, format, factors), describe(format, ranks)
 
 

@@ -16,7 +16,7 @@ from weights import site_of, weight_of
 from decompositions.chain import Plan, merge, merge_macs, multiply, plan
 from decompositions.frontier import as_modes
 from decompositions.modes import balanced, modes_of
-from decompositions.tensor_train import bond_limits, contract, hull, num_params, tt_svd, unfolding_energies
+from decompositions.tensor_train import bond_limits, contract, hull, num_params, tt_svd, unfolding_spectra
 from decompositions.tt import TT
 from decompositions.tt_layers import TTLinear
 
@@ -26,7 +26,7 @@ def tensor_of(sizes: tuple[int, ...], seed: int = 0) -> torch.Tensor:
 
 
 def tails_of(tensor: torch.Tensor) -> list[np.ndarray]:
-    return [np.append(np.cumsum(e.numpy()[::-1])[::-1], 0.0) for e in unfolding_energies(tensor)]
+    return [np.append(np.cumsum(e.numpy()[::-1])[::-1], 0.0) for e in unfolding_spectra(tensor)[0]]
 
 
 @pytest.mark.parametrize("sizes", [(4, 5, 6), (2, 3, 2, 3), (6, 1, 5), (7, 3)], ids=str)
@@ -34,7 +34,8 @@ def test_cores_are_as_good_as_tensorly_and_within_both_bounds(sizes):
     tensor = tensor_of(sizes)
     for fraction in (0.3, 0.6, 1.0):
         ranks = [max(1, int(fraction * limit)) for limit in bond_limits(sizes)]
-        ours = float((contract(tt_svd(tensor, ranks)).reshape(sizes) - tensor).square().sum())
+        ours = contract(tt_svd(tensor, ranks, unfolding_spectra(tensor)[1])).reshape(sizes)
+        ours = float((ours - tensor).square().sum())
         cores = tensor_train(tensor.numpy(), rank=[1, *ranks, 1])
         theirs = float(np.sum((tensorly.tt_to_tensor(cores) - tensor.numpy()) ** 2))
         assert ours == pytest.approx(theirs, rel=1e-8, abs=1e-12)
@@ -42,9 +43,9 @@ def test_cores_are_as_good_as_tensorly_and_within_both_bounds(sizes):
         assert max(tails) * (1 - 1e-9) - 1e-9 <= ours <= sum(tails) * (1 + 1e-9) + 1e-9
 
 
-def test_unfolding_energies_are_the_squared_singular_values():
+def test_unfolding_spectra_are_the_squared_singular_values():
     tensor = tensor_of((4, 5, 6))
-    for k, energy in enumerate(unfolding_energies(tensor), start=1):
+    for k, energy in enumerate(unfolding_spectra(tensor)[0], start=1):
         matrix = tensor.reshape(math.prod(tensor.shape[:k]), -1).numpy()
         sigma = np.linalg.svd(matrix, compute_uv=False)
         assert energy.numpy() == pytest.approx(sigma**2, rel=1e-9)
@@ -113,7 +114,7 @@ def test_linear_layers_take_any_leading_sizes_and_unequal_numbers_of_modes():
     format = TT(modes={"12": [3, 4], "30": [2, 3, 5]})
     dense = nn.Linear(30, 12)
     assert format.layout((12, 30)).sizes == (6, 12, 5)
-    layer = format.layer(dense, format.decompose(dense.weight.detach(), (5, 5)))
+    layer = format.layer(dense, format.analyse(dense.weight.detach()).decompose((5, 5)))
     assert isinstance(layer, TTLinear)
     x = torch.randn(2, 3, 30)
     assert layer(x).shape == (2, 3, 12)
@@ -122,7 +123,8 @@ def test_linear_layers_take_any_leading_sizes_and_unequal_numbers_of_modes():
 
 def test_all_cores_have_the_same_norm():
     for shape in ((12, 20), (6, 4, 3, 3)):
-        cores = TT().decompose(weight_of(shape), tuple(min(2, h) for h in bond_limits(TT().layout(shape).sizes))).cores
+        ranks = tuple(min(2, high) for high in bond_limits(TT().layout(shape).sizes))
+        cores = TT().analyse(weight_of(shape)).decompose(ranks).cores
         norms = [float(core.norm()) for core in cores]
         assert norms == pytest.approx([norms[0]] * len(norms))
 

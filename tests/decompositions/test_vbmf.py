@@ -73,20 +73,20 @@ def test_awkward_spectra_have_an_answer(matrix):
 
 def test_weakening_lies_between_the_full_rank_and_the_estimate():
     site, weight = site_of((60, 80)), planted(60, 80, 6, 0)
-    problem = RankProblem({"a": SVD().frontier(weight, site)}, 1.0)
+    problem = RankProblem({"a": SVD().analyse(weight).frontier(site)}, 1.0)
     assert VBMF()(problem).ranks == {"a": 6}
     assert VBMF(weakening=0.8)(problem).ranks == {"a": 16}, "60 − 0.8 · 54 = 16.8"
-    small = RankProblem({"a": SVD().frontier(planted(25, 80, 0, 0), site_of((25, 80)), min_rank=0)}, 1.0)
+    small = RankProblem({"a": SVD().analyse(planted(25, 80, 0, 0)).frontier(site_of((25, 80)), min_rank=0)}, 1.0)
     assert VBMF()(small).ranks == {"a": 0}
     assert VBMF(weakening=0.56)(small).ranks == {"a": 11}, "25 · 0.44 is 11, not 10.999…"
     assert "weakened by 0.8" in VBMF(weakening=0.8)(problem).reason
 
 
 def test_every_mode_of_tucker_has_its_own_rank():
-    factors = Tucker2().decompose(weight_of((30, 24, 3, 3)), (5, 3))
+    factors = Tucker2().analyse(weight_of((30, 24, 3, 3))).decompose((5, 3))
     noise = torch.randn(30, 24, 3, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     weight = factors.to_tensor() * 10 + 0.05 * noise
-    problem = RankProblem({"a": Tucker2().frontier(weight, site_of((30, 24, 3, 3)))}, 1.0)
+    problem = RankProblem({"a": Tucker2().analyse(weight).frontier(site_of((30, 24, 3, 3)))}, 1.0)
     assert VBMF()(problem).ranks == {"a": (5, 3)}
 
 
@@ -101,16 +101,16 @@ def test_ranks_do_not_depend_on_the_rounding_of_absent_directions():
 
 def test_modes_vanish_together_and_layers_below_min_rank_stay_dense():
     noise = torch.randn(30, 24, 3, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    frontier = Tucker2().frontier(noise, site_of((30, 24, 3, 3)), min_rank=0)
+    frontier = Tucker2().analyse(noise).frontier(site_of((30, 24, 3, 3)), min_rank=0)
     for spectra in ((1, 0), (0, 1)):
         energies = [torch.tensor([100.0] * n + [1.0] * 9, dtype=torch.float64) for n in spectra]
         modes = tuple(Unfolding(energy, (len(energy), 999)) for energy in energies)
         assert VBMF()(RankProblem({"a": replace(frontier, unfoldings=modes)}, 1.0)).ranks == {"a": (0, 0)}
-    narrow = SVD().frontier(planted(3, 80, 1, 0), site_of((3, 80)), min_rank=5)
+    narrow = SVD().analyse(planted(3, 80, 1, 0)).frontier(site_of((3, 80)), min_rank=5)
     assert VBMF()(RankProblem({"a": narrow}, 1.0)).ranks == {"a": None}
 
 
 def test_a_format_without_spectra_is_refused_with_the_remedy():
-    problem = RankProblem({"fc1": CUR().frontier(weight_of((12, 20)), site_of((12, 20)))}, 1.0)
+    problem = RankProblem({"fc1": CUR().analyse(weight_of((12, 20))).frontier(site_of((12, 20)))}, 1.0)
     with pytest.raises(ValueError, match="layer fc1 has not; take decomposition=svd"):
         VBMF()(problem)

@@ -152,7 +152,7 @@ def test_mistakes_in_a_network_are_one_line_with_their_place(make_point, tmp_pat
 def test_a_format_that_cannot_load_what_it_made_is_refused_before_training(make_point, monkeypatch):
     from decompositions.svd import SVD
 
-    monkeypatch.setattr(SVD, "zeros", lambda self, weight, rank: self.decompose(weight, rank + 1))
+    monkeypatch.setattr(SVD, "zeros", lambda self, weight, rank: self.analyse(weight).decompose(rank + 1))
     with pytest.raises(ConfigError, match=r"method lc_svd: RuntimeError: .*size mismatch|Error"):
         assemble(make_point("method=lc_svd"))
 

@@ -1,0 +1,56 @@
+"""Make a network ready for rank search: find its sites, and count what no rank can change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import nn
+
+from decompositions.c_step import RankSearch
+from decompositions.format import Format
+from decompositions.probe import Probe
+from decompositions.rank_search.rule import RankRule
+from decompositions.recurrent import open_recurrent
+from decompositions.site import survey
+from evaluation.counts import count_macs
+
+
+def prepare(
+    network: nn.Module,
+    input_shape: Sequence[int],
+    format: Format,
+    rule: RankRule,
+    *,
+    layers: Sequence[str] = ("*",),
+    min_rank: int = 1,
+    normalize: bool = False,
+    dtype: torch.dtype | None = None,
+    evaluate: Callable[[], float] | None = None,
+) -> RankSearch:
+    """Return the rank search of `network`, whose LSTMs and GRUs are opened in place (see `recurrent`).
+
+    `input_shape` is that of one sample, `dtype` its type if not that of the parameters; `evaluate` returns the
+    network's accuracy in percent, for rules that measure it. Raises `ValueError` if there is nothing to compress.
+    """
+    opened = open_recurrent(network)
+    found = survey(network, input_shape, layers, dtype)
+    refused = {name: why for name, site in found.sites.items() if (why := format.refuses(site.layer))}
+    sites = {name: site for name, site in found.sites.items() if name not in refused}
+    skipped = found.skipped | refused
+    if not sites:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in skipped.items())
+        raise ValueError(f"the network has no layer to compress ({reasons})")
+    weights = {name: network.get_parameter(f"{name}.weight") for name in sites}
+    return RankSearch(
+        sites,
+        format,
+        rule,
+        rest_params=sum(p.numel() for p in network.parameters()) - sum(site.num_params for site in sites.values()),
+        rest_macs=count_macs(network, input_shape, dtype) - sum(site.macs for site in sites.values()),
+        min_rank=min_rank,
+        normalize=normalize,
+        probe=None if evaluate is None else Probe(evaluate, weights),
+        skipped=skipped,
+        opened=tuple(opened),
+    )
