@@ -1,6 +1,8 @@
 """Tensor formats, rank rules and the layers made of factors: pure functions of tensors, on torch alone."""
 
 from decompositions.compress import compress
+from decompositions.initialise import initialise
+from decompositions.materialize import materialize
 from decompositions.network_file import load_network, save_network
 
-__all__ = ["compress", "load_network", "save_network"]
+__all__ = ["compress", "initialise", "load_network", "materialize", "save_network"]

@@ -146,7 +146,12 @@ class RankSearch:
         compressed = {n: factors[n].to_tensor() if n in factors else w for n, w in weights.items()}
         return CStep(ranks, factors, compressed, costs, dense_reasons, choice.reason)
 
-    @staticmethod
-    def _accuracy_percent(probe: Probe, analyses: Analyses, ranks: Mapping[str, Rank | None]) -> float:
-        tensors = {n: analyses.factors(n, r).to_tensor() for n, r in ranks.items() if r is not None}
-        return probe.accuracy_percent(tensors)
+    def _accuracy_percent(self, probe: Probe, analyses: Analyses, ranks: Mapping[str, Rank | None]) -> float:
+        """Of the network with its layers at these ranks."""
+        return probe.accuracy_percent(
+            {
+                n: self.format.layer(self.sites[n].layer, analyses.factors(n, r))
+                for n, r in ranks.items()
+                if r is not None
+            }
+        )

@@ -27,13 +27,15 @@ CoreShape = tuple[int, int, int, int]
 class Plan:
     """How to multiply: `groups` are the ends of the merged stretches, contracted from the left or from the right.
 
-    `chunk` rows are taken at a time, so that what stands between two steps stays in the cache.
+    `chunk` rows are taken at a time, so that what stands between two steps stays in the cache. `price` is what it was
+    chosen by, in units of a multiply-add.
     """
 
     groups: tuple[tuple[int, int], ...]
     from_left: bool
     macs: int
     chunk: int
+    price: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -56,20 +58,35 @@ PRICES = {
 
 
 @functools.cache
-def plan(shapes: tuple[CoreShape, ...], rows: int, device_type: str) -> Plan:
-    """The cheapest way to multiply `rows` vectors by the chain, on a kind of device ("cpu", "cuda")."""
-    prices = PRICES.get(device_type, PRICES["cpu"])
+def plan(
+    shapes: tuple[CoreShape, ...], rows: int, device_type: str, directions: tuple[bool, ...] = (False, True)
+) -> Plan:
+    """The cheapest way to multiply `rows` vectors by the chain, on a kind of device ("cpu", "cuda").
+
+    An open bond at an end of the chain leaves one direction: `directions` are the values of `from_left` that it may be.
+    """
+    prices = prices_of(device_type)
     candidates = []
     for cuts in itertools.product((False, True), repeat=len(shapes) - 1):
         ends = [0, *(k + 1 for k, cut in enumerate(cuts) if cut), len(shapes)]
         groups = tuple(itertools.pairwise(ends))
-        for from_left in (False, True):
+        for from_left in directions:
             macs, moved, widest = _count(shapes, groups, from_left, rows)
             chunk = rows if prices.cached_bytes is None else max(1, min(rows, prices.cached_bytes // (4 * widest)))
             launches = 2 * (len(shapes) - len(groups) + len(groups) * -(-rows // chunk))
             price = macs + prices.byte * moved + prices.launch * launches
-            candidates.append((price, Plan(groups, from_left, macs, chunk)))
-    return min(candidates, key=lambda c: c[0])[1]
+            candidates.append(Plan(groups, from_left, macs, chunk, price))
+    return min(candidates, key=lambda candidate: candidate.price)
+
+
+def prices_of(device_type: str) -> Prices:
+    """The prices of a kind of device; unknown ones count as a CPU."""
+    return PRICES.get(device_type, PRICES["cpu"])
+
+
+def sequence_macs(shapes: Sequence[CoreShape], rows: int) -> int:
+    """Multiply-adds of contracting core by core from the right, nothing merged."""
+    return _count(shapes, [(k, k + 1) for k in range(len(shapes))], False, rows)[0]
 
 
 def multiply(x: Tensor, cores: Sequence[Tensor], order: Plan) -> Tensor:

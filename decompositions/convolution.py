@@ -7,6 +7,7 @@ dilation of an axis go with the axis, and all padding modes act on each axis alo
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -21,12 +22,14 @@ def wrong_kind(layer: nn.Module) -> str:
     return f"formats replace linear and convolution layers, got {type(layer).__name__}"
 
 
-def part_of(dense: nn.Module, axes: Sequence[int], weight: Tensor, bias: Tensor | None = None) -> nn.Module:
-    """A layer with this `weight`, `(out, in, *kernel sizes of axes)`, and the geometry of `dense` on `axes`.
+def part_of(
+    dense: nn.Module, axes: Sequence[int], weight: Tensor, bias: Tensor | None = None, groups: int = 1
+) -> nn.Module:
+    """A layer with this `weight`, `(out, in / groups, *kernel sizes of axes)`, and the geometry of `dense` on `axes`.
 
     On the other kernel axes size and stride are 1. For a linear `dense` it is linear; other kinds raise `ValueError`.
     """
-    num_out, num_in = weight.shape[:2]
+    num_out, num_in = weight.shape[0], weight.shape[1] * groups
     options: dict[str, Any] = {"bias": bias is not None, "device": weight.device, "dtype": weight.dtype}
     layer: nn.Module
     if isinstance(dense, nn.Linear):
@@ -37,6 +40,7 @@ def part_of(dense: nn.Module, axes: Sequence[int], weight: Tensor, bias: Tensor 
             return tuple(value if axis in axes else other for axis, value in enumerate(values))
 
         options |= {
+            "groups": groups,
             "kernel_size": chosen(dense.kernel_size, 1),
             "stride": chosen(dense.stride, 1),
             "padding": dense.padding if isinstance(dense.padding, str) else chosen(dense.padding, 0),
@@ -52,6 +56,28 @@ def part_of(dense: nn.Module, axes: Sequence[int], weight: Tensor, bias: Tensor 
         if bias is not None:
             layer.get_parameter("bias").copy_(bias)
     return layer
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """What a convolution makes of sizes, axis by axis: it loses `lost` positions and then takes every `strides`-th."""
+
+    strides: tuple[int, ...]
+    lost: tuple[int, ...]
+
+    @classmethod
+    def of(cls, dense: nn.Conv1d | nn.Conv2d | nn.Conv3d) -> Geometry:
+        """Read stride, dilation, kernel and padding."""
+        spans = [d * (k - 1) for d, k in zip(dense.dilation, dense.kernel_size, strict=True)]
+        if isinstance(dense.padding, str):  # "same" gives back on both sides together what the kernel spans
+            paddings = spans if dense.padding == "same" else [0] * len(spans)
+        else:
+            paddings = [2 * padding for padding in dense.padding]
+        return cls(tuple(dense.stride), tuple(span - pad for span, pad in zip(spans, paddings, strict=True)))
+
+    def after(self, sizes: Sequence[int]) -> list[int]:
+        """The sizes of the output."""
+        return [(n - lost - 1) // s + 1 for n, lost, s in zip(sizes, self.lost, self.strides, strict=True)]
 
 
 def positions_between(calls: Sequence[tuple[tuple[int, ...], tuple[int, ...]]], axes: Sequence[int]) -> int:

@@ -41,7 +41,6 @@ def prepare(
     if not sites:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in skipped.items())
         raise ValueError(f"the network has no layer to compress ({reasons})")
-    weights = {name: network.get_parameter(f"{name}.weight") for name in sites}
     return RankSearch(
         sites,
         format,
@@ -50,7 +49,7 @@ def prepare(
         rest_macs=count_macs(network, input_shape, dtype) - sum(site.macs for site in sites.values()),
         min_rank=min_rank,
         normalize=normalize,
-        probe=None if evaluate is None else Probe(evaluate, weights),
+        probe=None if evaluate is None else Probe(network, evaluate),
         skipped=skipped,
         opened=tuple(opened),
     )

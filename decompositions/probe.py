@@ -1,44 +1,33 @@
-"""The accuracy of a network whose weights are replaced for a moment: what the `accuracy` rank rule asks about."""
+"""The accuracy of a network with some layers replaced for a moment: what the `accuracy` rank rule asks about."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 
 @dataclass(frozen=True)
 class Probe:
-    """`evaluate` returns the network's accuracy on validation data, in percent; `weights` are those of its sites."""
+    """`evaluate` returns the accuracy of `network`, as it is at that moment, on validation data, in percent."""
 
+    network: nn.Module
     evaluate: Callable[[], float]
-    weights: Mapping[str, nn.Parameter]
 
     @cached_property
     def reference_percent(self) -> float:
         """The accuracy of the network as it is when this is first asked: before anything was trained or replaced."""
         return self.evaluate()
 
-    def accuracy_percent(self, tensors: Mapping[str, Tensor]) -> float:
-        """Accuracy with these tensors in the place of the weights of the layers they name."""
-        with substituted({name: self.weights[name] for name in tensors}, tensors):
+    def accuracy_percent(self, layers: Mapping[str, nn.Module]) -> float:
+        """Accuracy with these layers in the place of those they are named after."""
+        dense = {name: self.network.get_submodule(name) for name in layers}
+        try:
+            for name, layer in layers.items():
+                self.network.set_submodule(name, layer)
             return self.evaluate()
-
-
-@contextmanager
-def substituted(weights: Mapping[str, nn.Parameter], values: Mapping[str, Tensor]) -> Iterator[None]:
-    """Give the parameters other values for a while."""
-    kept = {name: weight.detach().clone() for name, weight in weights.items()}
-    try:
-        with torch.no_grad():
-            for name, weight in weights.items():
-                weight.copy_(values[name])
-        yield
-    finally:
-        with torch.no_grad():
-            for name, weight in weights.items():
-                weight.copy_(kept[name])
+        finally:
+            for name, layer in dense.items():
+                self.network.set_submodule(name, layer)

@@ -59,7 +59,8 @@ class _Open(nn.Module):
 
     def extra_repr(self) -> str:
         """Show the options that differ from torch's defaults, as the dense layer does."""
-        defaults = {"num_layers": 1, "bias": True, "batch_first": False, "dropout": 0, "bidirectional": False}
+        defaults: dict[str, Any] = {"num_layers": 1, "bias": True, "batch_first": False, "dropout": 0.0}
+        defaults |= {"bidirectional": False, "proj_size": 0}
         shown = [f"{name}={getattr(self, name)}" for name, value in defaults.items() if getattr(self, name) != value]
         return ", ".join([str(self.input_size), str(self.hidden_size), *shown])
 

@@ -4,10 +4,12 @@
     convolution   W(s_1…s_p, kernel, c_1…c_q) = S_1(s_1) … S_p(s_p) K(kernel) C_1(c_1) … C_q(c_q)
 
 The second is the "tensor train connected by convolutions" of [WZCLDL21], as far as its abstract tells (a
-reconstruction): input cores, a k×k convolution between few channels, output cores. Errors of all ranks, and the ranks
+reconstruction): input cores, a k×k convolution between few channels, output cores. With `kernel="first"` it is
+[GPNV16]'s instead: W = K(kernel) G_1(s_1 c_1) … G_d(s_d c_d). Errors of all ranks, and the ranks
 that pay, are in `tensor_train`: the error promised is the bound Σ_k t_k(r_k); that of the cores is at most that.
 
 [NPOV15] Novikov, Podoprikhin, Osokin & Vetrov, Tensorizing neural networks, NIPS 2015.
+[GPNV16] Garipov, Podoprikhin, Novikov & Vetrov, Ultimate tensorization, arXiv:1611.03214, 2016.
 [WZCLDL21] Wang, Zhao, Chen, Liu, Deng & Li, Nonlinear tensor train format for deep neural network compression,
     Neural Networks 144, 2021.
 """
@@ -16,9 +18,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Annotated
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Literal
 
 import torch
 from annotated_types import Ge, MinLen
@@ -28,49 +30,16 @@ from torch import Tensor, nn
 from decompositions.chain import CoreShape, merge_macs, plan
 from decompositions.convolution import positions_between
 from decompositions.frontier import Frontier, Rank, pareto_frontier
+from decompositions.layout import Layout
 from decompositions.modes import modes_of
 from decompositions.site import Site
 from decompositions.spectrum import scaled
 from decompositions.tensor_train import bond_limits, contract, hull, num_params, tt_svd, unfolding_spectra
+from decompositions.tt_kernel_first import TTKernelFirst, kernel_order
 from decompositions.tt_layers import TTConv, TTLinear
 from decompositions.vanished import Vanished
 
-
-@dataclass(frozen=True)
-class Layout:
-    """How a weight of `shape` is cut: the modes of outputs and inputs; a kernel, if any, stands between them."""
-
-    shape: tuple[int, ...]
-    out: tuple[int, ...]
-    into: tuple[int, ...]
-
-    @property
-    def kernel(self) -> int | None:
-        """Kernel positions; None for a linear layer."""
-        return math.prod(self.shape[2:]) if len(self.shape) > 2 else None
-
-    @property
-    def sizes(self) -> tuple[int, ...]:
-        """The sizes of the train's modes: pairs for a linear layer, one by one for a convolution."""
-        if self.kernel is None:
-            return tuple(m * n for m, n in zip(self.out, self.into, strict=True))
-        return (*self.out, self.kernel, *self.into)
-
-    def to_train(self, weight: Tensor) -> Tensor:
-        """`(out, in, *kernel)` as a tensor of `sizes`."""
-        if self.kernel is not None:
-            return weight.flatten(2).movedim(1, 2).reshape(self.sizes)
-        d = len(self.out)
-        pairs = [axis for k in range(d) for axis in (k, d + k)]  # (m_1, n_1, m_2, n_2, …)
-        return weight.reshape(*self.out, *self.into).permute(pairs).reshape(self.sizes)
-
-    def from_train(self, tensor: Tensor) -> Tensor:
-        """The inverse of `to_train`."""
-        if self.kernel is not None:
-            return tensor.reshape(self.shape[0], self.kernel, self.shape[1]).movedim(2, 1).reshape(self.shape)
-        d = len(self.out)
-        split = tensor.reshape([size for pair in zip(self.out, self.into, strict=True) for size in pair])
-        return split.permute([*range(0, 2 * d, 2), *range(1, 2 * d, 2)]).reshape(self.shape)
+Count = Callable[[Site, Int64[Tensor, "rank mode"]], tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -92,22 +61,26 @@ class TTFactors:
 
 @dataclass(frozen=True)
 class TT:
-    """Cut each side of a layer into `num_modes` balanced modes, or into those given for its size in `modes`."""
+    """Cut each side of a layer into `num_modes` balanced modes, or into those given for its size in `modes`.
+
+    `kernel` says where that of a convolution stands: in the middle of two trains, or first, as in [GPNV16].
+    """
 
     num_modes: Annotated[int, Ge(2)] = 3
     modes: dict[str, Annotated[list[Annotated[int, Ge(1)]], MinLen(1)]] = field(default_factory=dict)
+    kernel: Literal["middle", "first"] = "middle"
 
     def refuses(self, layer: nn.Module) -> str | None:
         """Nothing."""
         return None
 
     def layout(self, shape: Sequence[int]) -> Layout:
-        """The modes of a weight of this shape; where a linear layer's sides differ in number, ones are added."""
+        """The modes of a weight of this shape; where both sides come in pairs but differ in number, ones are added."""
         out, into = (modes_of(size, self.num_modes, self.modes) for size in shape[:2])
-        if len(shape) == 2:
-            length = max(len(out), len(into))
-            out, into = ((*modes, *[1] * (length - len(modes))) for modes in (out, into))
-        return Layout(tuple(shape), out, into)
+        layout = Layout(tuple(shape), out, into, kernel_first=self.kernel == "first")
+        length = max(len(out), len(into))
+        padded = [(*modes, *[1] * (length - len(modes))) for modes in (out, into)]
+        return replace(layout, out=padded[0], into=padded[1]) if layout.in_pairs else layout
 
     def analyse(self, weight: Tensor) -> TTAnalysis:
         """The spectra of all unfoldings."""
@@ -118,9 +91,12 @@ class TT:
     def count(self, site: Site, ranks: Int64[Tensor, "rank mode"]) -> tuple[Tensor, Tensor]:
         """`Σ r_{k−1} size_k r_k` parameters and the bias; multiply-adds in the order planned for one sample."""
         layout = self.layout(site.weight.shape)
-        rows = ranks.tolist()
-        params = [num_params(layout.sizes, row) + site.num_bias for row in rows]
-        return torch.tensor(params), torch.tensor([_macs(layout, site, row) for row in rows])
+        return self.count_params(site, ranks), torch.tensor([_macs(layout, site, row) for row in ranks.tolist()])
+
+    def count_params(self, site: Site, ranks: Int64[Tensor, "rank mode"]) -> Int64[Tensor, " rank"]:
+        """`Σ r_{k−1} size_k r_k` and the bias."""
+        layout = self.layout(site.weight.shape)
+        return torch.tensor([num_params(layout.sizes, row) + site.num_bias for row in ranks.tolist()])
 
     def zeros(self, weight: Tensor, rank: Rank) -> TTFactors:
         """Zero cores at these bond ranks."""
@@ -134,9 +110,11 @@ class TT:
         if factors.num_params == 0:
             return Vanished(dense)
         layout, cores = factors.layout, factors.cores
-        if layout.kernel is None:
-            pairs = zip(cores, layout.out, layout.into, strict=True)
-            return TTLinear(dense, [core.reshape(len(core), m, n, core.shape[2]) for core, m, n in pairs])
+        if layout.in_pairs:
+            first, paired = ([], cores) if layout.kernel is None else (cores[:1], cores[1:])
+            modes = zip(paired, layout.out, layout.into, strict=True)
+            chain = [core.reshape(len(core), m, n, core.shape[2]) for core, m, n in modes]
+            return TTKernelFirst(dense, first[0], chain) if first else TTLinear(dense, chain)
         num_out = len(layout.out)
         return TTConv(dense, cores[:num_out], cores[num_out], cores[num_out + 1 :])
 
@@ -151,8 +129,8 @@ class TTAnalysis:
     energies: tuple[Tensor, ...]  # each falling, float64
     first_basis: Float64[Tensor, "side side"]
 
-    def frontier(self, site: Site, min_rank: int = 1) -> Frontier:
-        """The bond ranks on the hull of parameters and error bound."""
+    def frontier(self, site: Site, min_rank: int = 1, count: Count | None = None) -> Frontier:
+        """The bond ranks on the hull of parameters and error bound; `count` instead of the format's own."""
         energies = [energy.cpu() for energy in self.energies]
         tails = [torch.cat([e.flip(0).cumsum(0).flip(0), e.new_zeros(1)]) for e in energies]
         chosen = hull(self.layout.sizes, [tail.numpy() for tail in tails], min_rank, site.num_params)
@@ -160,7 +138,7 @@ class TTAnalysis:
         ranks = torch.tensor(chosen, dtype=torch.int64).reshape(-1, len(tails))
         norm = float(energies[0].sum())
         errors = torch.stack([tail[ranks[:, k]] for k, tail in enumerate(tails)]).sum(0)
-        params, macs = self.format.count(site, ranks)
+        params, macs = (count or self.format.count)(site, ranks)
         return pareto_frontier(
             ranks,
             params,
@@ -187,20 +165,26 @@ class TTAnalysis:
         return TTFactors(tuple(core.to(self.weight.dtype) for core in cores), self.layout)
 
 
-def core_shapes(sizes: Sequence[int], ranks: Sequence[int], modes: Sequence[tuple[int, int]]) -> tuple[CoreShape, ...]:
-    """`(r_{k−1}, m_k, n_k, r_k)` of every core."""
-    bonds = itertools.pairwise((1, *ranks, 1))
-    return tuple((a, m, n, b) for (a, b), (m, n) in zip(bonds, modes, strict=True))
+def core_shapes(bonds: Sequence[int], modes: Sequence[tuple[int, int]]) -> tuple[CoreShape, ...]:
+    """`(r_{k−1}, m_k, n_k, r_k)` of every core, from the ranks on both sides of each."""
+    return tuple((a, m, n, b) for (a, b), (m, n) in zip(itertools.pairwise(bonds), modes, strict=True))
 
 
 def _macs(layout: Layout, site: Site, ranks: Sequence[int]) -> int:
     if 0 in ranks:
         return 0
-    if layout.kernel is None:
-        shapes = core_shapes(layout.sizes, ranks, list(zip(layout.out, layout.into, strict=True)))
-        return sum(plan(shapes, math.prod(after), "cpu").macs for _, after in site.calls)
-    num_out = len(layout.out)
     bonds = (1, *ranks, 1)
+    if layout.in_pairs:
+        paired = bonds if layout.kernel is None else bonds[1:]
+        shapes = core_shapes(paired, list(zip(layout.out, layout.into, strict=True)))
+        if layout.kernel is None:
+            return sum(plan(shapes, math.prod(after), "cpu").macs for _, after in site.calls)
+        return sum(
+            kernel_order(shapes, layout.kernel, 1, math.prod(before), math.prod(after), "cpu").macs
+            for before, after in site.calls
+        )
+    assert layout.kernel is not None
+    num_out = len(layout.out)
     first, last = bonds[num_out], bonds[num_out + 1]
     out = [(bonds[k], size, 1, bonds[k + 1]) for k, size in enumerate(layout.out)]
     into = [(bonds[k], 1, size, bonds[k + 1]) for k, size in enumerate(layout.into, start=num_out + 1)]

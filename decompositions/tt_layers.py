@@ -41,6 +41,25 @@ class TTLinear(nn.Module):
         y = multiply(x.reshape(-1, self.in_features), list(self.cores), order).reshape(*x.shape[:-1], self.out_features)
         return y if self.bias is None else y + self.bias
 
+    @torch.no_grad()
+    def to_dense(self) -> nn.Linear:
+        """One linear layer that computes the same."""
+        weight = merge(list(self.cores)).reshape(self.out_features, self.in_features)
+        dense = nn.Linear(
+            self.in_features, self.out_features, self.bias is not None, device=weight.device, dtype=weight.dtype
+        )
+        dense.weight.copy_(weight)
+        if self.bias is not None:
+            dense.bias.copy_(self.bias)
+        return dense
+
+    @torch.no_grad()
+    def reset(self, gain: float) -> None:
+        """Start anew: every contraction keeps the signal's variance, the last multiplies it by `gain²`; no bias."""
+        reset_cores(list(self.cores), [1.0] * (len(self.cores) - 1), gain)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+
     def extra_repr(self) -> str:
         """Sizes, modes and ranks."""
         out, into = ("·".join(str(shape[axis]) for shape in self.shapes) for axis in (1, 2))
@@ -69,7 +88,39 @@ class TTConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """`(batch, in, *size)` to `(batch, out, *size')`: input cores, convolution, output cores."""
         pointwise, ones = POINTWISE[self.num_axes], [1] * self.num_axes
-        into = merge([core[:, None] for core in self.in_cores])  # (r_in, 1, in, 1)
+        out, into = self._matrices()
+        x = pointwise(x, into.reshape(*into.shape, *ones))
+        return pointwise(self.convolution(x), out.reshape(*out.shape, *ones), self.bias)
+
+    @torch.no_grad()
+    def to_dense(self) -> nn.Module:
+        """One convolution that computes the same."""
+        out, into = self._matrices()
+        kernel = self.convolution.get_parameter("weight")
+        weight = torch.einsum("ta,ab...,bs->ts...", out, kernel, into)
+        return part_of(self.convolution, range(self.num_axes), weight, self.bias)
+
+    @torch.no_grad()
+    def reset(self, gain: float) -> None:
+        """Start anew: trains and kernel keep the signal's variance, the last core multiplies it by `gain²`; no bias."""
+        reset_cores([core[:, None] for core in self.in_cores], [1.0] * (len(self.in_cores) - 1), 1.0)
+        kernel = self.convolution.get_parameter("weight")
+        nn.init.normal_(kernel, std=kernel[0].numel() ** -0.5)
+        reset_cores([core[:, :, None] for core in self.out_cores], [1.0] * (len(self.out_cores) - 1), gain)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+
+    def _matrices(self) -> tuple[Tensor, Tensor]:
+        """The merged cores of outputs `(out, r_out)` and inputs `(r_in, in)`."""
         out = merge([core[:, :, None] for core in self.out_cores])  # (1, out, 1, r_out)
-        x = pointwise(x, into.reshape(into.shape[0], into.shape[2], *ones))
-        return pointwise(self.convolution(x), out.reshape(out.shape[1], out.shape[3], *ones), self.bias)
+        into = merge([core[:, None] for core in self.in_cores])  # (r_in, 1, in, 1)
+        return out[0, :, 0], into[:, 0, :, 0]
+
+
+def reset_cores(cores: Sequence[Tensor], gains: Sequence[float], last: float) -> None:
+    """Fill cores `(r_{k−1}, m, n, r_k)`, contracted from the right, so that the signal's variance is kept.
+
+    `gains` are those of all but the last contraction (which is the first core's), in the order of contraction.
+    """
+    for core, gain in zip(reversed(cores), [*gains, last], strict=True):
+        nn.init.normal_(core, std=gain / math.sqrt(core.shape[2] * core.shape[3]))

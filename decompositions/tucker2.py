@@ -28,6 +28,7 @@ from torch import Tensor, nn
 
 from decompositions.convolution import part_of, positions_between
 from decompositions.frontier import Frontier, Rank, Unfolding, pareto_frontier
+from decompositions.in_row import InRow
 from decompositions.site import Site
 from decompositions.spectrum import eigh, scaled
 from decompositions.svd import SVD, SVDAnalysis
@@ -100,7 +101,7 @@ class Tucker2:
         if factors.num_params == 0:
             return Vanished(dense)
         bias = dense.bias if isinstance(dense.bias, Tensor) else None
-        return nn.Sequential(
+        return InRow(
             part_of(dense, (), factors.into.T),
             part_of(dense, range(factors.core.ndim - 2), factors.core),
             part_of(dense, (), factors.out, bias),

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from decompositions.convolution import part_of, positions_between
 from decompositions.frontier import Frontier, Rank, Unfolding, pareto_frontier
+from decompositions.in_row import InRow
 from decompositions.site import Site
 from decompositions.vanished import Vanished
 
@@ -113,7 +114,7 @@ def two_factor_layer(dense: nn.Module, factors: TwoFactors) -> nn.Module:
     bias = dense.bias if isinstance(dense.bias, Tensor) else None
     row_axes, column_axes = range(num_row_axes), range(num_row_axes, len(shape) - 2)
     left = factors.left.reshape(shape[0], *shape[2 : 2 + num_row_axes], rank).movedim(-1, 1)  # (out, rank, *row axes)
-    return nn.Sequential(
+    return InRow(
         part_of(dense, column_axes, factors.right.reshape(rank, shape[1], *shape[2 + num_row_axes :])),
         part_of(dense, row_axes, left, bias),
     )

@@ -15,7 +15,8 @@ layers, and fine-tunes those. With CUR as the format this is a reconstruction of
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -25,7 +26,6 @@ from torch import Tensor, nn
 
 from decompositions.c_step import CStep
 from decompositions.format import Format
-from decompositions.probe import substituted
 from decompositions.rank_search.rule import RankRule
 from lightning_modules.joint_objective import JointObjective
 from lightning_modules.method import Compressed, describe_layers, prepare_search, replace_and_fine_tune, try_search
@@ -142,3 +142,18 @@ def shifted(
     if multipliers is None:
         return {name: weight.detach() for name, weight in weights.items()}
     return {name: weight.detach() - multipliers[name] / penalty for name, weight in weights.items()}
+
+
+@contextmanager
+def substituted(weights: Mapping[str, nn.Parameter], values: Mapping[str, Tensor]) -> Iterator[None]:
+    """Give the parameters other values for a while."""
+    kept = {name: weight.detach().clone() for name, weight in weights.items()}
+    try:
+        with torch.no_grad():
+            for name, weight in weights.items():
+                weight.copy_(values[name])
+        yield
+    finally:
+        with torch.no_grad():
+            for name, weight in weights.items():
+                weight.copy_(kept[name])

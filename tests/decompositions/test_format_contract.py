@@ -17,6 +17,7 @@ from torch import nn
 from weights import SHAPES, input_of, layer_of, site_of, weight_of
 
 from decompositions.frontier import as_modes, as_rank
+from decompositions.vanished import Vanished
 from evaluation.counts import count_macs
 
 FILES = sorted((Path(__file__).parents[2] / "conf" / "decomposition").glob("*.yaml"))
@@ -131,22 +132,39 @@ def test_layer_equals_dense_layer_with_the_reconstructed_weight_and_costs_what_w
     """Counts against `evaluation.counts`, which reads the operators of a real pass."""
     format, shape = FORMATS[name], (6, 4, *kernel)
     x = torch.randn(2, *input_of(shape), dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    weight = weight_of(shape)
+    analysis = format.analyse(weight)
+    factors = {rank: analysis.decompose(rank) for rank in ranks_of(format, weight, site_of(shape))}
     for options in SHARES[kernel]:
         site = site_of(shape, **options)
-        dense, weight = site.layer, site.weight.detach().clone()
-        assert format.refuses(dense) is None
-        for rank in ranks_of(format, weight, site):
-            factors = format.analyse(weight).decompose(rank)
-            layer = format.layer(dense, factors)
-            with torch.no_grad():
-                dense.weight.copy_(factors.to_tensor())
-                expected, got = dense(x), layer(x)
-            assert got.shape == expected.shape, options
-            assert torch.allclose(got, expected, atol=1e-10), options
+        assert format.refuses(site.layer) is None
+        for rank, found in factors.items():
+            layer = format.layer(site.layer, found).eval()
+            equals_dense(layer, site.layer, found, x, options)
             num_params, macs = (int(number) for number in format.count(site, as_modes(rank)))
-            assert sum(p.numel() for p in layer.parameters()) == factors.num_params + site.num_bias == num_params
+            assert sum(p.numel() for p in layer.parameters()) == found.num_params + site.num_bias == num_params
             if options["bias"] and options["padding_mode"] == "zeros":
                 assert count_macs(layer, input_of(shape)) == macs, (options, rank)
+
+
+@torch.no_grad()
+def equals_dense(layer, dense, factors, x, options=None):
+    """The layer, and the dense layer that it says it equals, against `dense` with the weight of the factors.
+
+    A layer without `to_dense` is nonlinear: there is no dense layer, only its shape.
+    """
+    dense.weight.copy_(factors.to_tensor())
+    expected, got = dense(x), layer(x)
+    assert got.shape == expected.shape, options
+    if hasattr(layer, "to_dense"):
+        merged = layer.to_dense()
+        assert type(merged) is type(dense)
+        assert merged.extra_repr() == dense.extra_repr()
+        assert torch.allclose(merged(x), expected, atol=1e-10), options
+    if hasattr(layer, "to_dense") or isinstance(layer, Vanished):
+        assert torch.allclose(got, expected, atol=1e-10), options
+    else:
+        assert not torch.allclose(got, expected, atol=1e-10), "a linear layer says what it equals"
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -157,10 +175,8 @@ def test_layer_in_other_dimensions(name, shape):
     for rank in ranks_of(format, site.weight.detach(), site):
         dense = layer_of(shape)
         factors = format.analyse(dense.weight.detach()).decompose(rank)
-        layer = format.layer(dense, factors)
-        with torch.no_grad():
-            dense.weight.copy_(factors.to_tensor())
-            assert torch.allclose(layer(x), dense(x), atol=1e-10)
+        layer = format.layer(dense, factors).eval()
+        equals_dense(layer, dense, factors, x)
         assert count_macs(layer, input_of(shape)) == int(format.count(site, as_modes(rank))[1])
 
 
@@ -189,6 +205,8 @@ def test_factors_of_a_low_rank_weight_can_be_trained(name, shape):
         exact = format.analyse(weight.double()).decompose(rank).to_tensor().float()
         assert torch.allclose(factors.to_tensor(), exact, atol=1e-5)
         layer = format.layer(dense, factors)
+        if not hasattr(layer, "to_dense"):
+            layer.reset(1.0)  # behind activations a train of rank 1 may be dead: nonlinear ones start from scratch
         layer(torch.randn(3, *input_of(shape))).square().sum().backward()
         gradients = [p.grad for p in layer.parameters() if p.ndim >= 2]
         assert all(gradient.abs().max() > 1e-3 for gradient in gradients)

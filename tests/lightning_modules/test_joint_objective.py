@@ -10,10 +10,9 @@ from torch import nn
 from torch.nn import functional
 
 from decompositions.c_step import CStep
-from decompositions.probe import substituted
 from lightning_modules.classifier import Classifier, Diverged
 from lightning_modules.decay import Cosine, Exponential, Steps
-from lightning_modules.joint import Joint, shifted
+from lightning_modules.joint import Joint, shifted, substituted
 from lightning_modules.joint_objective import JointObjective
 from lightning_modules.schedule import Penalty, Phase
 

@@ -1,0 +1,195 @@
+"""CP: a convolution as a sum of terms, one vector a mode each [LGROL15].
+
+    W(t, s, h, w) ≈ Σ_r A(t, r) B(s, r) H(h, r) V(w, r)
+
+As layers: 1×1 to r channels, one depthwise convolution a kernel axis, 1×1 to the outputs. With `kernel="joint"` the
+kernel is one mode: a single depthwise convolution. How the terms are found, and why they stay bounded, is in `als`.
+A matrix (linear layer, 1×1 convolution) has an exact answer: its CP is the SVD.
+
+The best terms of different ranks are not nested, so there is no exact frontier: it holds the errors reached on a grid
+of ranks, each fit starting from the one below it. A rank between two of the grid is fitted from the one below.
+
+[LGROL15] Lebedev, Ganin, Rakhuba, Oseledets & Lempitsky, Speeding-up convolutional neural networks using fine-tuned
+    CP-decomposition, ICLR 2015. Differs: alternating least squares instead of non-linear least squares.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+import torch
+from annotated_types import Ge
+from jaxtyping import Int64
+from torch import Tensor, nn
+
+from decompositions.als import balanced, exact_fit, fit, largest_rank, polish, to_tensor
+from decompositions.convolution import part_of, positions_between
+from decompositions.frontier import Frontier, Rank, pareto_frontier
+from decompositions.in_row import InRow
+from decompositions.site import Site
+from decompositions.spectrum import scaled
+from decompositions.svd import SVD, SVDAnalysis
+from decompositions.two_factor import TwoFactors
+from decompositions.vanished import Vanished
+
+
+@dataclass(frozen=True)
+class CPFactors:
+    """`(size, rank)` for outputs, inputs and each group of kernel axes of a weight of `shape`."""
+
+    factors: tuple[Tensor, ...]
+    shape: tuple[int, ...]
+
+    def to_tensor(self) -> Tensor:
+        """The weight that the factors stand for."""
+        return to_tensor(self.factors).reshape(self.shape)
+
+    @property
+    def num_params(self) -> int:
+        """Numbers in all factors."""
+        return sum(factor.numel() for factor in self.factors)
+
+
+@dataclass(frozen=True)
+class CP:
+    """Write a convolution as a sum of terms; `sweeps` of alternating least squares for each of the grid's ranks."""
+
+    kernel: Literal["separable", "joint"] = "separable"
+    sweeps: Annotated[int, Ge(1)] = 30
+
+    def refuses(self, layer: nn.Module) -> str | None:
+        """Nothing."""
+        return None
+
+    def groups(self, shape: tuple[int, ...]) -> list[tuple[int, ...]]:
+        """The kernel axes of each depthwise convolution; axes of size 1 go with the first of the others."""
+        axes = range(len(shape) - 2)
+        wide = [axis for axis in axes if shape[2 + axis] > 1]
+        if self.kernel == "joint":
+            return [tuple(axes)]
+        ones = tuple(axis for axis in axes if axis not in wide)
+        return [(axis, *ones) if axis == wide[0] else (axis,) for axis in wide]
+
+    def sizes(self, shape: tuple[int, ...]) -> list[int]:
+        """The sizes of the modes: outputs, inputs, groups of kernel axes."""
+        return [*shape[:2], *(math.prod(shape[2 + axis] for axis in group) for group in self.groups(shape))]
+
+    def analyse(self, weight: Tensor) -> CPAnalysis | SVDAnalysis:
+        """Nothing yet: each rank is fitted when it is asked for, and kept."""
+        if _is_matrix(weight):
+            return SVD().analyse(weight)
+        tensor, scale = scaled(weight)
+        return CPAnalysis(weight, self, tensor.reshape(self.sizes(tuple(weight.shape))), scale)
+
+    def count(self, site: Site, ranks: Int64[Tensor, "rank 1"]) -> tuple[Tensor, Tensor]:
+        """`r (out + in + Σ kernel)` parameters and the bias; each depthwise layer shrinks the axes of its group."""
+        if _is_matrix(site.weight):
+            return SVD().count(site, ranks)
+        shape, rank = tuple(site.weight.shape), ranks[:, 0]
+        per_rank = shape[1] * positions_between(site.calls, ()) + shape[0] * site.positions
+        done: list[int] = []
+        for group in self.groups(shape):
+            done += group
+            per_rank += math.prod(shape[2 + axis] for axis in group) * positions_between(site.calls, done)
+        return rank * sum(self.sizes(shape)) + site.num_bias, rank * per_rank
+
+    def zeros(self, weight: Tensor, rank: Rank) -> CPFactors | TwoFactors:
+        """Zero factors of rank `rank`."""
+        if _is_matrix(weight):
+            return SVD().zeros(weight, rank)
+        shape = tuple(weight.shape)
+        rank = _checked(self.sizes(shape), shape, rank)
+        return CPFactors(tuple(weight.new_zeros(size, rank) for size in self.sizes(shape)), shape)
+
+    def layer(self, dense: nn.Module, factors: CPFactors | TwoFactors) -> nn.Module:
+        """1×1, a depthwise convolution a group of kernel axes, 1×1 with the bias."""
+        if isinstance(factors, TwoFactors):
+            return SVD().layer(dense, factors)
+        out, into, *kernels = factors.factors
+        if (rank := out.shape[1]) == 0:
+            return Vanished(dense)
+        depthwise = []
+        for group, kernel in zip(self.groups(factors.shape), kernels, strict=True):
+            weight = kernel.T.reshape(rank, 1, *(factors.shape[2 + axis] for axis in sorted(group)))
+            depthwise.append(part_of(dense, group, weight, groups=rank))
+        bias = dense.bias if isinstance(dense.bias, Tensor) else None
+        return InRow(part_of(dense, (), into.T), *depthwise, part_of(dense, (), out, bias))
+
+
+@dataclass(frozen=True)
+class CPAnalysis:
+    """`tensor · scale` is the weight by modes; `fits` holds the ranks asked for, `way` those passed on the way up."""
+
+    weight: Tensor
+    format: CP
+    tensor: Tensor
+    scale: float
+    fits: dict[int, list[Tensor]] = field(default_factory=dict)
+    way: dict[int, list[Tensor]] = field(default_factory=dict)
+
+    @property
+    def grid(self) -> list[int]:
+        """The ranks on the way up: steps of about two fifths, as far as the layer stays smaller than dense."""
+        sizes = self.tensor.shape
+        end = min(largest_rank(sizes) - 1, (self.tensor.numel() - 1) // sum(sizes))
+        ranks = itertools.takewhile(lambda rank: rank < end, (round(2 ** (step / 2)) for step in itertools.count()))
+        return sorted({*ranks, end} - {0})
+
+    def frontier(self, site: Site, min_rank: int = 1) -> Frontier:
+        """The grid's ranks with the errors of their fits."""
+        ranks = [0, *self.grid]
+        errors = [float((self.tensor - to_tensor(self.fitted(rank))).square().sum()) for rank in ranks]
+        points = torch.tensor(ranks)[:, None]
+        num_params, macs = self.format.count(site, points)
+        return pareto_frontier(
+            points,
+            num_params,
+            macs,
+            torch.tensor(errors, dtype=torch.float64) * self.scale**2,
+            dense_params=site.num_params,
+            dense_macs=site.macs,
+            squared_norm=float(self.tensor.square().sum()) * self.scale**2,
+            min_rank=min_rank,
+            largest=[largest_rank(self.tensor.shape)],
+        )
+
+    def decompose(self, rank: Rank) -> CPFactors:
+        """The terms of rank `rank`, the norm of each shared by its factors; exact at the largest rank."""
+        rank = _checked(list(self.tensor.shape), tuple(self.weight.shape), rank)
+        share = self.scale ** (1 / self.tensor.ndim)
+        factors = [factor * share for factor in self.fitted(rank)]
+        return CPFactors(tuple(factor.to(self.weight.dtype) for factor in factors), tuple(self.weight.shape))
+
+    def fitted(self, rank: int) -> list[Tensor]:
+        """The best fit of a rank: exact at the largest, else polished from the way up."""
+        if rank not in self.fits:
+            if rank == 0 or not bool(self.tensor.any()):
+                self.fits[rank] = balanced([self.tensor.new_zeros(size, rank) for size in self.tensor.shape])
+            elif rank == largest_rank(self.tensor.shape):
+                self.fits[rank] = balanced(exact_fit(self.tensor))
+            else:
+                self.fits[rank] = polish(self.tensor, self._reached(rank), self.format.sweeps)
+        return self.fits[rank]
+
+    def _reached(self, rank: int) -> list[Tensor]:
+        """A fit of a rank from that of the next rank of the grid below it: where the one above starts from."""
+        if rank not in self.way:
+            below = max((lower for lower in self.grid if lower < rank), default=0)
+            start = self._reached(below) if below else [self.tensor.new_zeros(n, 0) for n in self.tensor.shape]
+            self.way[rank] = fit(self.tensor, rank, start, self.format.sweeps)
+        return self.way[rank]
+
+
+def _is_matrix(weight: Tensor) -> bool:
+    return weight.ndim == 2 or weight[0, 0].numel() == 1
+
+
+def _checked(sizes: list[int], shape: tuple[int, ...], rank: Rank) -> int:
+    """The rank, if it is an int up to the one at which CP is exact; else raise `ValueError`."""
+    largest = largest_rank(sizes)
+    if not isinstance(rank, int) or not 0 <= rank <= largest:
+        raise ValueError(f"rank: expected an int from 0 to {largest} for a weight of {shape}, got {rank!r}")
+    return rank

@@ -1,0 +1,160 @@
+"""The layers of nonlinear tensor trains: contractions one after another, something nonlinear between them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from decompositions.chain import step
+from decompositions.convolution import CONVOLUTIONS, part_of, wrong_kind
+from decompositions.tt_layers import reset_cores
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "identity": nn.Identity,
+    "relu": nn.ReLU,
+    "leaky_relu": nn.LeakyReLU,
+    "tanh": nn.Tanh,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+}
+# What an activation takes from a signal, so that a core can give it back [HZRS15]; those that torch has no gain for
+# are near to ReLU.
+GAINS = {"identity": 1.0, "relu": math.sqrt(2), "leaky_relu": math.sqrt(2 / 1.0001), "tanh": 5 / 3}
+
+
+@dataclass(frozen=True)
+class Between:
+    """What stands between two contractions: `activation(norm(x) + bias)`."""
+
+    activation: str
+    norm: str
+
+    def module(self, bias: Tensor) -> Phi:
+        """The module for a bond with this bias, one number a rank."""
+        return Phi(self, bias)
+
+    @property
+    def gain(self) -> float:
+        """By how much the contraction before it must be larger to keep the signal."""
+        return 1.0 if self.norm != "none" else GAINS.get(self.activation, math.sqrt(2))
+
+
+class Phi(nn.Module):
+    """`activation(norm(x) + bias)` for `x` of `(rows, rank, positions)`; norms have no parameters of their own."""
+
+    def __init__(self, between: Between, bias: Tensor) -> None:
+        super().__init__()
+        rank = len(bias)
+        norms = {"batch": nn.BatchNorm1d(rank, affine=False), "layer": nn.GroupNorm(1, rank, affine=False)}
+        self.norm = norms[between.norm].to(bias) if between.norm in norms else None
+        self.bias = nn.Parameter(bias.detach().clone())
+        self.activation = ACTIVATIONS[between.activation]()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(rows, rank, positions)` to the same."""
+        if self.norm is not None:
+            x = self.norm(x)
+        return self.activation(x + self.bias[:, None])
+
+
+class NTTLinear(nn.Module):
+    """Cores `(r_{k−1}, m_k, n_k, r_k)` contracted from the last to the first, `phis` between them."""
+
+    def __init__(self, dense: nn.Module, cores: Sequence[Tensor], biases: Sequence[Tensor], between: Between) -> None:
+        super().__init__()
+        if not isinstance(dense, nn.Linear):
+            raise ValueError(wrong_kind(dense))
+        self.in_features, self.out_features, self.between = dense.in_features, dense.out_features, between
+        self.cores = nn.ParameterList(core.detach().clone() for core in cores)
+        self.phis = nn.ModuleList(between.module(bias) for bias in biases)  # bond 1, 2, …
+        self.bias = None if dense.bias is None else nn.Parameter(dense.bias.detach().clone())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(…, in)` to `(…, out)`."""
+        y = _contract(x.reshape(-1, self.in_features), list(self.cores), 1, [None, *self.phis])
+        y = y.reshape(*x.shape[:-1], self.out_features)
+        return y if self.bias is None else y + self.bias
+
+    @torch.no_grad()
+    def reset(self, gain: float) -> None:
+        """Start anew: every contraction and what follows it keep the signal, the last multiplies its variance by
+        `gain²`; no bias."""
+        reset_cores(list(self.cores), [self.between.gain] * (len(self.cores) - 1), gain)
+        _reset_biases(self)
+
+
+class NTTConv(nn.Module):
+    """Input cores, a convolution between few channels, output cores; `phis` between them, None where there is none."""
+
+    def __init__(
+        self,
+        dense: nn.Module,
+        out: Sequence[Tensor],
+        kernel: Tensor,
+        into: Sequence[Tensor],
+        biases: Sequence[Tensor | None],
+        between: Between,
+    ) -> None:
+        super().__init__()
+        if not isinstance(dense, CONVOLUTIONS):
+            raise ValueError(wrong_kind(dense))
+        axes = range(len(dense.kernel_size))
+        weight = kernel.movedim(1, 2)  # (r_out, r_in, kernel)
+        self.between = between
+        self.out_cores = nn.ParameterList(core[:, :, None].detach().clone() for core in out)  # (r, s, 1, r)
+        self.convolution = part_of(dense, axes, weight.reshape(*weight.shape[:2], *dense.kernel_size))
+        self.in_cores = nn.ParameterList(core[:, None].detach().clone() for core in into)  # (r, 1, c, r)
+        self.phis = nn.ModuleList(nn.Identity() if bias is None else between.module(bias) for bias in biases)
+        self.bias = None if dense.bias is None else nn.Parameter(dense.bias.detach().clone())
+        self.num_axes = len(axes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(batch, in, *size)` to `(batch, out, *size')`."""
+        if x.ndim == self.num_axes + 1:
+            return self.forward(x[None])[0]
+        num_out = len(self.out_cores)
+        phis = list(self.phis)  # of the bonds between outputs, kernel and inputs, in this order
+        y = _contract(x.flatten(1), list(self.in_cores), math.prod(x.shape[2:]), phis[num_out:])
+        y = self.convolution(y.reshape(len(x), -1, *x.shape[2:]))
+        sizes = y.shape[2:]
+        y = phis[num_out - 1](y.flatten(2)).flatten(1)
+        y = _contract(y, list(self.out_cores), math.prod(sizes), [None, *phis[: num_out - 1]])
+        y = y.reshape(len(x), -1, *sizes)
+        return y if self.bias is None else y + self.bias.reshape(-1, *[1] * self.num_axes)
+
+    @torch.no_grad()
+    def reset(self, gain: float) -> None:
+        """Start anew: every contraction and what follows it keep the signal, the last multiplies its variance by
+        `gain²`; no bias."""
+        num_out = len(self.out_cores)
+        gains = [self.between.gain if isinstance(phi, Phi) else 1.0 for phi in self.phis]
+        *first, last = reversed(gains[num_out:])
+        reset_cores(list(self.in_cores), first, last)
+        kernel = self.convolution.get_parameter("weight")
+        nn.init.normal_(kernel, std=gains[num_out - 1] / math.sqrt(kernel[0].numel()))
+        reset_cores(list(self.out_cores), list(reversed(gains[: num_out - 1])), gain)
+        _reset_biases(self)
+
+
+def _contract(state: Tensor, cores: Sequence[Tensor], done: int, phis: Sequence[nn.Module | None]) -> Tensor:
+    """Contract `(rows, n)` with all cores from the last to the first; `phis[k]` follows core k (None: nothing)."""
+    for core, phi in zip(reversed(cores), reversed(phis), strict=True):
+        state = step(state, core, done, from_left=False)  # (rows, n_left · r · done)
+        done *= core.shape[1]
+        if isinstance(phi, Phi):
+            state = phi(state.reshape(-1, core.shape[0], done)).reshape(state.shape)
+    return state
+
+
+def _reset_biases(layer: NTTLinear | NTTConv) -> None:
+    """Set all biases to 0 and forget what the norms have seen."""
+    for phi in layer.phis:
+        if isinstance(phi, Phi) and isinstance(phi.norm, nn.BatchNorm1d):
+            phi.norm.reset_running_stats()
+    for name, parameter in layer.named_parameters():
+        if name == "bias" or name.endswith(".bias"):
+            nn.init.zeros_(parameter)

@@ -1,0 +1,60 @@
+"""Meet a budget of measured time with the least total squared error: counted multiply-adds promise what no clock keeps.
+
+Each layer is measured at some ranks of its frontier and dense, on the device that holds it (see `layer_latency`); the
+choice among these is that of `knapsack`. Ours; no source.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from annotated_types import Ge, Gt, Le
+
+from decompositions.rank_search.knapsack import cheapest, least_error
+from decompositions.rank_search.rule import RankChoice, RankProblem
+
+
+@dataclass(frozen=True)
+class Latency:
+    """`share` of the time that the dense layers take for `batch_size` samples; `num_ranks` are measured a layer.
+
+    What lies outside these layers (activations, norms, layers left dense by name) is not counted.
+    """
+
+    share: Annotated[float, Gt(0), Le(1)]
+    batch_size: Annotated[int, Ge(1)] = 1
+    num_ranks: Annotated[int, Ge(1)] = 8
+
+    def __call__(self, problem: RankProblem) -> RankChoice:
+        """Measure and choose; raises `ValueError` if the fastest choice is too slow or nothing can be measured."""
+        if problem.latency_ms is None:
+            raise ValueError("rank: the latency rule measures layers, and there are none here to measure")
+        candidates, costs, errors = {}, {}, {}
+        for name, frontier in problem.frontiers.items():
+            candidates[name] = _spread(len(frontier), self.num_ranks)
+            ranks = [frontier.rank(index) for index in candidates[name]]
+            costs[name] = problem.latency_ms(name, ranks, self.batch_size)
+            errors[name] = frontier.squared_error[candidates[name]].tolist()
+        dense = sum(cost[-1] for cost in costs.values())
+        fastest = sum(costs[name][index] for name, index in cheapest(costs, errors).items())
+        if fastest > self.share * dense:
+            raise ValueError(
+                f"rank.share={self.share:g}: the dense layers take {dense:.4g} ms for a batch of {self.batch_size}, the "
+                f"fastest of the measured ranks {fastest:.4g} ms; raise the share to {fastest / dense + 5e-4:.3f} or "
+                "more, or take a format that is faster at this batch size"
+            )
+        points, slope = least_error(costs, errors, self.share * dense)
+        used = sum(costs[name][index] for name, index in points.items())
+        return RankChoice.of_points(
+            problem,
+            {name: candidates[name][index] for name, index in points.items()},
+            f"least error within {self.share:.2%} of {dense:.4g} ms measured in these layers at batch "
+            f"{self.batch_size}: {used:.4g} ms used, lambda {slope:g}",
+        )
+
+
+def _spread(num_points: int, wanted: int) -> list[int]:
+    """Indices of up to `wanted` points besides the last (dense), evenly along the frontier, and the last."""
+    last = num_points - 1
+    return sorted({round(step * max(last - 1, 0) / max(wanted - 1, 1)) for step in range(wanted)} | {last})

@@ -1,0 +1,301 @@
+"""Tucker: a linear layer's sides cut into modes, all of them in orthonormal bases around a small core [Tuc66].
+
+    W(m_1…m_p, n_1…n_q) ≈ G ×₁ U_1 … ×_{p+q} U_{p+q},     out = Π m_k, in = Π n_k, U_k (size_k, r_k)
+
+With the full bases of all unfoldings (HOSVD [LMV00]) and the squared entries `e_i` of the full core,
+
+    ‖W − Ŵ_r‖² = Σ_{i_k > r_k for any k} e_i
+
+so one decomposition and one pass of cumulative sums give the error of all rank tuples. These are too many to list: the
+frontier has those of a grid, whose ranks are spread over each mode. For the chosen tuple a few sweeps of HOOI [LMV00b]
+refine the bases; the error falls or stays. The modes of a kernel are too small to pay for a basis each: convolutions
+are written as Tucker-2, 1×1 convolutions as SVD.
+
+TensorLy's `tucker` is only the reference of the tests: it decomposes anew for every tuple, by SVDs of the unfoldings.
+
+[Tuc66] Tucker, Some mathematical notes on three-mode factor analysis, Psychometrika 1966.
+[LMV00] De Lathauwer, De Moor & Vandewalle, A multilinear singular value decomposition, SIAM J. Matrix Anal. Appl. 2000.
+[LMV00b] the same, On the best rank-1 and rank-(R1, …, RN) approximation of higher-order tensors, ibid.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Annotated
+
+import torch
+from annotated_types import Ge, MinLen
+from jaxtyping import Float64, Int64
+from torch import Tensor, nn
+
+from decompositions.convolution import part_of, wrong_kind
+from decompositions.frontier import Frontier, Rank, Unfolding, pareto_frontier
+from decompositions.modes import modes_of
+from decompositions.site import Site
+from decompositions.spectrum import eigh, scaled
+from decompositions.svd import SVDAnalysis
+from decompositions.tucker2 import Tucker2, Tucker2Analysis, Tucker2Factors
+from decompositions.two_factor import TwoFactors
+from decompositions.vanished import Vanished
+
+# How many rank tuples the grid of a frontier has at most.
+MAX_TUPLES = 2**16
+
+
+@dataclass(frozen=True)
+class TuckerFactors:
+    """`core ×₁ U_1 …`: the core `(r_1, r_2, …)`, first the `num_out` modes of the outputs, and their bases."""
+
+    core: Tensor
+    bases: tuple[Tensor, ...]  # (size_k, r_k)
+    num_out: int
+
+    def to_tensor(self) -> Tensor:
+        """The weight that the factors stand for, `(out, in)`."""
+        out = math.prod(len(basis) for basis in self.bases[: self.num_out])
+        return _times(self.core, self.bases).reshape(out, -1)
+
+    @property
+    def num_params(self) -> int:
+        """Numbers in core and bases."""
+        return self.core.numel() + sum(basis.numel() for basis in self.bases)
+
+
+@dataclass(frozen=True)
+class Tucker:
+    """Cut each side of a linear layer into `num_modes` balanced modes, or into those given for its size in `modes`.
+
+    `sweeps` of HOOI refine the chosen ranks, of convolutions too.
+    """
+
+    num_modes: Annotated[int, Ge(2)] = 2
+    modes: dict[str, Annotated[list[Annotated[int, Ge(1)]], MinLen(1)]] = field(default_factory=dict)
+    sweeps: Annotated[int, Ge(0)] = 2
+
+    def refuses(self, layer: nn.Module) -> str | None:
+        """Nothing."""
+        return None
+
+    def split(self, shape: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The modes of the outputs and of the inputs."""
+        out, into = (modes_of(size, self.num_modes, self.modes) for size in shape)
+        return out, into
+
+    def analyse(self, weight: Tensor) -> TuckerAnalysis | Tucker2Analysis | SVDAnalysis:
+        """The bases of all modes and the energies of the full core."""
+        if weight.ndim > 2:
+            return self._of_convolutions.analyse(weight)
+        tensor, scale = scaled(weight)
+        out, into = self.split(weight.shape)
+        tensor = tensor.reshape(*out, *into)
+        energies, bases = zip(*(eigh(_mode_gram(tensor, mode)) for mode in range(tensor.ndim)), strict=True)
+        core_energy = _times(tensor, [basis.T for basis in bases]).square() * scale**2
+        return TuckerAnalysis(weight, self, tuple(energy * scale**2 for energy in energies), tuple(bases), core_energy)
+
+    def count(self, site: Site, ranks: Int64[Tensor, "rank mode"]) -> tuple[Tensor, Tensor]:
+        """`Π r_k + Σ size_k r_k` parameters and the bias; multiply-adds in the order of `TuckerLinear`'s pass."""
+        if site.weight.ndim > 2:
+            return self._of_convolutions.count(site, ranks)
+        out, into = (torch.tensor(modes) for modes in self.split(site.weight.shape))
+        core = ranks.prod(1)
+        num_params = core + (ranks * torch.cat([out, into])).sum(1) + site.num_bias
+        # The last mode goes first: those before it are still as before, those after it done.
+        macs = core + _mode_products(into, ranks[:, len(out) :]) + _mode_products(ranks[:, : len(out)], out)
+        return num_params, macs * site.positions
+
+    def zeros(self, weight: Tensor, rank: Rank) -> TuckerFactors | Tucker2Factors | TwoFactors:
+        """Zero factors at these ranks."""
+        if weight.ndim > 2:
+            return self._of_convolutions.zeros(weight, rank)
+        out, into = self.split(weight.shape)
+        ranks = _checked((*out, *into), rank)
+        bases = tuple(weight.new_zeros(pair) for pair in zip((*out, *into), ranks, strict=True))
+        return TuckerFactors(weight.new_zeros(ranks), bases, len(out))
+
+    def layer(self, dense: nn.Module, factors: TuckerFactors | Tucker2Factors | TwoFactors) -> nn.Module:
+        """`TuckerLinear` with these factors and the bias of `dense`; for a convolution see `Tucker2`."""
+        if not isinstance(factors, TuckerFactors):
+            return self._of_convolutions.layer(dense, factors)
+        return TuckerLinear(dense, factors) if factors.num_params else Vanished(dense)
+
+    @property
+    def _of_convolutions(self) -> Tucker2:
+        return Tucker2(self.sweeps)
+
+
+@dataclass(frozen=True)
+class TuckerAnalysis:
+    """A weight in the bases of its modes; `core_energy` has the squared entries of the full core."""
+
+    weight: Tensor
+    format: Tucker
+    energies: tuple[Tensor, ...]  # each falling, float64
+    bases: tuple[Tensor, ...]  # (size_k, size_k)
+    core_energy: Tensor
+
+    def frontier(self, site: Site, min_rank: int = 1) -> Frontier:
+        """The rank tuples of the grid that no other beats, by their exact errors before HOOI."""
+        sizes = self.core_energy.shape
+        grid = _grid(sizes, max(min_rank, 1))
+        ranks = torch.cartesian_prod(*map(torch.tensor, grid)).reshape(-1, len(sizes))
+        errors = _tail_sums(_block_sums(self.core_energy, grid).cpu()).flatten()
+        norm = float(self.core_energy.sum())
+        if min_rank == 0:
+            ranks = torch.cat([ranks.new_zeros(1, len(sizes)), ranks])
+            errors = torch.cat([errors.new_full((1,), norm), errors])
+        num_params, macs = self.format.count(site, ranks)
+        shapes = [(size, self.weight.numel() // size) for size in sizes]
+        return pareto_frontier(
+            ranks,
+            num_params,
+            macs,
+            errors,
+            dense_params=site.num_params,
+            dense_macs=site.macs,
+            squared_norm=norm,
+            min_rank=min_rank,
+            unfoldings=tuple(Unfolding(e.cpu(), s) for e, s in zip(self.energies, shapes, strict=True)),
+            largest=sizes,
+        )
+
+    def decompose(self, rank: Rank) -> TuckerFactors:
+        """Truncated HOSVD at these ranks, refined by sweeps of HOOI; the core carries the scale."""
+        sizes = self.core_energy.shape
+        ranks = _checked(sizes, rank)
+        tensor, scale = scaled(self.weight)
+        tensor = tensor.reshape(sizes)
+        bases = [basis[:, :r] for basis, r in zip(self.bases, ranks, strict=True)]
+        # All bases of a whole mode are equally good, and turning it leaves the other modes' Gram matrices as they are.
+        cut = [mode for mode, size in enumerate(sizes) if 0 < ranks[mode] < size]
+        for _ in range(self.format.sweeps):
+            for mode in cut:
+                others = [basis.T if k in cut and k != mode else None for k, basis in enumerate(bases)]
+                bases[mode] = eigh(_mode_gram(_times(tensor, others), mode))[1][:, : ranks[mode]]
+        core, *bases = (f.to(self.weight.dtype) for f in (_times(tensor, [b.T for b in bases]) * scale, *bases))
+        return TuckerFactors(core, tuple(bases), len(self.format.split(self.weight.shape)[0]))
+
+
+class TuckerLinear(nn.Module):
+    """A linear layer whose weight is `factors`, `(…, in)` to `(…, out)`: the input modes one after another, the core,
+    the output modes; each is a linear layer on one axis of `(rows, *modes)`. The bias comes at the end.
+    """
+
+    def __init__(self, dense: nn.Module, factors: TuckerFactors) -> None:
+        super().__init__()
+        if not isinstance(dense, nn.Linear):
+            raise ValueError(wrong_kind(dense))
+        out, into = factors.bases[: factors.num_out], factors.bases[factors.num_out :]
+        self.in_features, self.out_features = dense.in_features, dense.out_features
+        self.in_modes = tuple(len(basis) for basis in into)
+        self.out_ranks = tuple(basis.shape[1] for basis in out)
+        self.into = nn.ModuleList(part_of(dense, (), basis.T) for basis in into)
+        self.core = part_of(dense, (), factors.core.reshape(math.prod(self.out_ranks), -1))
+        self.out = nn.ModuleList(part_of(dense, (), basis) for basis in out)
+        self.bias = None if dense.bias is None else nn.Parameter(dense.bias.detach().clone())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(…, in)` to `(…, out)`, any leading sizes."""
+        y = x.reshape(-1, *self.in_modes)
+        for k in reversed(range(len(self.into))):  # the last axis is next; after a turn of all they are back in order
+            y = self.into[k](y).movedim(-1, 1)
+        y = self.core(y.flatten(1)).reshape(-1, *self.out_ranks)
+        for k in reversed(range(len(self.out))):
+            y = self.out[k](y).movedim(-1, 1)
+        y = y.reshape(*x.shape[:-1], self.out_features)
+        return y if self.bias is None else y + self.bias
+
+    @torch.no_grad()
+    def to_dense(self) -> nn.Linear:
+        """One layer that computes the same."""
+        out = [part.get_parameter("weight") for part in self.out]
+        into = [part.get_parameter("weight").T for part in self.into]
+        core = self.core.get_parameter("weight").reshape(*self.out_ranks, *(basis.shape[1] for basis in into))
+        weight = TuckerFactors(core, (*out, *into), len(out)).to_tensor()
+        options = {"device": weight.device, "dtype": weight.dtype}
+        dense = nn.Linear(self.in_features, self.out_features, bias=self.bias is not None, **options)
+        dense.weight.copy_(weight)
+        if self.bias is not None:
+            dense.bias.copy_(self.bias)
+        return dense
+
+    @torch.no_grad()
+    def reset(self, gain: float) -> None:
+        """Start anew: every contraction keeps the signal's variance, the last one multiplies it by `gain²`; no bias."""
+        for part in (*self.into, self.core, *self.out):
+            weight = part.get_parameter("weight")
+            nn.init.normal_(weight, std=(gain if part is self.out[0] else 1.0) / math.sqrt(weight.shape[1]))
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+
+
+def _checked(sizes: Sequence[int], rank: Rank) -> tuple[int, ...]:
+    """The ranks, if they are within the modes, and 0 together or not at all; else raise `ValueError`."""
+    ranks = rank if isinstance(rank, tuple) else (rank,)
+    fits = len(ranks) == len(sizes) and all(0 <= r <= high for r, high in zip(ranks, sizes, strict=True))
+    if not fits or min(ranks) == 0 < max(ranks):
+        wanted = ", ".join(f"from 0 to {high}" for high in sizes)
+        raise ValueError(f"rank: expected {len(sizes)} ranks {wanted}, or all 0, got {rank!r}")
+    return ranks
+
+
+def _mode_gram(tensor: Tensor, mode: int) -> Float64[Tensor, "side side"]:
+    unfolding = tensor.movedim(mode, 0).flatten(1)
+    return unfolding @ unfolding.T
+
+
+def _times(tensor: Tensor, matrices: Sequence[Tensor | None]) -> Tensor:
+    """Multiply each axis by a matrix `(new, old)`, or leave it for None; one at a time, so that none grows early."""
+    for matrix in matrices:  # the first axis goes, the new one comes last: after all of them they are in order
+        tensor = tensor.movedim(0, -1) if matrix is None else torch.tensordot(tensor, matrix, dims=([0], [1]))
+    return tensor
+
+
+def _mode_products(before: Tensor, after: Tensor) -> Int64[Tensor, " rank"]:
+    """Multiply-adds of taking every mode of a sample from its size in `before` to that in `after`, the last first."""
+    return (before.cumprod(-1) * after.flip(-1).cumprod(-1).flip(-1)).sum(-1)
+
+
+def _grid(sizes: Sequence[int], low: int) -> list[list[int]]:
+    """Ranks of each mode, in rising order up to its size, with at most `MAX_TUPLES` tuples.
+
+    What small modes do not use is left to the larger ones.
+    """
+    grid: dict[int, list[int]] = {}
+    num_left = MAX_TUPLES
+    for mode in sorted(range(len(sizes)), key=sizes.__getitem__):
+        share = int(num_left ** (1 / (len(sizes) - len(grid))) + 1e-9)  # 2¹⁶ to the 1/4 is a hair below 16 somewhere
+        grid[mode] = _spread(min(low, sizes[mode]), sizes[mode], share)
+        num_left //= len(grid[mode])
+    return [grid[mode] for mode in range(len(sizes))]
+
+
+def _spread(low: int, high: int, num: int) -> list[int]:
+    """At most `num` ranks from `low` to `high`, at steps of equal ratio where that is more than 1; one is `high`."""
+    steps = min(num, high - low + 1) - 1
+    if steps < 1:
+        return [high]
+    return sorted({max(low + k, round(low * (high / low) ** (k / steps))) for k in range(steps + 1)})
+
+
+def _block_sums(energy: Tensor, grid: Sequence[Sequence[int]]) -> Tensor:
+    """Sums over the blocks into which the ranks of `grid` cut each axis."""
+    for axis, ranks in enumerate(grid):
+        widths = [high - low for low, high in zip((0, *ranks), ranks, strict=False)]
+        energy = torch.stack([block.sum(axis) for block in energy.split(widths, axis)], axis)
+    return energy
+
+
+def _tail_sums(energy: Tensor) -> Tensor:
+    """At `(a, b, …)` the sum of all that lies beyond a, or beyond b, or …: of small numbers, no difference of large
+    ones, or a weight of low rank would have an error of rounding.
+    """
+    tails = torch.zeros_like(energy)
+    for axis in range(energy.ndim):  # within on all axes before, beyond on this one, anywhere on those after
+        rest = energy.sum(tuple(range(axis + 1, energy.ndim)), keepdim=True) if axis + 1 < energy.ndim else energy
+        from_here = rest.flip(axis).cumsum(axis).flip(axis)
+        beyond = from_here.narrow(axis, 1, rest.shape[axis] - 1)
+        tails += torch.cat([beyond, torch.zeros_like(rest.narrow(axis, 0, 1))], axis)
+        energy = energy.cumsum(axis)
+    return tails
