@@ -58,7 +58,7 @@ class CP:
     """Write a convolution as a sum of terms; `sweeps` of alternating least squares for each of the grid's ranks."""
 
     kernel: Literal["separable", "joint"] = "separable"
-    sweeps: Annotated[int, Ge(1)] = 30
+    sweeps: Annotated[int, Ge(1)] = 50
 
     def refuses(self, layer: nn.Module) -> str | None:
         """Nothing."""

@@ -92,7 +92,8 @@ def pareto_frontier(
     """
     useful = ((num_params < dense_params) & (ranks >= min_rank).all(dim=1)).nonzero()[:, 0]
     error = squared_error[useful].clamp(min=0)
-    kept = _undominated(num_params[useful], error) | _undominated(macs[useful], error)
+    by_macs = _undominated(macs[useful], error) & (macs[useful] < dense_macs)  # else the dense layer is better
+    kept = _undominated(num_params[useful], error) | by_macs
     order = useful[kept]
     order = order[torch.argsort(macs[order], stable=True)]
     order = order[torch.argsort(num_params[order], stable=True)]

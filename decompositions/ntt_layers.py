@@ -119,11 +119,11 @@ class NTTConv(nn.Module):
         num_out = len(self.out_cores)
         phis = list(self.phis)  # of the bonds between outputs, kernel and inputs, in this order
         y = _contract(x.flatten(1), list(self.in_cores), math.prod(x.shape[2:]), phis[num_out:])
-        y = self.convolution(y.reshape(len(x), -1, *x.shape[2:]))
+        y = self.convolution(y.reshape(x.shape[0], -1, *x.shape[2:]))
         sizes = y.shape[2:]
         y = phis[num_out - 1](y.flatten(2)).flatten(1)
         y = _contract(y, list(self.out_cores), math.prod(sizes), [None, *phis[: num_out - 1]])
-        y = y.reshape(len(x), -1, *sizes)
+        y = y.reshape(x.shape[0], -1, *sizes)
         return y if self.bias is None else y + self.bias.reshape(-1, *[1] * self.num_axes)
 
     @torch.no_grad()

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from decompositions.convolution import LAYER_TYPES
+from decompositions.recurrent import why_closed
 
 # The sizes before and after one call of a layer on one sample: `(height, width)` of a convolution, the leading sizes
 # (sequence length, …) of a linear layer, which are the same on both sides.
@@ -89,6 +90,8 @@ def survey(
         if isinstance(layer, LAYER_TYPES) and not is_computed(layer):
             owners.setdefault(id(layer.weight), []).append(name)
     for name, layer in network.named_modules():
+        if (closed := why_closed(layer)) is not None:
+            skipped[name] = closed
         if not isinstance(layer, LAYER_TYPES):
             continue
         if not any(fnmatchcase(name, pattern) for pattern in layers):

@@ -85,20 +85,20 @@ class TTKernelFirst(nn.Module):
             order = KernelOrder("dense", 0, 0.0, None)  # the order that holds for every batch
         else:
             positions = math.prod(x.shape[2:]), math.prod(sizes)
-            order = kernel_order(self.shapes, self.num_kernel, len(x), *positions, x.device.type)
+            order = kernel_order(self.shapes, self.num_kernel, x.shape[0], *positions, x.device.type)
         if order.train is None:
             return self._convolve(x, self._weight(), self.bias)
         rank, num_in = weight.shape[0], x.shape[1]
         if order.kernel == "first":
             y = self._convolve(x.reshape(-1, 1, *x.shape[2:]), weight, None)  # (batch · in, r, *size')
-            rows = y.reshape(len(x), num_in, rank, -1).permute(0, 3, 2, 1).reshape(-1, rank * num_in)
-            y = multiply(rows, list(self.cores), order.train).reshape(len(x), -1, self._num_out)
-            y = y.transpose(1, 2).reshape(len(x), -1, *sizes)
+            rows = y.reshape(x.shape[0], num_in, rank, -1).permute(0, 3, 2, 1).reshape(-1, rank * num_in)
+            y = multiply(rows, list(self.cores), order.train).reshape(x.shape[0], -1, self._num_out)
+            y = y.transpose(1, 2).reshape(x.shape[0], -1, *sizes)
         else:
             rows = x.flatten(2).transpose(1, 2).reshape(-1, num_in)  # (batch · positions, in)
-            y = multiply(rows, list(self.cores), order.train).reshape(len(x), -1, rank, self._num_out)
+            y = multiply(rows, list(self.cores), order.train).reshape(x.shape[0], -1, rank, self._num_out)
             y = y.permute(0, 3, 2, 1).reshape(-1, rank, *x.shape[2:])  # (batch · out, r, *size)
-            y = self._convolve(y, weight.transpose(0, 1), None).reshape(len(x), -1, *sizes)
+            y = self._convolve(y, weight.transpose(0, 1), None).reshape(x.shape[0], -1, *sizes)
         return y if self.bias is None else y + self.bias.reshape(-1, *[1] * len(self.axes))
 
     @torch.no_grad()

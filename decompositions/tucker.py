@@ -265,7 +265,7 @@ def _grid(sizes: Sequence[int], low: int) -> list[list[int]]:
     grid: dict[int, list[int]] = {}
     num_left = MAX_TUPLES
     for mode in sorted(range(len(sizes)), key=sizes.__getitem__):
-        share = int(num_left ** (1 / (len(sizes) - len(grid))) + 1e-9)  # 2¹⁶ to the 1/4 is a hair below 16 somewhere
+        share = int(num_left ** (1 / (len(sizes) - len(grid))) + 1e-9)  # a root may come out as 7.999…
         grid[mode] = _spread(min(low, sizes[mode]), sizes[mode], share)
         num_left //= len(grid[mode])
     return [grid[mode] for mode in range(len(sizes))]

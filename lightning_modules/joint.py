@@ -50,7 +50,7 @@ class Joint:
 
     def check(self, network: nn.Module, input_shape: Sequence[int]) -> None:
         """Raise `ValueError` if no layer can be compressed or the rank rule finds no ranks for such layers."""
-        try_search(self, network, input_shape)
+        try_search(self, network, input_shape, needs_dense=True)
 
     def compress(self, network: nn.Module, runner: Runner) -> Compressed:
         """Run the L and C steps of the runner's schedule on `network`, replace its layers and fine-tune."""

@@ -77,10 +77,13 @@ def prepare_search(
     )
 
 
-def try_search(method: Compressing, network: nn.Module, input_shape: Sequence[int]) -> None:
+def try_search(
+    method: Compressing, network: nn.Module, input_shape: Sequence[int], *, needs_dense: bool = False
+) -> None:
     """Search ranks for the weights that `network` happens to have, replace its smallest layer and load it again.
 
     What fails here would fail after training. Accuracies are not measured: every choice is as good as the reference.
+    `needs_dense` refuses formats whose layers equal no dense layer.
     """
     search = prepare_search(method, network, input_shape, evaluate=lambda: 0.0)
     weights = {name: network.get_parameter(f"{name}.weight").detach() for name in search.sites}
@@ -97,6 +100,11 @@ def try_search(method: Compressing, network: nn.Module, input_shape: Sequence[in
     factors = (analyses.factors(name, rank), search.format.zeros(weights[name], rank))
     layers = [search.format.layer(dense, each) for each in factors]
     layers[1].load_state_dict(layers[0].state_dict())
+    if needs_dense and not hasattr(layers[0], "to_dense"):
+        raise ValueError(
+            "the joint objective draws dense weights to those that the factors stand for, and a layer with activations "
+            "inside stands for none; take method=svd decomposition=… (one shot), or another format"
+        )
 
 
 def describe_layers(search: RankSearch, step: CStep) -> dict[str, dict[str, Any]]:

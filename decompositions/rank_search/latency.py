@@ -40,9 +40,9 @@ class Latency:
         fastest = sum(costs[name][index] for name, index in cheapest(costs, errors).items())
         if fastest > self.share * dense:
             raise ValueError(
-                f"rank.share={self.share:g}: the dense layers take {dense:.4g} ms for a batch of {self.batch_size}, the "
-                f"fastest of the measured ranks {fastest:.4g} ms; raise the share to {fastest / dense + 5e-4:.3f} or "
-                "more, or take a format that is faster at this batch size"
+                f"rank.share={self.share:g}: the dense layers take {dense:.4g} ms for a batch of {self.batch_size}, "
+                f"the fastest of the measured ranks {fastest:.4g} ms; raise the share to "
+                f"{fastest / dense + 5e-4:.3f} or more, or take a format that is faster at this batch size"
             )
         points, slope = least_error(costs, errors, self.share * dense)
         used = sum(costs[name][index] for name, index in points.items())

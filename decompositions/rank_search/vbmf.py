@@ -42,7 +42,7 @@ class VBMF:
             if len(frontier.unfoldings) != len(frontier.allowed):
                 raise ValueError(
                     f"rank: vbmf reads the singular values of every mode, which the format of layer {name} has not; "
-                    "take decomposition=svd or tucker2, or another rank rule"
+                    "take decomposition=svd, tucker2 or tucker, or another rank rule"
                 )
             modes: list[int] = []
             for unfolding, (low, high) in zip(frontier.unfoldings, frontier.allowed, strict=True):

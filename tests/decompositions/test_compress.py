@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import copy
 
+import onnxruntime
 import pytest
 import torch
 import torchvision
+from test_format_contract import FORMATS as ALL_FORMATS
 from torch import nn
 
-from decompositions import compress
+from decompositions import compress, layer_latency
 from decompositions.compress import CompressionReport
+from decompositions.cp import CP
+from decompositions.ntt import NTT
+from decompositions.prepare import prepare
+from decompositions.rank_search.accuracy import Accuracy
 from decompositions.rank_search.energy import Energy
+from decompositions.rank_search.fixed import Fixed
+from decompositions.rank_search.latency import Latency
+from decompositions.replace import describe, replace_layers, restore
 from decompositions.spatial_svd import SpatialSVD
 from decompositions.svd import SVD
 from decompositions.tt import TT
 from decompositions.tucker2 import Tucker2
 from evaluation.counts import count_macs
 
-FORMATS = [SVD(), SpatialSVD(), Tucker2(), TT()]
-NAMES = ["svd", "spatial_svd", "tucker2", "tt"]
+NAMES, FORMATS = zip(*ALL_FORMATS.items(), strict=True)
 
 
 class Small(nn.Module):
@@ -136,6 +144,142 @@ def test_results_are_modules_as_any_other(format, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("format", FORMATS, ids=NAMES)
+def test_onnx_runtime_computes_the_same(format, tmp_path):
+    _, compressed, _ = small(format)
+    batch = torch.export.Dim("batch", min=2, max=64)
+    path = tmp_path / "network.onnx"
+    x = torch.randn(2, 3, 16, 16)
+    torch.onnx.export(compressed, (x,), path, dynamo=True, dynamic_shapes={"x": {0: batch}}, verbose=False)
+    session = onnxruntime.InferenceSession(path)
+    for rows in (2, 5):
+        images = torch.randn(rows, 3, 16, 16)
+        [got] = session.run(None, {session.get_inputs()[0].name: images.numpy()})
+        assert torch.allclose(torch.from_numpy(got), compressed(images), atol=1e-4)
+
+
+@pytest.mark.parametrize("format", FORMATS, ids=NAMES)
+def test_half_precision_and_channels_last(format):
+    """Peers refuse bfloat16 layers and lose the memory format."""
+    _, compressed, _ = small(format)
+    x = torch.randn(2, 3, 16, 16)
+    expected = compressed(x)
+    last = compressed.to(memory_format=torch.channels_last)(x.to(memory_format=torch.channels_last))
+    assert torch.allclose(last, expected, atol=1e-4)
+    half = copy.deepcopy(compressed).to(torch.bfloat16)(x.to(torch.bfloat16))
+    assert torch.allclose(half.float(), expected, atol=0.1)
+    torch.manual_seed(0)
+    again, _ = compress(Small().eval().to(torch.bfloat16), format, ranks=3, example_input=x.to(torch.bfloat16))
+    assert {p.dtype for p in again.parameters()} == {torch.bfloat16}
+
+
+class Tagger(nn.Module):
+    """Two recurrent layers, one of them in both directions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rnn = nn.LSTM(48, 32, num_layers=2, batch_first=True)
+        self.back = nn.GRU(32, 16, bidirectional=True)
+        self.head = nn.Linear(32, 7)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y, _ = self.rnn(x)
+        y, _ = self.back(y.transpose(0, 1))
+        return self.head(y[-1])
+
+
+@pytest.mark.parametrize("format", FORMATS, ids=NAMES)
+def test_the_weights_of_recurrent_layers(format):
+    torch.manual_seed(0)
+    model, x = Tagger().eval(), torch.randn(3, 10, 48)
+    compressed, report = compress(model, format, ranks=2, example_input=x)
+    assert isinstance(model.rnn, nn.LSTM), "the model given is untouched"
+    rows = {row.name: row for row in report.layers}
+    names = ["rnn.ih_l0", "rnn.hh_l0", "rnn.ih_l1", "rnn.hh_l1", "back.ih_l0", "back.hh_l0", "back.ih_l0_reverse"]
+    assert set(rows) == {*names, "back.hh_l0_reverse", "head"}
+    assert rows["rnn.ih_l0"].rank is not None
+    assert rows["rnn.hh_l0"].dense_macs == 10 * 4 * 32 * 32, "once a frame"
+    assert report.num_params == sum(p.numel() for p in compressed.parameters()) < report.dense_params
+    assert report.macs == count_macs(compressed, (10, 48))
+    assert compressed(x).shape == (3, 7)
+    compressed(x).square().sum().backward()
+    full, _ = compress(model, SVD(), ranks={"*": 15}, example_input=x, layers=["rnn.hh*"])
+    near, _ = compress(model, SVD(), ranks={"*": 25}, example_input=x, layers=["rnn.hh*"])
+    errors = [float((net(x) - model(x)).norm()) for net in (full, near)]
+    assert 0 < errors[1] < errors[0], "more ranks, nearer"
+
+
+def test_a_network_with_opened_layers_is_restored():
+    torch.manual_seed(0)
+    model, format = Tagger(), SVD()
+    search = prepare(model, (10, 48), format, Fixed({"rnn.ih_l0": 3}))
+    step = search({name: site.weight.detach() for name, site in search.sites.items()}, 1.0)
+    compressed = replace_layers(model, format, step.factors)
+    structure = describe(format, step.ranks, search.opened)
+    assert set(structure) == {"rnn", "back", "rnn.ih_l0"}
+    rebuilt = restore(Tagger(), structure)
+    rebuilt.load_state_dict(compressed.state_dict())
+    x = torch.randn(3, 10, 48)
+    assert torch.equal(rebuilt(x), compressed(x))
+
+
+def test_recurrent_layers_that_cannot_be_opened_stay_with_the_reason():
+    class Mixed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.old, self.head = nn.RNN(8, 8), nn.Linear(8, 8)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.head(self.old(x)[0])
+
+    compressed, report = compress(Mixed(), SVD(), ranks=2, example_input=torch.randn(2, 5, 8))
+    assert isinstance(compressed.old, nn.RNN)
+    assert "nn.LSTM and nn.GRU" in {row.name: row.reason for row in report.layers}["old"]
+
+
+def test_the_accuracy_rule_measures_the_compressed_network():
+    """A teacher labels noise: its own answers are 100 % right, and fewer ranks agree with it less."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(40, 40), nn.Tanh(), nn.Linear(40, 5)).eval()
+    x = torch.randn(400, 40)
+    with torch.no_grad():
+        model[0].weight.mul_(torch.logspace(0, -2, 40))  # some inputs matter more: ranks below full lose little
+        labels = model(x).argmax(1)
+
+    def evaluate(network: nn.Module) -> float:
+        with torch.no_grad():
+            return 100 * float((network(x).argmax(1) == labels).float().mean())
+
+    params = []
+    for epsilon in (2.0, 10.0, 40.0):
+        compressed, report = compress(model, SVD(), rule=Accuracy(epsilon), example_input=x[:1], evaluate=evaluate)
+        assert evaluate(compressed) >= 100 - epsilon
+        params.append(report.num_params)
+    assert params == sorted(params, reverse=True)
+    assert params[0] > params[-1]
+    with pytest.raises(ValueError, match="evaluate="):
+        compress(model, SVD(), rule=Accuracy(1.0), example_input=x[:1])
+
+
+def test_the_latency_rule_measures_each_layer_and_rank_once(monkeypatch):
+    measured = []
+
+    def clock(layers, batch):
+        measured.append((len(layers), tuple(batch.shape)))
+        return [float(sum(p.numel() for p in layer.parameters())) for layer in layers]
+
+    monkeypatch.setattr(layer_latency, "measure_latency_ms", clock)
+    monkeypatch.setattr(layer_latency, "_measured", {})
+    for _ in range(2):
+        _, report = small(rule=Latency(0.6, batch_size=4, num_ranks=3))[1:]
+    assert "ms used" in report.rank_reason
+    shapes = [(4, 3, 16, 16), (4, 16, 8, 8), (4, 16)]
+    assert [shape for _, shape in measured] == shapes, "stem, body, head: once, though the search ran twice"
+    used = sum(row.num_params for row in report.layers if row.reason is None or "rule" in row.reason)
+    assert used <= 0.6 * sum(row.dense_params for row in report.layers if "groups" not in (row.reason or ""))
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "shape", "format", "layers"),
     [
@@ -144,8 +288,11 @@ def test_results_are_modules_as_any_other(format, tmp_path):
         (torchvision.models.mobilenet_v2, (1, 3, 64, 64), SVD(), ["*"]),
         (torchvision.models.video.r3d_18, (1, 3, 8, 32, 32), TT(), ["*"]),
         (torchvision.models.alexnet, (1, 3, 64, 64), SVD(), ["features*", "classifier.6"]),
+        (torchvision.models.vgg16, (1, 3, 64, 64), Tucker2(), ["features*", "classifier.6"]),
+        (torchvision.models.resnet18, (1, 3, 64, 64), CP(sweeps=2), ["layer1*"]),
+        (torchvision.models.resnet18, (1, 3, 64, 64), NTT(norm="batch"), ["*"]),
     ],
-    ids=["resnet18", "resnet50", "mobilenet_v2", "r3d_18", "alexnet"],
+    ids=["resnet18", "resnet50", "mobilenet_v2", "r3d_18", "alexnet", "vgg16", "resnet18-cp", "resnet18-ntt"],
 )
 def test_torchvision_models(make, shape, format, layers):
     model = make(weights=None).eval()
