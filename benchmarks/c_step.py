@@ -4,21 +4,25 @@
 
 Peers: `numpy.linalg.svd` once per rank; for CUR a pair of `numpy.linalg.pinv` and the products per rank, on the same
 columns and rows. For VGG16 the loop is timed at a few evenly spread ranks of each shape and multiplied by the number of
-ranks, because the whole of it takes hours; for LeNet300 all of it is run.
+ranks, because the whole of it takes hours; for LeNet300 all of it is run. The stronger peer is the LC toolkit's way:
+one `numpy.linalg.svd` in float64 a layer, then a loop over ranks on its singular values; for VGG16 and ResNet-50, with
+the ranks that both choose.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
+from operator import eq
 from typing import Any
 
 import numpy as np
 import scipy.linalg
 import torch
+import torchvision
 from torch import nn
 
 from benchmarks.ratios import medians, report
@@ -54,6 +58,46 @@ def main() -> None:
             peer = sum(loop(matrix, sampled) for matrix in matrices)
             scaled = "" if sampled is None else f" (loop timed at {sampled} ranks a layer and scaled)"
             report(f"C step of {shapes_name}, {format_name}{scaled}", ours, peer, f"goal <= 1/{goal}")
+    resnet = [tuple(p.flatten(1).shape) for p in torchvision.models.resnet50().parameters() if p.ndim > 1]
+    for shapes_name, shapes in (("VGG16", VGG16), ("ResNet-50", resnet)):
+        against_lc_toolkit(shapes_name, shapes, arguments.rounds)
+
+
+def against_lc_toolkit(name: str, shapes: Sequence[tuple[int, ...]], rounds: int) -> None:
+    """Frontier, choice and factors of all layers against one SVD a layer and a loop over its ranks."""
+    matrices = [np.random.default_rng(k).standard_normal(shape).astype(np.float32) for k, shape in enumerate(shapes)]
+    for matrix in matrices:  # a falling spectrum, as trained weights have
+        matrix *= np.geomspace(1, 0.03, matrix.shape[1], dtype=np.float32)
+    sites = {str(i): Site(str(i), nn.Linear(s[1], s[0], bias=False), (((1,), (1,)),)) for i, s in enumerate(shapes)}
+    weights = {str(i): torch.from_numpy(matrix) for i, matrix in enumerate(matrices)}
+    svd: Any = SVD()
+    search = RankSearch(sites, svd, Cost(LC_WEIGHT, "params", relative=False))
+    seconds = medians({"ours": lambda: search(weights, 1.0), "peer": lambda: lc_toolkit(matrices)}, rounds)
+    ours, theirs = [*search(weights, 1.0).ranks.values()], [rank for rank, _, _ in lc_toolkit(matrices)]
+    title = (
+        f"C step of {name}, SVD, against the LC toolkit's way ({sum(map(eq, ours, theirs))}/{len(ours)} equal ranks)"
+    )
+    report(title, seconds["ours"], seconds["peer"], "goal <= 1/10")
+
+
+LC_WEIGHT = 1e-3
+
+
+def lc_toolkit(matrices: list[np.ndarray]) -> list[tuple[int | None, np.ndarray, np.ndarray]]:
+    """Rank and factors of each matrix: argmin over ranks of cost and error, dense where that is no dearer."""
+    results = []
+    for matrix in matrices:
+        rows, columns = matrix.shape
+        u, s, v = np.linalg.svd(matrix.astype(np.float64), full_matrices=False)
+        best, rank = LC_WEIGHT * rows * columns, None
+        for r in range(1, -(-rows * columns // (rows + columns))):
+            objective = LC_WEIGHT * r * (rows + columns) + 0.5 * float(np.sum(s[r:] ** 2))
+            if objective < best:
+                best, rank = objective, r
+        kept = 0 if rank is None else rank
+        root = np.sqrt(s[:kept])
+        results.append((rank, (u[:, :kept] * root).astype(np.float32), (root[:, None] * v[:kept]).astype(np.float32)))
+    return results
 
 
 def svd_loop(matrix: np.ndarray, sampled: int | None) -> float:

@@ -6,12 +6,16 @@ import time
 from collections.abc import Callable, Mapping
 from statistics import median
 
+# Idle threads of one library spin for a while and would take the cores from the next.
+PAUSE_SECONDS = 0.1
+
 
 def medians(work: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
     """Seconds of each piece, median over `rounds` turns after one turn that is not counted."""
     times: dict[str, list[float]] = {name: [] for name in work}
     for turn in range(rounds + 1):
         for name, run in work.items():
+            time.sleep(PAUSE_SECONDS)
             start = time.perf_counter()
             run()
             if turn:

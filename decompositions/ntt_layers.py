@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -75,7 +75,7 @@ class NTTLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`(…, in)` to `(…, out)`."""
-        y = _contract(x.reshape(-1, self.in_features), list(self.cores), 1, [None, *self.phis])
+        y = _contract(x.reshape(-1, self.in_features), 1, _backwards(self.cores, [None, *self.phis]))
         y = y.reshape(*x.shape[:-1], self.out_features)
         return y if self.bias is None else y + self.bias
 
@@ -118,11 +118,11 @@ class NTTConv(nn.Module):
             return self.forward(x[None])[0]
         num_out = len(self.out_cores)
         phis = list(self.phis)  # of the bonds between outputs, kernel and inputs, in this order
-        y = _contract(x.flatten(1), list(self.in_cores), math.prod(x.shape[2:]), phis[num_out:])
+        y = _contract(x.flatten(1), math.prod(x.shape[2:]), _backwards(self.in_cores, phis[num_out:]))
         y = self.convolution(y.reshape(x.shape[0], -1, *x.shape[2:]))
         sizes = y.shape[2:]
         y = phis[num_out - 1](y.flatten(2)).flatten(1)
-        y = _contract(y, list(self.out_cores), math.prod(sizes), [None, *phis[: num_out - 1]])
+        y = _contract(y, math.prod(sizes), _backwards(self.out_cores, [None, *phis[: num_out - 1]]))
         y = y.reshape(x.shape[0], -1, *sizes)
         return y if self.bias is None else y + self.bias.reshape(-1, *[1] * self.num_axes)
 
@@ -140,14 +140,18 @@ class NTTConv(nn.Module):
         _reset_biases(self)
 
 
-def _contract(state: Tensor, cores: Sequence[Tensor], done: int, phis: Sequence[nn.Module | None]) -> Tensor:
-    """Contract `(rows, n)` with all cores from the last to the first; `phis[k]` follows core k (None: nothing)."""
-    for core, phi in zip(reversed(cores), reversed(phis), strict=True):
+def _contract(state: Tensor, done: int, cores: Iterator[tuple[Tensor, nn.Module | None]]) -> Tensor:
+    """Contract `(rows, n · done)` with cores from the last to the first, each with what follows it (None: nothing)."""
+    for core, phi in cores:
         state = step(state, core, done, from_left=False)  # (rows, n_left · r · done)
         done *= core.shape[1]
         if isinstance(phi, Phi):
             state = phi(state.reshape(-1, core.shape[0], done)).reshape(state.shape)
     return state
+
+
+def _backwards(cores: nn.ParameterList, phis: list) -> Iterator[tuple[Tensor, nn.Module | None]]:
+    return zip(reversed(list(cores)), reversed(phis), strict=True)
 
 
 def _reset_biases(layer: NTTLinear | NTTConv) -> None:

@@ -10,15 +10,16 @@ from torch import Tensor
 
 
 def scaled(weight: Tensor) -> tuple[Float64[Tensor, "..."], float]:
-    """The weight in float64 with largest entry 1, so that squares neither overflow nor vanish, and that entry.
+    """A contiguous copy in float64 with largest entry 1, so that squares neither overflow nor vanish, and that entry.
 
     Raises `ValueError` for NaN or infinite weights: no format has an answer for them.
     """
-    tensor = weight.detach().double()
-    scale = float(tensor.abs().max()) if tensor.numel() else 0.0
+    weight = weight.detach()
+    scale = max(-float(weight.min()), float(weight.max())) if weight.numel() else 0.0
     if not math.isfinite(scale):
         raise ValueError("the weight holds NaN or infinite values; the training before it has diverged")
-    return (tensor / scale, scale) if scale > 0 else (tensor, 1.0)
+    tensor = weight.to(torch.float64, copy=True, memory_format=torch.contiguous_format)
+    return (tensor.div_(scale), scale) if scale > 0 else (tensor, 1.0)
 
 
 def gram(matrix: Float64[Tensor, "rows columns"]) -> Float64[Tensor, "side side"]:

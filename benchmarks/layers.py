@@ -1,28 +1,23 @@
-"""The formats against TensorLy, tensorly-torch and tednet at their releases: decompositions, rank choice, layers.
+"""Compressed layers against dense ones, tensorly-torch and tednet at their releases, forward and with backward.
 
-python -m benchmarks.formats                    needs the extra: pip install -e '.[bench]'
+python -m benchmarks.layers [--rounds 5] [--device cpu]        needs the extra: pip install -e '.[bench]'
 
-Every line is a ratio of medians of turns within this process; the peers do what they are made for (one rank, where the
-work here is all ranks).
+Every line is a ratio of medians of turns within this process.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import math
 from collections.abc import Callable
-from typing import Any
 
 import tensorly
 import torch
-from tensorly.decomposition import partial_tucker, tensor_train
 from torch import Tensor, nn
 
 from benchmarks.ratios import medians, report
-from decompositions.frontier import Unfolding
-from decompositions.rank_search.vbmf import evbmf_rank
-from decompositions.site import survey
-from decompositions.svd import singular_energy
+from decompositions.ntt import NTT
 from decompositions.tt import TT
 from decompositions.tucker2 import Tucker2
 
@@ -36,44 +31,13 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", help="of the layers: cpu or cuda")
     arguments = parser.parse_args()
     torch.manual_seed(0)
-    decompositions(arguments.rounds)
     for size, rank, batch in [(s, r, b) for s in ((1024, 1024),) for r in (8, 16) for b in (1, 128, 1024)]:
         tt_linear(size, rank, batch, arguments)
     tt_linear((25088, 4096), 16, 128, arguments)
     for batch in (1, 32, 128):
         tucker_convolution(batch, arguments)
-
-
-def decompositions(rounds: int) -> None:
-    """Frontier and chosen factors of a 512×512×3×3 weight against one decomposition at one rank."""
-    tensorly.set_backend("numpy")
-    layer = nn.Conv2d(512, 512, 3, padding=1)
-    site = survey(nn.Sequential(layer), (512, 14, 14)).sites["0"]
-    weight, array = layer.weight.detach(), layer.weight.detach().double().numpy()
-
-    def ours(format: Any, rank: tuple[int, ...]) -> Callable[[], object]:
-        return lambda: (format.frontier(weight, site), format.decompose(weight, rank))
-
-    def peer(run: Callable[..., object], **options: Any) -> Callable[[], object]:
-        return lambda: run(array, **options)
-
-    work = {
-        "ours": ours(Tucker2(sweeps=0), (128, 128)),
-        "peer": peer(partial_tucker, rank=[128, 128], modes=[0, 1], n_iter_max=1),
-    }
-    _compare(
-        "Tucker-2 of 512×512×3×3, all ranks and factors, against one tensorly.partial_tucker", work, rounds, "<= 1/8"
-    )
-    plain = TT(num_modes=2, modes={"512": [512]})
-    train = array.transpose(0, 2, 3, 1).reshape(512, 9, 512)
-    work = {"ours": ours(plain, (128, 128)), "peer": lambda: tensor_train(train, rank=[1, 128, 128, 1])}
-    _compare("TT-SVD of 512×512×3×3, all ranks and factors, against one tensorly.tensor_train", work, rounds, "<= 1/3")
-    matrix = weight.flatten(1)
-    work = {
-        "ours": lambda: evbmf_rank(Unfolding(singular_energy(weight), tuple(matrix.shape))),  # type: ignore[arg-type]
-        "peer": lambda: evbmf_rank(Unfolding(torch.linalg.svd(matrix.double())[1].square(), tuple(matrix.shape))),  # type: ignore[arg-type]
-    }
-    _compare("EVBMF of a 512×4608 unfolding against the same from a full SVD", work, min(rounds, 2), "<= 1/50")
+    for layer, shape in ((nn.Linear(1024, 1024), (128, 1024)), (nn.Conv2d(256, 256, 3, padding=1), (32, 256, 14, 14))):
+        nonlinear_train(layer, shape, arguments)
 
 
 def tt_linear(size: tuple[int, int], rank: int, batch: int, arguments: argparse.Namespace) -> None:
@@ -119,6 +83,20 @@ def tucker_convolution(batch: int, arguments: argparse.Namespace) -> None:
     _compare_layers(f"Tucker-2 256→256 3×3 r 64 batch {batch}", layers, (batch, 256, 14, 14), arguments)
 
 
+def nonlinear_train(dense: nn.Module, shape: tuple[int, ...], arguments: argparse.Namespace) -> None:
+    """A nonlinear tensor train of rank 8 (convolution: 32) against the same contractions without activations."""
+    format = NTT(modes=MODES | {"256": [16, 16]})
+    rank = (8, 8, 8) if isinstance(dense, nn.Linear) else (16, 32, 32, 16)
+    assert isinstance(dense.weight, Tensor)
+    ours = format.layer(dense, format.analyse(dense.weight.detach()).decompose(rank))
+    bare = copy.deepcopy(ours)
+    bare.phis = nn.ModuleList(nn.Identity() for _ in ours.phis)  # type: ignore[arg-type, union-attr]
+    train = TT(modes=format.modes)
+    planned = train.layer(dense, train.analyse(dense.weight.detach()).decompose(rank))
+    title = f"NTT {type(dense).__name__} ranks {rank} batch {shape[0]}"
+    _compare_layers(title, {"ours": ours, "the same contractions": bare, "planned TT": planned}, shape, arguments)
+
+
 def _compare_layers(
     title: str, layers: dict[str, nn.Module], shape: tuple[int, ...], arguments: argparse.Namespace
 ) -> None:
@@ -152,11 +130,6 @@ def _synchronised(result: object) -> object:
 
 def _repeated(run: Callable[[], object], times: int) -> Callable[[], object]:
     return lambda: [run() for _ in range(times)]
-
-
-def _compare(title: str, work: dict[str, Callable[[], object]], rounds: int, goal: str) -> None:
-    seconds = medians(work, rounds)
-    report(title, seconds["ours"], seconds["peer"], f"goal {goal}")
 
 
 if __name__ == "__main__":
