@@ -42,28 +42,36 @@ class Plan:
 class Prices:
     """What a device needs for one byte moved and one operation started, in units of one multiply-add.
 
-    `cached_bytes` is what may stand between two steps before it leaves the cache; None takes all rows at once.
+    A byte costs `far` times as much where more than `cached_bytes` stand between two steps; None: it never does.
     """
 
     byte: float
     launch: float
     cached_bytes: int | None
+    far: float = 1.0
 
 
 # The CPU's are fitted to measured times of all orders on two cores; CUDA's are guesses, not yet measured.
 PRICES = {
-    "cpu": Prices(byte=4.0, launch=4e5, cached_bytes=4 * 2**20),
+    "cpu": Prices(byte=4.0, launch=4e5, cached_bytes=4 * 2**20, far=3.0),
     "cuda": Prices(byte=8.0, launch=2e7, cached_bytes=None),
 }
+# A pass backward computes, reads and writes about twice as much as the one forward.
+WITH_BACKWARD = 3
 
 
 @functools.cache
 def plan(
-    shapes: tuple[CoreShape, ...], rows: int, device_type: str, directions: tuple[bool, ...] = (False, True)
+    shapes: tuple[CoreShape, ...],
+    rows: int,
+    device_type: str,
+    directions: tuple[bool, ...] = (False, True),
+    backward: bool = False,
 ) -> Plan:
     """The cheapest way to multiply `rows` vectors by the chain, on a kind of device ("cpu", "cuda").
 
     An open bond at an end of the chain leaves one direction: `directions` are the values of `from_left` that it may be.
+    With `backward` the gradients' pass is counted too.
     """
     prices = prices_of(device_type)
     candidates = []
@@ -72,10 +80,14 @@ def plan(
         groups = tuple(itertools.pairwise(ends))
         for from_left in directions:
             macs, moved, widest = _count(shapes, groups, from_left, rows)
-            chunk = rows if prices.cached_bytes is None else max(1, min(rows, prices.cached_bytes // (4 * widest)))
-            launches = 2 * (len(shapes) - len(groups) + len(groups) * -(-rows // chunk))
-            price = macs + prices.byte * moved + prices.launch * launches
-            candidates.append(Plan(groups, from_left, macs, chunk, price))
+            fitting = rows if prices.cached_bytes is None else max(1, min(rows, prices.cached_bytes // (4 * widest)))
+            for chunk in {rows, fitting}:
+                # What the gradients need is kept for all rows: chunks do not bring it nearer.
+                far = prices.far if (rows if backward else chunk) > fitting else 1.0
+                byte = prices.byte * far
+                launches = 2 * (len(shapes) - len(groups) + len(groups) * -(-rows // chunk))
+                price = (macs + byte * moved + prices.launch * launches) * (WITH_BACKWARD if backward else 1)
+                candidates.append(Plan(groups, from_left, macs, chunk, price))
     return min(candidates, key=lambda candidate: candidate.price)
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -13,10 +14,10 @@ from decompositions.chain import step
 from decompositions.convolution import CONVOLUTIONS, part_of, wrong_kind
 from decompositions.tt_layers import reset_cores
 
-ACTIVATIONS: dict[str, type[nn.Module]] = {
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "identity": nn.Identity,
-    "relu": nn.ReLU,
-    "leaky_relu": nn.LeakyReLU,
+    "relu": partial(nn.ReLU, inplace=True),
+    "leaky_relu": partial(nn.LeakyReLU, inplace=True),
     "tanh": nn.Tanh,
     "gelu": nn.GELU,
     "silu": nn.SiLU,
@@ -58,7 +59,8 @@ class Phi(nn.Module):
         """`(rows, rank, positions)` to the same."""
         if self.norm is not None:
             x = self.norm(x)
-        return self.activation(x + self.bias[:, None])
+        # In place: what a contraction or a norm returns is nobody else's, and their gradients do not read it.
+        return self.activation(x.add_(self.bias[:, None]))
 
 
 class NTTLinear(nn.Module):

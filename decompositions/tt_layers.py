@@ -37,7 +37,8 @@ class TTLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """`(…, in)` to `(…, out)`, in the order planned for as many rows on this device."""
         recording = torch.compiler.is_compiling() or torch.jit.is_tracing()
-        order = self.nominal if recording else plan(self.shapes, math.prod(x.shape[:-1]), x.device.type)
+        rows = math.prod(x.shape[:-1])
+        order = self.nominal if recording else plan(self.shapes, rows, x.device.type, backward=torch.is_grad_enabled())
         y = multiply(x.reshape(-1, self.in_features), list(self.cores), order).reshape(*x.shape[:-1], self.out_features)
         return y if self.bias is None else y + self.bias
 
