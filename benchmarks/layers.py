@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import copy
 import math
+import time
 from collections.abc import Callable
 
 import tensorly
@@ -21,6 +22,7 @@ from decompositions.ntt import NTT
 from decompositions.tt import TT
 from decompositions.tucker2 import Tucker2
 
+SECONDS_PER_TURN = 0.1
 MODES = {"1024": [4, 8, 8, 4], "25088": [7, 7, 8, 8, 8], "4096": [4, 4, 4, 8, 8]}
 
 
@@ -109,8 +111,8 @@ def _compare_layers(
     def backward(layer: nn.Module) -> Callable[[], object]:
         return lambda: _synchronised(layer(x).sum().backward())
 
-    repeats = max(1, min(50, math.ceil(2e8 / x.numel() / 1000)))
     for what, make in (("forward", forward), ("forward+backward", backward)):
+        repeats = _repeats(make(layers["ours"]))
         work = {name: _repeated(make(layer), repeats) for name, layer in layers.items()}
         seconds = medians(work, arguments.rounds)
         for peer in [name for name in layers if name != "ours"]:
@@ -126,6 +128,15 @@ def _synchronised(result: object) -> object:
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     return result
+
+
+def _repeats(run: Callable[[], object]) -> int:
+    """As many passes as fill a turn: the first ones after a pause meet cold caches and sleeping threads."""
+    for _ in range(3):
+        run()
+    start = time.perf_counter()
+    run()
+    return max(1, math.ceil(SECONDS_PER_TURN / (time.perf_counter() - start)))
 
 
 def _repeated(run: Callable[[], object], times: int) -> Callable[[], object]:

@@ -150,3 +150,37 @@ def test_counted_multiply_adds_are_those_of_the_plan():
     for rank in ((2, 2), (8, 8)):
         shapes = tuple((a, m, n, b) for a, m, n, b in zip((1, *rank), (4, 4, 4), (4, 4, 4), (*rank, 1), strict=True))
         assert int(TT().count(site, as_modes(rank))[1]) == plan(shapes, 3, "cpu").macs
+
+
+@pytest.mark.parametrize("order", ["first", "last", "dense"])
+@pytest.mark.parametrize(
+    "options", [{}, {"stride": 2, "padding": 1, "padding_mode": "circular"}, {"dilation": 2}], ids=str
+)
+def test_every_place_of_the_kernel_gives_the_same(monkeypatch, order, options):
+    """[GPNV16]'s convolution in its three orders against the dense layer with the reconstructed weight."""
+    from decompositions import tt_kernel_first
+
+    format, site = TT(modes={"6": [2, 3], "4": [2, 2]}, kernel="first"), site_of((6, 4, 3, 3), **options)
+    factors = format.analyse(weight_of((6, 4, 3, 3))).decompose((3, 4))
+    layer, x = format.layer(site.layer, factors), tensor_of((2, 4, 9, 8))
+    shapes, after = layer.shapes, site.calls[0][1]
+    choose = tt_kernel_first.kernel_order.__wrapped__
+    monkeypatch.setattr(tt_kernel_first, "min", lambda found, key: {o.kernel: o for o in found}[order], raising=False)
+    forced = choose(shapes, 9, 2, 72, math.prod(after), "cpu")
+    assert forced.kernel == order
+    monkeypatch.setattr(tt_kernel_first, "kernel_order", lambda *sizes: forced)
+    with torch.no_grad():
+        site.layer.weight.copy_(factors.to_tensor())
+        assert torch.allclose(layer(x), site.layer(x), atol=1e-10)
+        assert torch.allclose(layer(x[0]), site.layer(x[0]), atol=1e-10), "no batch axis"
+
+
+def test_published_compression_of_garipovs_network():
+    """[GPNV16] CIFAR-10, six convolutions, the first dense: ranks (22,20,20), (27,22,22), 3 × (23,23,23) give 3.23×."""
+    format = TT(modes={"64": [4, 4, 4], "128": [4, 8, 4]}, kernel="first")
+    convolutions = [(64, 64, (22, 20, 20)), (128, 64, (27, 22, 22))] + [(128, 128, (23, 23, 23))] * 3
+    dense = sum(out * into * 9 for out, into, _ in convolutions)
+    # The published first ranks are above the kernel's 9 positions, which no train needs: `zeros` would refuse them.
+    cores = sum(num_params(format.layout((out, into, 3, 3)).sizes, rank) for out, into, rank in convolutions)
+    rest = 64 * 3 * 9 + 2 * (2 * 64 + 4 * 128) + 128 * 10 + 10  # the first convolution, batch norms, the classifier
+    assert round((dense + rest) / (cores + rest), 2) == 3.23
