@@ -29,32 +29,42 @@ def part_of(
 
     On the other kernel axes size and stride are 1. For a linear `dense` it is linear; other kinds raise `ValueError`.
     """
-    num_out, num_in = weight.shape[0], weight.shape[1] * groups
-    options: dict[str, Any] = {"bias": bias is not None, "device": weight.device, "dtype": weight.dtype}
-    layer: nn.Module
     if isinstance(dense, nn.Linear):
-        layer = nn.Linear(num_in, num_out, **options)
-    elif isinstance(dense, CONVOLUTIONS):
-
-        def chosen(values: Sequence[int], other: int) -> tuple[int, ...]:
-            return tuple(value if axis in axes else other for axis, value in enumerate(values))
-
-        options |= {
-            "groups": groups,
-            "kernel_size": chosen(dense.kernel_size, 1),
-            "stride": chosen(dense.stride, 1),
-            "padding": dense.padding if isinstance(dense.padding, str) else chosen(dense.padding, 0),
-            "dilation": chosen(dense.dilation, 1),
-            "padding_mode": dense.padding_mode if axes else "zeros",
-        }
-        layer = next(kind for kind in CONVOLUTIONS if isinstance(dense, kind))(num_in, num_out, **options)
-    else:
+        return linear_of(weight, bias)
+    if not isinstance(dense, CONVOLUTIONS):
         raise ValueError(wrong_kind(dense))
+
+    def chosen(values: Sequence[int], other: int) -> tuple[int, ...]:
+        return tuple(value if axis in axes else other for axis, value in enumerate(values))
+
+    kind: Any = next(kind for kind in CONVOLUTIONS if isinstance(dense, kind))
+    layer = kind(
+        weight.shape[1] * groups,
+        weight.shape[0],
+        kernel_size=chosen(dense.kernel_size, 1),
+        stride=chosen(dense.stride, 1),
+        padding=dense.padding if isinstance(dense.padding, str) else chosen(dense.padding, 0),
+        dilation=chosen(dense.dilation, 1),
+        padding_mode=dense.padding_mode if axes else "zeros",
+        groups=groups,
+        bias=bias is not None,
+        device=weight.device,
+        dtype=weight.dtype,
+    )
     with torch.no_grad():
-        parameter = layer.get_parameter("weight")
-        parameter.copy_(weight.reshape(parameter.shape))
+        layer.weight.copy_(weight.reshape(layer.weight.shape))
         if bias is not None:
-            layer.get_parameter("bias").copy_(bias)
+            layer.bias.copy_(bias)
+    return layer
+
+
+@torch.no_grad()
+def linear_of(weight: Tensor, bias: Tensor | None = None) -> nn.Linear:
+    """A linear layer with copies of this weight, `(out, in)`, and bias."""
+    layer = nn.Linear(weight.shape[1], weight.shape[0], bias is not None, device=weight.device, dtype=weight.dtype)
+    layer.weight.copy_(weight)
+    if bias is not None:
+        layer.bias.copy_(bias)
     return layer
 
 

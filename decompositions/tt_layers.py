@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from decompositions.chain import CoreShape, merge, multiply, plan
-from decompositions.convolution import CONVOLUTIONS, part_of, wrong_kind
+from decompositions.convolution import CONVOLUTIONS, linear_of, part_of, wrong_kind
 
 POINTWISE = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
 
@@ -45,14 +45,7 @@ class TTLinear(nn.Module):
     @torch.no_grad()
     def to_dense(self) -> nn.Linear:
         """One linear layer that computes the same."""
-        weight = merge(list(self.cores)).reshape(self.out_features, self.in_features)
-        dense = nn.Linear(
-            self.in_features, self.out_features, self.bias is not None, device=weight.device, dtype=weight.dtype
-        )
-        dense.weight.copy_(weight)
-        if self.bias is not None:
-            dense.bias.copy_(self.bias)
-        return dense
+        return linear_of(merge(list(self.cores)).reshape(self.out_features, self.in_features), self.bias)
 
     @torch.no_grad()
     def reset(self, gain: float) -> None:

@@ -15,8 +15,9 @@ from torch import nn
 from weights import site_of, weight_of
 
 from decompositions.frontier import as_modes
-from decompositions.tucker import MAX_TUPLES, Tucker, TuckerLinear, _block_sums, _grid, _spread, _tail_sums
+from decompositions.tucker import MAX_TUPLES, Tucker, _block_sums, _grid, _spread, _tail_sums
 from decompositions.tucker2 import Tucker2
+from decompositions.tucker_layer import TuckerLinear
 from evaluation.counts import count_macs
 
 SHAPES = [(12, 20), (8, 9), (1, 12), (7, 6)]
