@@ -1,4 +1,4 @@
-"""Tensor formats, rank rules and the layers made of factors: pure functions of tensors, on torch alone."""
+"""Tensor formats, rank rules and the layers made of factors; no configurations and no training here."""
 
 from decompositions.compress import compress
 from decompositions.initialise import initialise

@@ -5,10 +5,11 @@
 Each factor in turn is the least-squares solution for the others [CC70, Har70]. The first two modes (channels) are first
 taken into the leading `rank` directions of their unfoldings, in which the sweeps cost next to nothing; a few sweeps on
 the whole tensor follow, and more for a rank that is used (`polish`). A fit whose terms grow while they cancel each
-other (degenerate [KHL89]) is not used: it is repeated with damped normal equations until its terms stay bounded.
+other (degenerate [KHL89]) is not used: it is repeated with more and more damped normal equations, and if that does not
+help the terms of the rank below stay.
 
 TensorLy's `parafac` is the reference of the tests; it is not used because it neither compresses first nor starts from
-a smaller rank, and takes about a hundred times as long (benchmarks/formats.py).
+a smaller rank (see benchmarks/decompositions.py for what that costs).
 
 [CC70] Carroll & Chang, Analysis of individual differences in multidimensional scaling, Psychometrika 1970.
 [Har70] Harshman, Foundations of the PARAFAC procedure, UCLA working papers in phonetics 1970.
@@ -69,9 +70,9 @@ def fit(tensor: Tensor, rank: int, start: Sequence[Tensor], sweeps: int) -> list
         factors = [bases[0] @ factors[0], bases[1] @ factors[1], *factors[2:]]
         factors = _sweep(tensor, factors, NUM_JOINING_SWEEPS, damping)
         if not is_degenerate(factors):
-            break
-        warnings.warn(f"CP of rank {rank}: terms grow and cancel (degenerate); fitted anew, damped", RuntimeWarning, 2)
-    return factors
+            return factors
+        warnings.warn(f"CP of rank {rank}: terms grow and cancel (degenerate); not used", RuntimeWarning, 2)
+    return [torch.cat([old, old.new_zeros(len(old), new)], dim=1) for old in start]
 
 
 def polish(tensor: Tensor, factors: list[Tensor], sweeps: int) -> list[Tensor]:

@@ -2,14 +2,14 @@
 
     min over Θ_l and r_l of   λ Σ C_l(r_l) + μ/2 Σ ‖A_l − Θ_l‖²        (or whatever the rank rule minimises)
 
-Each layer's frontier holds the error of all its ranks (for Tucker-2 and tensor trains a bound on it), so the
-enumeration costs nothing and the factors are computed only for the ranks chosen. With SVD, whose factors are the best
-of their rank, the step never raises the joint objective of the `cost` rule.
+Each layer's frontier holds the errors of its ranks (of some of them, where there are too many to list; for Tucker-2 and
+tensor trains bounds), so enumerating them costs nothing and factors are computed only for the ranks chosen. With SVD,
+whose factors are the best of their rank, the step never raises the joint objective of the `cost` rule.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -39,7 +39,8 @@ class CStep:
 
     def violation(self, weights: Mapping[str, Tensor]) -> float:
         """`Σ‖W − Θ‖²` over the layers that were factorised: how far the constraint is from being met."""
-        return sum((float((weights[n].detach() - self.compressed[n]).square().sum()) for n in self.factors), 0.0)
+        gaps = (weights[name].detach().double() - self.compressed[name].double() for name in self.factors)
+        return sum((float(gap.square().sum()) for gap in gaps), 0.0)
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,10 @@ class Analyses:
     def factors(self, name: str, rank: Rank) -> Factors:
         """The factors of a layer at `rank`, computed once."""
         if (name, rank) not in self.found:
-            self.found[name, rank] = self.of[name].decompose(rank)
+            try:
+                self.found[name, rank] = self.of[name].decompose(rank)
+            except ValueError as error:
+                raise ValueError(f"layer {name}: {error}") from None
         return self.found[name, rank]
 
 
@@ -101,7 +105,7 @@ class RankSearch:
             self.rest_macs,
             accuracy_percent=None if probe is None else partial(self._accuracy_percent, probe, analyses),
             reference_percent=None if probe is None else lambda: probe.reference_percent,
-            latency_ms=lambda name, ranks, batch: layer_latency_ms(self.format, self.sites[name], ranks, batch),
+            latency_ms=self._latency_ms,
         )
 
     def choose(self, problem: RankProblem) -> RankChoice:
@@ -145,6 +149,15 @@ class RankSearch:
         factors = {n: analyses.factors(n, r) for n, r in ranks.items() if r is not None}
         compressed = {n: factors[n].to_tensor() if n in factors else w for n, w in weights.items()}
         return CStep(ranks, factors, compressed, costs, dense_reasons, choice.reason)
+
+    def _latency_ms(self, name: str, ranks: Sequence[Rank | None], batch_size: int) -> list[float]:
+        """Of one layer at each rank."""
+        if name.rpartition(".")[0] in self.opened:
+            raise ValueError(
+                f"rank: layer {name} is part of a recurrent layer, whose dense weights run in one fused kernel: its "
+                "time cannot be measured alone; leave it out by layers=, or take another rank rule"
+            )
+        return layer_latency_ms(self.format, self.sites[name], ranks, batch_size)
 
     def _accuracy_percent(self, probe: Probe, analyses: Analyses, ranks: Mapping[str, Rank | None]) -> float:
         """Of the network with its layers at these ranks."""

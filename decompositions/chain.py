@@ -60,7 +60,7 @@ PRICES = {
 WITH_BACKWARD = 3
 
 
-@functools.cache
+@functools.lru_cache(maxsize=4096)
 def plan(
     shapes: tuple[CoreShape, ...],
     rows: int,
@@ -73,7 +73,7 @@ def plan(
     An open bond at an end of the chain leaves one direction: `directions` are the values of `from_left` that it may be.
     With `backward` the gradients' pass is counted too.
     """
-    prices = prices_of(device_type)
+    prices, rows = prices_of(device_type), max(rows, 1)
     candidates = []
     for cuts in itertools.product((False, True), repeat=len(shapes) - 1):
         ends = [0, *(k + 1 for k, cut in enumerate(cuts) if cut), len(shapes)]
@@ -123,16 +123,17 @@ def step(state: Tensor, core: Tensor, done: int, *, from_left: bool) -> Tensor:
     is `(rows, n_left, rank, done)`. No step moves data: each is a product of one matrix with a stack of matrices.
     """
     before, m, n, after = core.shape
-    rows = state.shape[0]
+    rows, width = state.shape
     if from_left:
         matrix = core.permute(1, 3, 0, 2).reshape(m * after, before * n)
-        stack = state.reshape(rows * done, before * n, -1)  # (rows, done | rank, n | n_left)
+        stack = state.reshape(rows * done, before * n, width // (done * before * n))  # (rows, done | rank, n | n_left)
     else:
         matrix = core.reshape(before * m, n * after)
-        stack = state.reshape(-1, n * after, done)  # (rows, n_left | n, rank | done)
+        stack = state.reshape(rows * (width // (n * after * done)), n * after, done)  # (rows, n_left | n, rank | done)
+    new_width = width // matrix.shape[1] * matrix.shape[0]
     if stack.shape[2] == 1:
-        return (stack[:, :, 0] @ matrix.T).reshape(rows, -1)
-    return torch.matmul(matrix, stack).reshape(rows, -1)
+        return (stack[:, :, 0] @ matrix.T).reshape(rows, new_width)
+    return torch.matmul(matrix, stack).reshape(rows, new_width)
 
 
 def merge(cores: Sequence[Tensor]) -> Tensor:

@@ -15,6 +15,7 @@ import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from operator import index
 from typing import Literal
 
 from torch import Tensor, nn
@@ -26,13 +27,14 @@ from decompositions.prepare import prepare
 from decompositions.rank_search.budget import Budget
 from decompositions.rank_search.fixed import Fixed
 from decompositions.rank_search.rule import RankRule
-from decompositions.replace import replace_layers
+from decompositions.replace import Structure, describe, replace_layers
 
 
 @dataclass(frozen=True)
 class LayerReport:
     """One layer: its rank (None: dense, for this `reason`), counts after and before, and `‖W − Ŵ‖² / ‖W‖²`.
 
+    For a nonlinear tensor train the error is that of its train without activations.
     The multiply-adds of a layer that was not looked at are None; the network's count them.
     """
 
@@ -48,7 +50,10 @@ class LayerReport:
 
 @dataclass(frozen=True)
 class CompressionReport:
-    """What became of every linear and convolution layer; parameters and multiply-adds of the whole network."""
+    """What became of every linear and convolution layer; parameters and multiply-adds of the whole network.
+
+    `structure` is what `save_network` needs besides the network and the function that builds the dense one.
+    """
 
     layers: tuple[LayerReport, ...]
     num_params: int
@@ -56,6 +61,7 @@ class CompressionReport:
     dense_params: int
     dense_macs: int
     rank_reason: str
+    structure: Structure
 
     def __str__(self) -> str:
         """A table, a line a layer."""
@@ -96,6 +102,14 @@ def compress(
     """
     if sum(choice is not None for choice in (budget, ranks, rule)) != 1:
         raise ValueError("compress: expected exactly one of budget, ranks and rule")
+    if budget is not None and not 0 < budget <= 1:
+        raise ValueError(f"compress: budget is the share that may remain, above 0 and up to 1, got {budget!r}")
+    if of not in ("params", "macs"):
+        raise ValueError(f"compress: of is 'params' or 'macs', got {of!r}")
+    if isinstance(layers, str):
+        raise ValueError(f"compress: layers is a list of name patterns, got the string {layers!r}")
+    if not isinstance(min_rank, int) or min_rank < 0:
+        raise ValueError(f"compress: min_rank is an integer of at least 0, got {min_rank!r}")
     if budget is not None:
         rule = Budget(budget, of)
     elif ranks is not None:
@@ -122,7 +136,9 @@ def _report(model: nn.Module, search: RankSearch, step: CStep) -> CompressionRep
     rows = []
     for name, site in search.sites.items():
         weight, cost = site.weight.detach(), step.costs[name]
-        error = float((weight - step.compressed[name]).square().sum() / weight.square().sum().clamp(min=1e-300))
+        dense, compressed = weight.double(), step.compressed[name].double()
+        norm = float(dense.square().sum())
+        error = float((dense - compressed).square().sum()) / norm if norm else 0.0
         reason = step.dense_reasons.get(name)
         rows.append(
             LayerReport(name, step.ranks[name], error, cost["params"], cost["macs"], site.num_params, site.macs, reason)
@@ -138,6 +154,7 @@ def _report(model: nn.Module, search: RankSearch, step: CStep) -> CompressionRep
         search.rest_params + sum(site.num_params for site in search.sites.values()),
         search.rest_macs + sum(site.macs for site in search.sites.values()),
         step.reason,
+        describe(search.format, step.ranks, search.opened),
     )
 
 
@@ -145,5 +162,13 @@ def _plain(
     ranks: int | Sequence[int] | Mapping[str, int | Sequence[int]],
 ) -> int | list[int] | dict[str, int | list[int]]:
     if isinstance(ranks, Mapping):
-        return {pattern: rank if isinstance(rank, int) else list(rank) for pattern, rank in ranks.items()}
-    return ranks if isinstance(ranks, int) else list(ranks)
+        return {str(pattern): _one(rank) for pattern, rank in ranks.items()}
+    return _one(ranks)
+
+
+def _one(rank: int | Sequence[int]) -> int | list[int]:
+    """Plain ints, whatever kind of integer was given."""
+    try:
+        return [index(mode) for mode in rank] if isinstance(rank, Sequence) else index(rank)
+    except TypeError:
+        raise ValueError(f"compress: a rank is an int or a list of ints, got {rank!r}") from None

@@ -32,7 +32,7 @@ from decompositions.in_row import InRow
 from decompositions.site import Site
 from decompositions.spectrum import scaled
 from decompositions.svd import SVD, SVDAnalysis
-from decompositions.two_factor import TwoFactors
+from decompositions.two_factor import TwoFactors, is_matrix
 from decompositions.vanished import Vanished
 
 
@@ -79,14 +79,14 @@ class CP:
 
     def analyse(self, weight: Tensor) -> CPAnalysis | SVDAnalysis:
         """Nothing yet: each rank is fitted when it is asked for, and kept."""
-        if _is_matrix(weight):
+        if is_matrix(weight):
             return SVD().analyse(weight)
         tensor, scale = scaled(weight)
         return CPAnalysis(weight, self, tensor.reshape(self.sizes(tuple(weight.shape))), scale)
 
     def count(self, site: Site, ranks: Int64[Tensor, "rank 1"]) -> tuple[Tensor, Tensor]:
         """`r (out + in + Σ kernel)` parameters and the bias; each depthwise layer shrinks the axes of its group."""
-        if _is_matrix(site.weight):
+        if is_matrix(site.weight):
             return SVD().count(site, ranks)
         shape, rank = tuple(site.weight.shape), ranks[:, 0]
         per_rank = shape[1] * positions_between(site.calls, ()) + shape[0] * site.positions
@@ -98,7 +98,7 @@ class CP:
 
     def zeros(self, weight: Tensor, rank: Rank) -> CPFactors | TwoFactors:
         """Zero factors of rank `rank`."""
-        if _is_matrix(weight):
+        if is_matrix(weight):
             return SVD().zeros(weight, rank)
         shape = tuple(weight.shape)
         rank = _checked(self.sizes(shape), shape, rank)
@@ -181,10 +181,6 @@ class CPAnalysis:
             start = self._reached(below) if below else [self.tensor.new_zeros(n, 0) for n in self.tensor.shape]
             self.way[rank] = fit(self.tensor, rank, start, self.format.sweeps)
         return self.way[rank]
-
-
-def _is_matrix(weight: Tensor) -> bool:
-    return weight.ndim == 2 or weight[0, 0].numel() == 1
 
 
 def _checked(sizes: list[int], shape: tuple[int, ...], rank: Rank) -> int:

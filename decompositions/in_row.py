@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from decompositions.convolution import CONVOLUTIONS
+from decompositions.factored import Factored
 
 
-class InRow(nn.Sequential):
+class InRow(Factored, nn.Sequential):
     """Linear layers, or convolutions made by `convolution.part_of`; no activation between them, a bias at the end."""
 
     @torch.no_grad()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import nn
 
+from decompositions.factored import Factored
+
 
 def initialise(network: nn.Module, gain: float = 2**0.5) -> list[str]:
     """Fill the factors of every compressed layer of `network` anew, in place; return the names of these layers.
@@ -16,7 +18,7 @@ def initialise(network: nn.Module, gain: float = 2**0.5) -> list[str]:
     """
     names = []
     for name, layer in network.named_modules():
-        if callable(reset := getattr(layer, "reset", None)):
-            reset(gain)
+        if isinstance(layer, Factored):
+            layer.reset(gain)
             names.append(name)
     return names

@@ -6,11 +6,14 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from decompositions.factored import Factored
+from decompositions.recurrent import OpenGRU, OpenLSTM
 from evaluation.latency import measure_latency_ms
 
 
@@ -42,13 +45,18 @@ def materialize(network: nn.Module, example_input: Tensor) -> tuple[nn.Module, l
     it meets when the network passes `example_input` `(batch, …)`: batch size and device are those to be used later.
     Nonlinear layers are kept. A merged layer has as many parameters as before compression.
     """
+    if isinstance(network, Factored):
+        raise ValueError("materialize: the network is itself a compressed layer; put it into an nn.Sequential")
     network = copy.deepcopy(network)
-    found = {name: layer for name, layer in network.named_modules() if hasattr(layer, "reset")}
+    found = {name: layer for name, layer in network.named_modules() if isinstance(layer, Factored)}
     shapes = _input_shapes(network, found, example_input)
     merges = []
     for name, layer in found.items():
         if not callable(to_dense := getattr(layer, "to_dense", None)):
-            merges.append(Merge(name, None, None, False, "nonlinear: no dense layer equals it"))
+            merges.append(Merge(name, None, None, False, "nonlinear, or vanished: no dense layer to merge it into"))
+            continue
+        if isinstance(network.get_submodule(name.rpartition(".")[0]), OpenLSTM | OpenGRU):
+            merges.append(Merge(name, None, None, False, "part of a recurrent layer, whose steps are not timed apart"))
             continue
         if not shapes[name]:
             merges.append(Merge(name, None, None, False, "not used in this pass"))
@@ -68,21 +76,28 @@ def materialize(network: nn.Module, example_input: Tensor) -> tuple[nn.Module, l
 Input = tuple[torch.Size, torch.dtype, torch.device]
 
 
-def _input_shapes(network: nn.Module, layers: dict[str, nn.Module], example_input: Tensor) -> dict[str, Counter[Input]]:
+def _about(x: Tensor) -> Input:
+    return x.shape, x.dtype, x.device
+
+
+def _input_shapes(
+    network: nn.Module, layers: Mapping[str, nn.Module], example_input: Tensor
+) -> dict[str, Counter[Input]]:
     """The inputs that each layer meets in one pass in evaluation mode, and how often."""
     shapes: dict[str, Counter[Input]] = {name: Counter() for name in layers}
     hooks = [
         layer.register_forward_pre_hook(
-            lambda _, inputs, name=name: shapes[name].update([(inputs[0].shape, inputs[0].dtype, inputs[0].device)])
+            lambda _, args, kwargs, name=name: shapes[name].update([_about(*args, *kwargs.values())]), with_kwargs=True
         )
         for name, layer in layers.items()
     ]
-    training = network.training
+    modes = {module: module.training for module in network.modules()}
     try:
         with torch.no_grad():
             network.eval()(example_input)
     finally:
-        network.train(training)
+        for module, mode in modes.items():
+            module.training = mode
         for hook in hooks:
             hook.remove()
     return shapes

@@ -6,9 +6,12 @@ import math
 from collections.abc import Mapping, Sequence
 
 
-def modes_of(size: int, num_modes: int, given: Mapping[str, Sequence[int]]) -> tuple[int, ...]:
-    """The modes given for this size, else `num_modes` balanced ones; raises `ValueError` for a wrong product."""
-    modes = tuple(given.get(str(size), ()))
+def modes_of(size: int, num_modes: int, given: Mapping[str, Sequence[int]] | None) -> tuple[int, ...]:
+    """The modes given for this size, else `num_modes` balanced ones; raises `ValueError` for a wrong product.
+
+    `given` names the sizes by their digits, as YAML's keys become; numbers do as well.
+    """
+    modes = next((tuple(modes) for key, modes in (given or {}).items() if str(key) == str(size)), ())
     if not modes:
         return balanced(size, num_modes)
     if math.prod(modes) != size:

@@ -19,7 +19,7 @@ so none is planned.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import torch
@@ -62,7 +62,7 @@ class NTT:
     norm: Literal["none", "batch", "layer"] = "none"
     placement: Literal["between", "convolution"] = "between"
     num_modes: Annotated[int, Ge(2)] = 3
-    modes: dict[str, Annotated[list[Annotated[int, Ge(1)]], MinLen(1)]] = field(default_factory=dict)
+    modes: dict[str, Annotated[list[Annotated[int, Ge(1)]], MinLen(1)]] | None = None
 
     @property
     def train(self) -> TT:

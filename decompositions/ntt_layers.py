@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from decompositions.chain import step
 from decompositions.convolution import CONVOLUTIONS, part_of, wrong_kind
+from decompositions.factored import Factored
 from decompositions.tt_layers import reset_cores
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
@@ -22,9 +23,8 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "gelu": nn.GELU,
     "silu": nn.SiLU,
 }
-# What an activation takes from a signal, so that a core can give it back [HZRS15]; those that torch has no gain for
-# are near to ReLU.
-GAINS = {"identity": 1.0, "relu": math.sqrt(2), "leaky_relu": math.sqrt(2 / 1.0001), "tanh": 5 / 3}
+# 1/√E[φ(z)²] for normal z: what an activation takes from a signal, for the next core to give back [HZRS15].
+GAINS = {"identity": 1.0, "relu": 2**0.5, "leaky_relu": 1.4141, "tanh": 1.5925, "gelu": 1.5335, "silu": 1.6765}
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class Between:
 
     @property
     def gain(self) -> float:
-        """By how much the contraction before it must be larger to keep the signal."""
-        return 1.0 if self.norm != "none" else GAINS.get(self.activation, math.sqrt(2))
+        """By how much the contraction after it must be larger to keep the signal."""
+        return GAINS[self.activation]
 
 
 class Phi(nn.Module):
@@ -63,7 +63,7 @@ class Phi(nn.Module):
         return self.activation(x.add_(self.bias[:, None]))
 
 
-class NTTLinear(nn.Module):
+class NTTLinear(Factored):
     """Cores `(r_{k−1}, m_k, n_k, r_k)` contracted from the last to the first, `phis` between them."""
 
     def __init__(self, dense: nn.Module, cores: Sequence[Tensor], biases: Sequence[Tensor], between: Between) -> None:
@@ -83,13 +83,15 @@ class NTTLinear(nn.Module):
 
     @torch.no_grad()
     def reset(self, gain: float) -> None:
-        """Start anew: every contraction and what follows it keep the signal, the last multiplies its variance by
-        `gain²`; no bias."""
-        reset_cores(list(self.cores), [self.between.gain] * (len(self.cores) - 1), gain)
+        """Start anew: every contraction gives back what the activation before it took, the last multiplies the
+        variance by `gain²`; no bias.
+        """
+        later = [self.between.gain] * (len(self.cores) - 2)
+        reset_cores(list(self.cores), [1.0, *later], gain * self.between.gain)
         _reset_biases(self)
 
 
-class NTTConv(nn.Module):
+class NTTConv(Factored):
     """Input cores, a convolution between few channels, output cores; `phis` between them, None where there is none."""
 
     def __init__(
@@ -112,7 +114,7 @@ class NTTConv(nn.Module):
         self.in_cores = nn.ParameterList(core[:, None].detach().clone() for core in into)  # (r, 1, c, r)
         self.phis = nn.ModuleList(nn.Identity() if bias is None else between.module(bias) for bias in biases)
         self.bias = None if dense.bias is None else nn.Parameter(dense.bias.detach().clone())
-        self.num_axes = len(axes)
+        self.num_axes, self.num_outputs = len(axes), dense.out_channels
 
     def forward(self, x: Tensor) -> Tensor:
         """`(batch, in, *size)` to `(batch, out, *size')`."""
@@ -121,24 +123,26 @@ class NTTConv(nn.Module):
         num_out = len(self.out_cores)
         phis = list(self.phis)  # of the bonds between outputs, kernel and inputs, in this order
         y = _contract(x.flatten(1), math.prod(x.shape[2:]), _backwards(self.in_cores, phis[num_out:]))
-        y = self.convolution(y.reshape(x.shape[0], -1, *x.shape[2:]))
+        y = self.convolution(y.reshape(x.shape[0], self.in_cores[0].shape[0], *x.shape[2:]))
         sizes = y.shape[2:]
         y = phis[num_out - 1](y.flatten(2)).flatten(1)
         y = _contract(y, math.prod(sizes), _backwards(self.out_cores, [None, *phis[: num_out - 1]]))
-        y = y.reshape(x.shape[0], -1, *sizes)
+        y = y.reshape(x.shape[0], self.num_outputs, *sizes)
         return y if self.bias is None else y + self.bias.reshape(-1, *[1] * self.num_axes)
 
     @torch.no_grad()
     def reset(self, gain: float) -> None:
-        """Start anew: every contraction and what follows it keep the signal, the last multiplies its variance by
-        `gain²`; no bias."""
-        num_out = len(self.out_cores)
-        gains = [self.between.gain if isinstance(phi, Phi) else 1.0 for phi in self.phis]
-        *first, last = reversed(gains[num_out:])
-        reset_cores(list(self.in_cores), first, last)
+        """Start anew: every contraction gives back what the activation before it took, the last multiplies the
+        variance by `gain²`; no bias.
+        """
+        # In the order of contraction; the first has nothing before it.
+        phis = [self.between.gain if isinstance(phi, Phi) else 1.0 for phi in reversed(self.phis)]
+        *gains, last = [1.0, *phis[:-1], phis[-1] * gain]
+        num_in = len(self.in_cores)
+        reset_cores(list(self.in_cores), gains[: num_in - 1], gains[num_in - 1])
         kernel = self.convolution.get_parameter("weight")
-        nn.init.normal_(kernel, std=gains[num_out - 1] / math.sqrt(kernel[0].numel()))
-        reset_cores(list(self.out_cores), list(reversed(gains[: num_out - 1])), gain)
+        nn.init.normal_(kernel, std=gains[num_in] / math.sqrt(kernel[0].numel()))
+        reset_cores(list(self.out_cores), gains[num_in + 1 :], last)
         _reset_biases(self)
 
 
@@ -159,8 +163,9 @@ def _backwards(cores: nn.ParameterList, phis: list) -> Iterator[tuple[Tensor, nn
 def _reset_biases(layer: NTTLinear | NTTConv) -> None:
     """Set all biases to 0 and forget what the norms have seen."""
     for phi in layer.phis:
-        if isinstance(phi, Phi) and isinstance(phi.norm, nn.BatchNorm1d):
-            phi.norm.reset_running_stats()
-    for name, parameter in layer.named_parameters():
-        if name == "bias" or name.endswith(".bias"):
-            nn.init.zeros_(parameter)
+        if isinstance(phi, Phi):
+            nn.init.zeros_(phi.bias)
+            if isinstance(phi.norm, nn.BatchNorm1d):
+                phi.norm.reset_running_stats()
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from fnmatch import fnmatchcase
 
 import torch
 from torch import nn
 
 from decompositions.c_step import RankSearch
+from decompositions.convolution import LAYER_TYPES
 from decompositions.format import Format
+from decompositions.open_recurrent import open_recurrent
 from decompositions.probe import Probe
 from decompositions.rank_search.rule import RankRule
-from decompositions.recurrent import open_recurrent
 from decompositions.site import survey
 from evaluation.counts import count_macs
 
@@ -28,12 +30,14 @@ def prepare(
     dtype: torch.dtype | None = None,
     evaluate: Callable[[], float] | None = None,
 ) -> RankSearch:
-    """Return the rank search of `network`, whose LSTMs and GRUs are opened in place (see `recurrent`).
+    """Return the rank search of `network`; the LSTMs and GRUs that `layers` reaches into are opened in place.
 
     `input_shape` is that of one sample, `dtype` its type if not that of the parameters; `evaluate` returns the
     network's accuracy in percent, for rules that measure it. Raises `ValueError` if there is nothing to compress.
     """
-    opened = open_recurrent(network)
+    if isinstance(network, LAYER_TYPES):
+        raise ValueError("the network is itself a linear or convolution layer; put it into an nn.Sequential")
+    opened = open_recurrent(network, lambda child: any(fnmatchcase(child, pattern) for pattern in layers))
     found = survey(network, input_shape, layers, dtype)
     refused = {name: why for name, site in found.sites.items() if (why := format.refuses(site.layer))}
     sites = {name: site for name, site in found.sites.items() if name not in refused}

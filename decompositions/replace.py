@@ -13,7 +13,7 @@ from torch import nn
 
 from decompositions.format import Factors, Format
 from decompositions.frontier import Rank
-from decompositions.recurrent import open_recurrent
+from decompositions.open_recurrent import open_recurrent
 
 # Plain data: {layer name: {"format": dotted path, "options": {...}, "rank": int | list[int]}}, and {"opened": True} for
 # a recurrent layer whose weights were made layers of their own.
@@ -25,7 +25,8 @@ def replace_layers(network: nn.Module, format: Format, factors: Mapping[str, Fac
     network = copy.deepcopy(network)
     for name, layer_factors in factors.items():
         dense = network.get_submodule(name)
-        network.set_submodule(name, format.layer(dense, layer_factors).train(dense.training))
+        layer = format.layer(dense, layer_factors).train(dense.training)
+        network.set_submodule(name, layer.requires_grad_(dense.get_parameter("weight").requires_grad))
     return network
 
 
@@ -43,8 +44,8 @@ def describe(format: Format, ranks: Mapping[str, Rank | None], opened: Sequence[
 
 def restore(network: nn.Module, structure: Structure) -> nn.Module:
     """Give a dense `network` the `structure` of a compressed one, with zero factors to load a state into."""
-    if any(entry.get("opened") for entry in structure.values()):
-        open_recurrent(network)
+    opened = {name for name, entry in structure.items() if entry.get("opened")}
+    open_recurrent(network, lambda child: child.rpartition(".")[0] in opened)
     for name, entry in structure.items():
         if entry.get("opened"):
             continue

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from decompositions.convolution import LAYER_TYPES
-from decompositions.recurrent import why_closed
+from decompositions.open_recurrent import why_closed
+from decompositions.recurrent import HOOKS
 
 # The sizes before and after one call of a layer on one sample: `(height, width)` of a convolution, the leading sizes
 # (sequence length, …) of a linear layer, which are the same on both sides.
@@ -87,11 +88,14 @@ def survey(
     sites, skipped = {}, {}
     owners: dict[int, list[str]] = {}
     for name, layer in network.named_modules(remove_duplicate=False):
-        if isinstance(layer, LAYER_TYPES) and not is_computed(layer):
-            owners.setdefault(id(layer.weight), []).append(name)
+        for parameter in layer._parameters.values():
+            if parameter is not None:
+                owners.setdefault(id(parameter), []).append(name)
     for name, layer in network.named_modules():
         if (closed := why_closed(layer)) is not None:
             skipped[name] = closed
+        elif isinstance(layer, nn.LSTM | nn.GRU):
+            skipped[name] = "not selected by layers"
         if not isinstance(layer, LAYER_TYPES):
             continue
         if not any(fnmatchcase(name, pattern) for pattern in layers):
@@ -104,6 +108,10 @@ def survey(
             skipped[name] = f"groups={layer.groups}: no format represents a grouped convolution"
         elif others := [other for other in owners[id(layer.weight)] if other != name]:
             skipped[name] = f"shares its weight with {', '.join(others)}"
+        elif layer.bias is not None and (others := [other for other in owners[id(layer.bias)] if other != name]):
+            skipped[name] = f"shares its bias with {', '.join(others)}"
+        elif any(getattr(layer, hooks) for hooks in HOOKS):
+            skipped[name] = "it has hooks, which would be lost"
         elif name not in calls:
             skipped[name] = "not used in a forward pass"
         else:
@@ -134,8 +142,15 @@ def on_meta(
     twin = copy.deepcopy(network).to("meta").eval()
     prepare(twin)
     dtype = dtype or next((p.dtype for p in network.parameters()), None)
-    with torch.no_grad():
-        twin(torch.empty(1, *input_shape, device="meta", dtype=dtype))
+    try:
+        with torch.no_grad():
+            twin(torch.empty(1, *input_shape, device="meta", dtype=dtype))
+    except (RuntimeError, NotImplementedError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise ValueError(
+            f"the network cannot pass a sample of {tuple(input_shape)} on torch's meta device, which is how sizes are "
+            f"found (it may make tensors on a fixed device, or decide by values): {reason}"
+        ) from error
 
 
 def _record_calls(network: nn.Module, input_shape: Sequence[int], dtype: torch.dtype | None) -> dict[str, list[Call]]:

@@ -27,6 +27,11 @@ def gram(matrix: Float64[Tensor, "rows columns"]) -> Float64[Tensor, "side side"
     return matrix @ matrix.T if matrix.shape[0] <= matrix.shape[1] else matrix.T @ matrix
 
 
+def tails(energy: Float64[Tensor, " value"]) -> Float64[Tensor, " rank"]:
+    """What lies beyond rank 0, 1, …: sums of small numbers, not differences of large ones."""
+    return torch.cat([energy.flip(0).cumsum(0).flip(0), energy.new_zeros(1)])
+
+
 def eigh(symmetric: Float64[Tensor, "side side"]) -> tuple[Float64[Tensor, " side"], Float64[Tensor, "side side"]]:
     """Eigenvalues in falling order, none below 0, and their eigenvectors."""
     values, vectors = torch.linalg.eigh(symmetric)

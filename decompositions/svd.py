@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from decompositions.frontier import Frontier, Rank, Unfolding
 from decompositions.site import Site
-from decompositions.spectrum import eigh, gram, scaled
+from decompositions.spectrum import eigh, gram, scaled, tails
 from decompositions.two_factor import (
     TwoFactors,
     as_matrix,
@@ -75,10 +75,9 @@ class SVDAnalysis:
     def frontier(self, site: Site, min_rank: int = 1) -> Frontier:
         """Every rank that is smaller than the dense layer, with its exact error."""
         energy = self.energy.cpu()
-        errors = torch.cat([energy.flip(0).cumsum(0).flip(0), energy.new_zeros(1)])  # error of rank 0, 1, …
         rows, columns = as_matrix(self.weight, self.num_row_axes).shape
         unfoldings = (Unfolding(energy, (rows, columns)),)
-        return two_factor_frontier(errors, site, float(energy.sum()), min_rank, self.num_row_axes, unfoldings)
+        return two_factor_frontier(tails(energy), site, float(energy.sum()), min_rank, self.num_row_axes, unfoldings)
 
     def decompose(self, rank: Rank) -> TwoFactors:
         """The best factors of rank `rank`, balanced: both have the roots of the singular values as norms."""

@@ -19,7 +19,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 import torch
@@ -33,7 +33,7 @@ from decompositions.frontier import Frontier, Rank, pareto_frontier
 from decompositions.layout import Layout
 from decompositions.modes import modes_of
 from decompositions.site import Site
-from decompositions.spectrum import scaled
+from decompositions.spectrum import scaled, tails
 from decompositions.tensor_train import bond_limits, contract, hull, num_params, tt_svd, unfolding_spectra
 from decompositions.tt_kernel_first import TTKernelFirst, kernel_order
 from decompositions.tt_layers import TTConv, TTLinear
@@ -67,7 +67,7 @@ class TT:
     """
 
     num_modes: Annotated[int, Ge(2)] = 3
-    modes: dict[str, Annotated[list[Annotated[int, Ge(1)]], MinLen(1)]] = field(default_factory=dict)
+    modes: dict[str, Annotated[list[Annotated[int, Ge(1)]], MinLen(1)]] | None = None
     kernel: Literal["middle", "first"] = "middle"
 
     def refuses(self, layer: nn.Module) -> str | None:
@@ -132,12 +132,12 @@ class TTAnalysis:
     def frontier(self, site: Site, min_rank: int = 1, count: Count | None = None) -> Frontier:
         """The bond ranks on the hull of parameters and error bound; `count` instead of the format's own."""
         energies = [energy.cpu() for energy in self.energies]
-        tails = [torch.cat([e.flip(0).cumsum(0).flip(0), e.new_zeros(1)]) for e in energies]
-        chosen = hull(self.layout.sizes, [tail.numpy() for tail in tails], min_rank, site.num_params)
-        chosen += [tuple([0] * len(tails))] * (min_rank == 0)
-        ranks = torch.tensor(chosen, dtype=torch.int64).reshape(-1, len(tails))
+        beyond = [tails(energy) for energy in energies]
+        chosen = hull(self.layout.sizes, [tail.numpy() for tail in beyond], min_rank, site.num_params)
+        chosen += [tuple([0] * len(beyond))] * (min_rank == 0)
+        ranks = torch.tensor(chosen, dtype=torch.int64).reshape(-1, len(beyond))
         norm = float(energies[0].sum())
-        errors = torch.stack([tail[ranks[:, k]] for k, tail in enumerate(tails)]).sum(0)
+        errors = torch.stack([tail[ranks[:, k]] for k, tail in enumerate(beyond)]).sum(0)
         params, macs = (count or self.format.count)(site, ranks)
         return pareto_frontier(
             ranks,

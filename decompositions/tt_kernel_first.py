@@ -20,8 +20,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from decompositions.chain import CoreShape, Plan, merge, merge_macs, multiply, plan, prices_of
+from decompositions.chain import WITH_BACKWARD, CoreShape, Plan, merge, merge_macs, multiply, plan, prices_of
 from decompositions.convolution import CONVOLUTIONS, Geometry, part_of, wrong_kind
+from decompositions.factored import Factored
 
 
 @dataclass(frozen=True)
@@ -34,33 +35,41 @@ class KernelOrder:
     train: Plan | None
 
 
-@functools.cache
+@functools.lru_cache(maxsize=4096)
 def kernel_order(
-    shapes: tuple[CoreShape, ...], kernel: int, batch: int, before: int, after: int, device_type: str
+    shapes: tuple[CoreShape, ...],
+    kernel: int,
+    batch: int,
+    before: int,
+    after: int,
+    device_type: str,
+    backward: bool = False,
 ) -> KernelOrder:
-    """The cheapest order for a batch of images of `before` positions, of which `after` are left."""
+    """The cheapest order for a batch of images of `before` positions, of which `after` are left.
+
+    With `backward` the plans of the train count the gradients' pass; all else grows by the same factor.
+    """
     byte = 4 * prices_of(device_type).byte  # of one float32
     rank = shapes[0][0]
     out, into = (math.prod(shape[axis] for shape in shapes) for axis in (1, 2))
-    first = plan(shapes, batch * after, device_type, directions=(True,))
-    last = plan(shapes, batch * before, device_type, directions=(False,))
+    first = plan(shapes, batch * after, device_type, directions=(True,), backward=backward)
+    last = plan(shapes, batch * before, device_type, directions=(False,), backward=backward)
     on_inputs, on_outputs = (batch * channels * rank * kernel * after for channels in (into, out))
     forming = merge_macs(shapes) + out * into * rank * kernel
     dense = forming + batch * out * into * kernel * after
+    passes = WITH_BACKWARD if backward else 1
+    # What stands between kernel and train is written, permuted and read.
+    moved_first, moved_last = (3 * byte * batch * rank * size for size in (into * after, out * before))
+    moved_dense = 3 * byte * out * into * (kernel + rank)
     candidates = [
-        # What stands between kernel and train is written, permuted and read.
-        KernelOrder(
-            "first", on_inputs + first.macs, on_inputs + first.price + 3 * byte * batch * into * rank * after, first
-        ),
-        KernelOrder(
-            "last", on_outputs + last.macs, on_outputs + last.price + 3 * byte * batch * out * rank * before, last
-        ),
-        KernelOrder("dense", dense, dense + 3 * byte * out * into * (kernel + rank), None),
+        KernelOrder("first", on_inputs + first.macs, first.price + passes * (on_inputs + moved_first), first),
+        KernelOrder("last", on_outputs + last.macs, last.price + passes * (on_outputs + moved_last), last),
+        KernelOrder("dense", dense, passes * (dense + moved_dense), None),
     ]
     return min(candidates, key=lambda candidate: candidate.price)
 
 
-class TTKernelFirst(nn.Module):
+class TTKernelFirst(Factored):
     """The convolution of a kernel core `(1, kernel, r)` and cores `(r_{k−1}, s_k, c_k, r_k)` with the first at r."""
 
     def __init__(self, dense: nn.Module, kernel: Tensor, cores: Sequence[Tensor]) -> None:
@@ -85,20 +94,23 @@ class TTKernelFirst(nn.Module):
             order = KernelOrder("dense", 0, 0.0, None)  # the order that holds for every batch
         else:
             positions = math.prod(x.shape[2:]), math.prod(sizes)
-            order = kernel_order(self.shapes, self.num_kernel, x.shape[0], *positions, x.device.type)
+            backward = torch.is_grad_enabled()
+            order = kernel_order(self.shapes, self.num_kernel, x.shape[0], *positions, x.device.type, backward)
         if order.train is None:
             return self._convolve(x, self._weight(), self.bias)
         rank, num_in = weight.shape[0], x.shape[1]
         if order.kernel == "first":
             y = self._convolve(x.reshape(-1, 1, *x.shape[2:]), weight, None)  # (batch · in, r, *size')
-            rows = y.reshape(x.shape[0], num_in, rank, -1).permute(0, 3, 2, 1).reshape(-1, rank * num_in)
-            y = multiply(rows, list(self.cores), order.train).reshape(x.shape[0], -1, self._num_out)
-            y = y.transpose(1, 2).reshape(x.shape[0], -1, *sizes)
+            y = y.reshape(x.shape[0], num_in, rank, math.prod(sizes)).permute(0, 3, 2, 1)
+            y = multiply(y.reshape(-1, rank * num_in), list(self.cores), order.train)
+            y = y.reshape(x.shape[0], math.prod(sizes), self._num_out).transpose(1, 2)
+            y = y.reshape(x.shape[0], self._num_out, *sizes)
         else:
             rows = x.flatten(2).transpose(1, 2).reshape(-1, num_in)  # (batch · positions, in)
-            y = multiply(rows, list(self.cores), order.train).reshape(x.shape[0], -1, rank, self._num_out)
-            y = y.permute(0, 3, 2, 1).reshape(-1, rank, *x.shape[2:])  # (batch · out, r, *size)
-            y = self._convolve(y, weight.transpose(0, 1), None).reshape(x.shape[0], -1, *sizes)
+            y = multiply(rows, list(self.cores), order.train)
+            y = y.reshape(x.shape[0], math.prod(x.shape[2:]), rank, self._num_out).permute(0, 3, 2, 1)
+            y = self._convolve(y.reshape(-1, rank, *x.shape[2:]), weight.transpose(0, 1), None)  # (batch · out, 1, …)
+            y = y.reshape(x.shape[0], self._num_out, *sizes)
         return y if self.bias is None else y + self.bias.reshape(-1, *[1] * len(self.axes))
 
     @torch.no_grad()

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from decompositions.chain import CoreShape, merge, multiply, plan
 from decompositions.convolution import CONVOLUTIONS, linear_of, part_of, wrong_kind
+from decompositions.factored import Factored
 
 POINTWISE = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
 
@@ -20,7 +21,7 @@ POINTWISE = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
 NOMINAL_ROWS = 128
 
 
-class TTLinear(nn.Module):
+class TTLinear(Factored):
     """A linear layer whose weight is the TT-matrix of `cores` `(r_{k−1}, m_k, n_k, r_k)`: `(…, in)` to `(…, out)`."""
 
     def __init__(self, dense: nn.Module, cores: Sequence[Tensor]) -> None:
@@ -61,7 +62,7 @@ class TTLinear(nn.Module):
         return f"{self.in_features} = {into} -> {self.out_features} = {out}, ranks={ranks}"
 
 
-class TTConv(nn.Module):
+class TTConv(Factored):
     """A convolution between few channels, with a train of input cores before it and one of output cores after it.
 
     The cores `(r_{k−1}, size_k, r_k)` are merged into two matrices each pass, which costs nothing beside the pixels.

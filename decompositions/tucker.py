@@ -21,7 +21,7 @@ TensorLy's `tucker` is only the reference of the tests: it decomposes anew for e
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated
 
 import torch
@@ -51,7 +51,7 @@ class Tucker:
     """
 
     num_modes: Annotated[int, Ge(2)] = 2
-    modes: dict[str, Annotated[list[Annotated[int, Ge(1)]], MinLen(1)]] = field(default_factory=dict)
+    modes: dict[str, Annotated[list[Annotated[int, Ge(1)]], MinLen(1)]] | None = None
     sweeps: Annotated[int, Ge(0)] = 2
 
     def refuses(self, layer: nn.Module) -> str | None:

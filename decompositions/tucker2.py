@@ -32,7 +32,7 @@ from decompositions.in_row import InRow
 from decompositions.site import Site
 from decompositions.spectrum import eigh, scaled
 from decompositions.svd import SVD, SVDAnalysis
-from decompositions.two_factor import TwoFactors
+from decompositions.two_factor import TwoFactors, is_matrix
 from decompositions.vanished import Vanished
 
 
@@ -67,7 +67,7 @@ class Tucker2:
 
     def analyse(self, weight: Tensor) -> Tucker2Analysis | SVDAnalysis:
         """The bases of both channel modes and the energies of the full core."""
-        if _is_matrix(weight):
+        if is_matrix(weight):
             return SVD().analyse(weight)
         tensor, scale = _by_kernel(weight)
         (energy_out, out), (energy_into, into) = eigh(_gram_out(tensor)), eigh(_gram_into(tensor))
@@ -78,7 +78,7 @@ class Tucker2:
 
     def count(self, site: Site, ranks: Int64[Tensor, "rank mode"]) -> tuple[Tensor, Tensor]:
         """`in r₂ + r₁ r₂ kernel + out r₁` parameters and the bias; the first layer has the input's size."""
-        if _is_matrix(site.weight):
+        if is_matrix(site.weight):
             return SVD().count(site, ranks)
         first, second = ranks.unbind(1)
         out, into = site.weight.shape[:2]
@@ -89,7 +89,7 @@ class Tucker2:
 
     def zeros(self, weight: Tensor, rank: Rank) -> Tucker2Factors | TwoFactors:
         """Zero factors of ranks `(out, in)`."""
-        if _is_matrix(weight):
+        if is_matrix(weight):
             return SVD().zeros(weight, rank)
         first, second = _checked(weight, rank)
         out, into, *kernel = weight.shape
@@ -155,10 +155,6 @@ class Tucker2Analysis:
         core = (_times_out(tensor, out) @ into).transpose(1, 2) * self.scale  # (r₁, r₂, kernel)
         core, out, into = (factor.to(weight.dtype) for factor in (core, out, into))
         return Tucker2Factors(core.reshape(first, second, *weight.shape[2:]), out, into)
-
-
-def _is_matrix(weight: Tensor) -> bool:
-    return weight.ndim == 2 or weight[0, 0].numel() == 1
 
 
 def _checked(weight: Tensor, rank: Rank) -> tuple[int, int]:

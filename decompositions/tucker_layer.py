@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from decompositions.convolution import linear_of, part_of, wrong_kind
+from decompositions.factored import Factored
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class TuckerFactors:
         return self.core.numel() + sum(basis.numel() for basis in self.bases)
 
 
-class TuckerLinear(nn.Module):
+class TuckerLinear(Factored):
     """A linear layer whose weight is `factors`, `(…, in)` to `(…, out)`: the input modes one after another, the core,
     the output modes; each is a linear layer on one axis of `(rows, *modes)`. The bias comes at the end.
     """

@@ -43,6 +43,11 @@ class TwoFactors:
         return self.left.numel() + self.right.numel()
 
 
+def is_matrix(weight: Tensor) -> bool:
+    """Whether a weight has no kernel, or one of a single position."""
+    return weight.ndim == 2 or weight[0, 0].numel() == 1
+
+
 def as_matrix(weight: Tensor, num_row_axes: int = 0) -> Float[Tensor, "rows columns"]:
     """A weight `(out, in, *kernel)` as a matrix: out and the first `num_row_axes` kernel axes × in and the others."""
     out, rows = weight.shape[0], weight.shape[2 : 2 + num_row_axes]

@@ -5,9 +5,10 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from decompositions.convolution import Geometry, wrong_kind
+from decompositions.factored import Factored
 
 
-class Vanished(nn.Module):
+class Vanished(Factored):
     """Output the bias of `dense` (zeros without one) in the shape of its output; the input's values are not read."""
 
     def __init__(self, dense: nn.Module) -> None:
@@ -19,9 +20,16 @@ class Vanished(nn.Module):
         self.geometry = None if isinstance(dense, nn.Linear) else Geometry.of(dense)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Shape `(…, in)` to `(…, out)`, or `(batch, in, *size)` to `(batch, out, *size')`."""
+        """Shape `(…, in)` to `(…, out)`, or `(…, in, *size)` to `(…, out, *size')`."""
         bias = x.new_zeros(self.num_outputs) if self.bias is None else self.bias
         if self.geometry is None:
             return bias.expand(*x.shape[:-1], self.num_outputs).contiguous()
-        sizes = self.geometry.after(x.shape[2:])
-        return bias.reshape(1, -1, *[1] * len(sizes)).expand(x.shape[0], -1, *sizes).contiguous()
+        num_axes = len(self.geometry.strides)
+        sizes = self.geometry.after(x.shape[-num_axes:])
+        leading = x.shape[: -num_axes - 1]
+        return bias.reshape(-1, *[1] * num_axes).expand(*leading, -1, *sizes).contiguous()
+
+    def reset(self, gain: float) -> None:
+        """There is nothing to start but the bias."""
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)

@@ -41,6 +41,7 @@ class Direct:
 
     def compress(self, network: nn.Module, runner: Runner) -> Compressed:
         """One C step, replacement, fine-tuning."""
+        network.to(runner.device)
         search = prepare_search(self, network, runner.data.input_shape, lambda: runner.validate(network).top1_percent)
         weights = {name: site.weight.detach() for name, site in search.sites.items()}
         step = search(weights, runner.schedule.penalty.weight(0))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
 from torch import nn
@@ -82,13 +82,17 @@ def try_search(
 ) -> None:
     """Search ranks for the weights that `network` happens to have, replace its smallest layer and load it again.
 
-    What fails here would fail after training. Accuracies are not measured: every choice is as good as the reference.
+    What fails here would fail after training. Accuracies and times are not measured: any choice is good enough.
     `needs_dense` refuses formats whose layers equal no dense layer.
     """
     search = prepare_search(method, network, input_shape, evaluate=lambda: 0.0)
     weights = {name: network.get_parameter(f"{name}.weight").detach() for name in search.sites}
     analyses = search.analyse(weights)
-    problem = search.problem(analyses, penalty=1.0)
+    # Nothing is measured: this network is not trained, and not yet where it will run.
+    problem = replace(
+        search.problem(analyses, penalty=1.0),
+        latency_ms=lambda name, ranks, batch: [float(index) for index in range(len(ranks))],
+    )
     if all(len(frontier) == 1 for frontier in problem.frontiers.values()):
         raise ValueError(f"no layer has a rank of at least min_rank={search.min_rank} that is smaller")
     for name, rank in search.choose(problem).ranks.items():
@@ -100,10 +104,13 @@ def try_search(
     factors = (analyses.factors(name, rank), search.format.zeros(weights[name], rank))
     layers = [search.format.layer(dense, each) for each in factors]
     layers[1].load_state_dict(layers[0].state_dict())
-    if needs_dense and not hasattr(layers[0], "to_dense"):
+    for name, weight in weights.items() if needs_dense else ():
+        smallest = as_rank([max(min(low, high), 1) for low, high in problem.frontiers[name].allowed])
+        if hasattr(search.format.layer(network.get_submodule(name), search.format.zeros(weight, smallest)), "to_dense"):
+            continue
         raise ValueError(
-            "the joint objective draws dense weights to those that the factors stand for, and a layer with activations "
-            "inside stands for none; take method=svd decomposition=… (one shot), or another format"
+            f"layer {name}: the joint objective draws dense weights to those that the factors stand for, and a layer "
+            "with activations inside stands for none; take method=svd decomposition=… (one shot), or another format"
         )
 
 

@@ -2,9 +2,10 @@
 
     min Σ C_l(r_l)   s.t.   accuracy(r) ≥ accuracy(reference) − ε
 
-One λ shared by all layers walks from the smallest network to the dense one (see `knapsack`); as accuracy rises along
-this path, some ten probes find where it crosses the line. Every probe is a network at these ranks, without training,
-evaluated on the validation part. The choice returned was itself probed.
+One λ shared by all layers walks from the smallest network to the dense one (see `knapsack`); accuracy is taken to rise
+along this path, so that some ten probes find where it crosses the line (where it wavers, a smaller network may be
+missed). Every probe is a network at these ranks, without training, evaluated on the validation part. The choice
+returned was itself probed.
 
 Source: the accuracy-aware selection of Tucker ranks in Liu, Xie, Wen, Xie & Li, Accuracy-preserving compression via
 Tucker, IEEE TSUSC 10(2), 2025; its text is not at hand: a reconstruction.
@@ -57,10 +58,9 @@ class Accuracy:
             middle = (low + high) // 2
             reached[middle] = measure(ranks(middle))
             low, high = (low, middle) if reached[middle] >= wanted else (middle, high)
-        verdict = "at least" if reached[high] >= wanted else "which nothing reaches; the most accurate has less than"
-        return RankChoice.of_points(
-            problem,
-            after(high),
-            f"cheapest in {self.of} with validation accuracy {verdict} {wanted:.2f} %: {reached[high]:.2f} %, "
-            f"{len(reached)} probes",
-        )
+        if reached[high] >= wanted:
+            verdict = f"cheapest found in {self.of} with validation accuracy of at least {wanted:.2f} %"
+        else:  # trained weights may have moved away from the reference
+            high = max(reached, key=lambda number: (reached[number], -number))
+            verdict = f"no probe reaches a validation accuracy of {wanted:.2f} %; the most accurate"
+        return RankChoice.of_points(problem, after(high), f"{verdict}: {reached[high]:.2f} %, {len(reached)} probes")

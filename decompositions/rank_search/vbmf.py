@@ -47,6 +47,8 @@ class VBMF:
             modes: list[int] = []
             for unfolding, (low, high) in zip(frontier.unfoldings, frontier.allowed, strict=True):
                 full, estimate = min(unfolding.shape), evbmf_rank(unfolding)
+                if full == 1 and float(unfolding.energy.sum()) > 0:
+                    estimate = 1  # a single singular value is neither above nor below any noise: the other modes decide
                 weakened = math.floor(full - self.weakening * (full - estimate) + 1e-9)
                 modes.append(min(max(weakened, low), high))
             possible = all(low <= high for low, high in frontier.allowed)

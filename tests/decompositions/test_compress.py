@@ -11,7 +11,7 @@ import torchvision
 from test_format_contract import FORMATS as ALL_FORMATS
 from torch import nn
 
-from decompositions import compress, layer_latency
+from decompositions import compress, layer_latency, load_network, save_network
 from decompositions.compress import CompressionReport
 from decompositions.cp import CP
 from decompositions.ntt import NTT
@@ -110,6 +110,10 @@ def test_each_way_to_choose_ranks():
         ({"ranks": 3, "layers": ["depthwise"]}, "no layer to compress .*groups=16"),
         ({"ranks": {"nope": 3}}, "'nope' matches none of"),
         ({"budget": 0.001}, "raise the share to"),
+        ({"budget": 2.0}, "above 0 and up to 1, got 2.0"),
+        ({"budget": float("nan")}, "above 0 and up to 1, got nan"),
+        ({"ranks": 3, "layers": "stem"}, "got the string 'stem'"),
+        ({"ranks": 3, "min_rank": -1}, "at least 0, got -1"),
     ],
 )
 def test_what_cannot_be_done_is_said(options, said):
@@ -302,3 +306,93 @@ def test_torchvision_models(make, shape, format, layers):
     assert compressed(x).shape == (1, 1000 if "3d" not in make.__name__ else 400)
     grouped = {n for n, m in model.named_modules() if getattr(m, "groups", 1) > 1}
     assert {row.name for row in report.layers if "groups=" in (row.reason or "")} == grouped, "left dense by name"
+
+
+def test_shared_parameters_and_hooks_keep_a_layer_dense():
+    """Replacing one owner would untie the others, and the counts would be wrong."""
+
+    class Tied(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.words, self.out = nn.Embedding(50, 16), nn.Linear(16, 50)
+            self.one, self.two, self.hooked = nn.Linear(16, 16), nn.Linear(16, 16), nn.Linear(16, 16)
+            self.out.weight, self.two.bias = self.words.weight, self.one.bias
+            self.hooked.register_forward_hook(lambda *_: None)
+            self.free = nn.Linear(16, 16)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.out(self.free(self.hooked(self.two(self.one(self.words(x))))))
+
+    tokens = torch.zeros(2, 5, dtype=torch.int64)
+    compressed, report = compress(Tied(), SVD(), ranks=3, example_input=tokens)
+    reasons = {row.name: row.reason for row in report.layers}
+    assert reasons["out"] == "shares its weight with words"
+    assert reasons["one"] == "shares its bias with two"
+    assert "hooks" in reasons["hooked"]
+    assert reasons["free"] is None
+    assert report.num_params == sum(p.numel() for p in compressed.parameters())
+
+
+def test_frozen_layers_stay_frozen_and_recurrent_layers_out_of_reach_stay_closed():
+    model = Tagger().requires_grad_(False)
+    compressed, report = compress(model, SVD(), ranks=2, example_input=torch.randn(2, 6, 48), layers=["head"])
+    assert not any(p.requires_grad for p in compressed.parameters())
+    assert isinstance(compressed.rnn, nn.LSTM)
+    assert {row.name: row.reason for row in report.layers}["rnn"] == "not selected by layers"
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e-25, 1e25])
+def test_errors_of_extreme_weights(scale):
+    model = nn.Sequential(nn.Linear(20, 20))
+    with torch.no_grad():
+        model[0].weight.mul_(scale)
+    error = compress(model, SVD(), ranks=3, example_input=torch.randn(1, 20))[1].layers[0].relative_error
+    assert error == 0 if scale == 0 else 0.1 < error < 1
+
+
+def test_what_probes_do_to_modes_and_what_they_may_return():
+    modes = []
+
+    def evaluate(network: nn.Module) -> float:
+        modes.append({module.training for module in network.modules()})
+        network.eval()
+        return 50.0
+
+    model = nn.Sequential(nn.Linear(20, 20), nn.BatchNorm1d(20)).train()
+    model[1].eval()
+    x = torch.randn(2, 20)
+    compressed, _ = compress(model, SVD(), rule=Accuracy(1.0), example_input=x, evaluate=evaluate)
+    assert compressed[0].training
+    assert not compressed[1].training
+    model.eval()
+    modes.clear()
+    compress(model, NTT(norm="batch"), rule=Accuracy(1.0), example_input=x, evaluate=evaluate)
+    assert all(mode == {False} for mode in modes), "layers on trial are in the mode of those they replace"
+    for wrong in (float("nan"), None):
+        with pytest.raises(ValueError, match="a finite number, got"):
+            compress(model, SVD(), rule=Accuracy(1.0), example_input=x, evaluate=lambda network, wrong=wrong: wrong)
+
+
+def test_a_compressed_model_is_saved_and_loaded(tmp_path):
+    builder = {"target": "test_compress.Tagger", "arguments": {}}
+    compressed, report = compress(Tagger(), TT(), ranks=2, example_input=torch.randn(2, 6, 48))
+    save_network(tmp_path / "small.pt", compressed, builder, report.structure)
+    x = torch.randn(3, 6, 48)
+    assert torch.equal(load_network(tmp_path / "small.pt")(x), compressed.eval()(x))
+
+
+def test_networks_whose_sizes_cannot_be_found_and_single_layers_are_refused():
+    class Deciding(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(8, 8)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.layer(x) if x.sum() > 0 else x
+
+    with pytest.raises(ValueError, match="meta device"):
+        compress(Deciding(), SVD(), ranks=2, example_input=torch.randn(1, 8))
+    with pytest.raises(ValueError, match="put it into an nn"):
+        compress(nn.Linear(8, 8), SVD(), ranks=2, example_input=torch.randn(1, 8))
+    with pytest.raises(ValueError, match="fused kernel"):
+        compress(Tagger(), SVD(), rule=Latency(0.5), example_input=torch.randn(2, 6, 48), layers=["rnn*"])

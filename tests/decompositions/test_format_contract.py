@@ -181,6 +181,18 @@ def test_layer_in_other_dimensions(name, shape):
 
 
 @pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("shape", [(6, 4), (6, 4, 3), (6, 4, 3, 3)], ids=str)
+def test_no_samples_and_no_batch_axis(name, shape):
+    format, site, weight = FORMATS[name], site_of(shape), weight_of(shape)
+    analysis = format.analyse(weight)
+    for rank in ranks_of(format, weight, site):
+        layer = format.layer(site.layer, analysis.decompose(rank)).eval()
+        x = torch.randn(2, *input_of(shape), dtype=torch.float64)
+        assert layer(x[:0]).shape == site.layer(x[:0]).shape
+        assert torch.allclose(layer(x[1]), layer(x)[1], atol=1e-10)
+
+
+@pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_zeros_have_the_shapes_of_the_factors(name, shape):
     format, weight = FORMATS[name], weight_of(shape).float()

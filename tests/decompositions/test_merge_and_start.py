@@ -99,17 +99,6 @@ def test_layers_are_merged_where_the_clock_says_so(monkeypatch, faster):
     assert [shape for _, shape in measured] == [(4, 64), (4, 64)]
 
 
-def test_a_real_clock_merges_what_saves_nothing():
-    """At batch 1 a train of full ranks costs a chain of launches where the dense layer costs one."""
-    torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(64, 64))
-    factors = TT(num_modes=3).analyse(model[0].weight.detach()).decompose((16, 16))
-    network = nn.Sequential(TT(num_modes=3).layer(model[0], factors))
-    merged, report = materialize(network, torch.randn(1, 64))
-    assert report[0].merged == (report[0].dense_ms < report[0].factored_ms)
-    assert isinstance(merged[0], nn.Linear)
-
-
 def test_modes_training_and_unused_layers():
     model = nn.Sequential(nn.Linear(32, 32), nn.Linear(32, 32)).train()
     network, _ = compress(model, SVD(), ranks=2, example_input=torch.randn(2, 32))
@@ -125,5 +114,10 @@ def test_modes_training_and_unused_layers():
         def forward(self, x):
             return self.used(x)
 
+    network[1].eval()
+    merged, _ = materialize(network, torch.randn(2, 32))
+    assert [module.training for module in merged] == [True, False], "a frozen part stays frozen"
+    with pytest.raises(ValueError, match="put it into an nn"):
+        materialize(network[0], torch.randn(2, 32))
     _, report = materialize(Half(), torch.randn(2, 32))
     assert {merge.name: merge.reason for merge in report} == {"used": None, "unused": "not used in this pass"}

@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 from weights import input_of, layer_of, site_of, weight_of
 
 from decompositions.frontier import as_modes
 from decompositions.ntt import NTT
-from decompositions.ntt_layers import NTTConv, NTTLinear, Phi
+from decompositions.ntt_layers import Between, NTTConv, NTTLinear, Phi
 from decompositions.tt import TT
 from decompositions.tt_layers import TTConv, TTLinear
 from evaluation.counts import count_macs
@@ -90,3 +91,44 @@ def test_images_without_a_batch_axis():
     x = torch.randn(4, 9, 8, dtype=torch.float64)
     assert torch.allclose(layer(x), layer(x[None])[0])
     assert isinstance(dense, nn.Conv2d)
+
+
+FUNCTIONS = {
+    "relu": functional.relu,
+    "leaky_relu": functional.leaky_relu,
+    "tanh": torch.tanh,
+    "gelu": functional.gelu,
+    "silu": functional.silu,
+    "identity": lambda x: x,
+}
+
+
+@pytest.mark.parametrize("norm", ["none", "batch", "layer"])
+@pytest.mark.parametrize("activation", FUNCTIONS)
+def test_what_stands_on_a_bond(activation, norm):
+    """`activation(norm(x) + bias)`, each against torch's function."""
+    torch.manual_seed(0)
+    x, bias = torch.randn(5, 3, 4, dtype=torch.float64), torch.randn(3, dtype=torch.float64)
+    over = {"none": None, "batch": (0, 2), "layer": (1, 2)}[norm]
+    normed = x
+    if over is not None:
+        normed = (x - x.mean(over, keepdim=True)) / (x.var(over, unbiased=False, keepdim=True) + 1e-5).sqrt()
+    expected = FUNCTIONS[activation](normed + bias[:, None])
+    assert torch.allclose(Phi(Between(activation, norm), bias)(x.clone()), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("activation", FUNCTIONS)
+@pytest.mark.parametrize("shape", [(96, 64), (64, 64, 3, 3)], ids=str)
+def test_every_activation_keeps_the_signal_from_scratch(activation, shape):
+    format = NTT(activation, "layer" if activation == "identity" else "none")
+    dense = layer_of(shape, **({"padding": 1, "padding_mode": "circular"} if len(shape) > 2 else {})).float()
+    limits = format.train.analyse(dense.weight.detach()).frontier(site_of(shape)).allowed
+    layer = format.layer(dense, format.zeros(dense.weight.detach(), tuple(min(12, high) for _, high in limits)))
+    ratios = []
+    for seed in range(40):
+        torch.manual_seed(seed)
+        layer.reset(1.0)
+        x = torch.randn(8, *input_of(shape))
+        with torch.no_grad():
+            ratios.append(float(layer(x).square().mean() / x.square().mean()))
+    assert torch.tensor(ratios).median() == pytest.approx(1.0, rel=0.5), "six contractions: a few starts are far off"

@@ -250,7 +250,14 @@ def test_accuracy_that_nothing_reaches_takes_the_most_accurate_and_says_so():
     problem = replace(measured(problem_of(1)), reference_percent=lambda: 99.0)
     choice = Accuracy(1.0)(problem)
     assert set(choice.ranks.values()) == {None}
-    assert "which nothing reaches" in choice.reason
+    assert "no probe reaches" in choice.reason
+
+    def upside_down(ranks):
+        return 95.0 if None not in ranks.values() else 90.0
+
+    choice = Accuracy(1.0)(replace(problem, accuracy_percent=upside_down))
+    assert None not in choice.ranks.values(), "the most accurate of those probed, here the smallest"
+    assert "95.00 %" in choice.reason
 
 
 @pytest.mark.parametrize("rule", [Accuracy(1.0), Latency(0.5)])

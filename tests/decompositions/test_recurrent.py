@@ -13,7 +13,8 @@ from torch import nn
 from torch.nn.utils import parametrizations
 from torch.nn.utils.rnn import pack_padded_sequence, pack_sequence
 
-from decompositions.recurrent import OpenGRU, OpenLSTM, open_recurrent, why_closed
+from decompositions.open_recurrent import open_recurrent, why_closed
+from decompositions.recurrent import OpenGRU, OpenLSTM
 
 TIME, BATCH, IN, HIDDEN = 6, 4, 3, 5
 OPTIONS = [
@@ -438,9 +439,10 @@ def test_compile(kind, factored):
     spec = importlib.util.spec_from_file_location("recurrent_unchecked", inspect.getsourcefile(OpenLSTM))
     unchecked = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(unchecked)
-    holder = nn.ModuleList([kind(IN, HIDDEN, num_layers=2, bidirectional=True)])
-    unchecked.open_recurrent(holder)
-    opened = compressed(holder[0]) if factored else holder[0]
+    opened = {nn.LSTM: unchecked.OpenLSTM, nn.GRU: unchecked.OpenGRU}[kind](
+        kind(IN, HIDDEN, num_layers=2, bidirectional=True)
+    )
+    opened = compressed(opened) if factored else opened
     x = torch.randn(TIME, BATCH, IN)
     torch._dynamo.reset()
     results = [torch.compile(opened, backend="aot_eager", fullgraph=True)(x), opened(x)]

@@ -15,6 +15,7 @@ from decompositions.frontier import Unfolding
 from decompositions.rank_search.rule import RankProblem
 from decompositions.rank_search.vbmf import VBMF, evbmf_rank
 from decompositions.svd import SVD, singular_energy
+from decompositions.tucker import Tucker
 from decompositions.tucker2 import Tucker2
 
 
@@ -114,3 +115,15 @@ def test_a_format_without_spectra_is_refused_with_the_remedy():
     problem = RankProblem({"fc1": CUR().analyse(weight_of((12, 20))).frontier(site_of((12, 20)))}, 1.0)
     with pytest.raises(ValueError, match="layer fc1 has not; take decomposition=svd"):
         VBMF()(problem)
+
+
+def test_a_mode_of_size_1_does_not_make_a_layer_vanish():
+    """7 = 1 · 7: the unfolding of the mode of size 1 has one singular value, which is no noise."""
+    generator = torch.Generator().manual_seed(0)
+    left, middle, right = (torch.randn(size, generator=generator, dtype=torch.float64) for size in (7, 8, 8))
+    noise = torch.randn(7, 64, generator=generator, dtype=torch.float64)
+    weight = torch.outer(left, torch.outer(middle, right).flatten()) + 0.01 * noise
+    frontier = Tucker().analyse(weight).frontier(site_of((7, 64)), min_rank=0)
+    rank = VBMF()(RankProblem({"a": frontier}, 1.0)).ranks["a"]
+    assert rank[0] == 1
+    assert min(rank) >= 1
