@@ -43,7 +43,7 @@ def test_help_names_the_groups_and_their_options():
     for expected in (
         "dataset: digits",
         "method: lc_cur, lc_svd, reference, svd",
-        "rank: budget, cost",
+        "rank: accuracy, budget, cost",
         "python run.py -m",
     ):
         assert expected in done.stdout
