@@ -121,3 +121,22 @@ def test_modes_training_and_unused_layers():
         materialize(network[0], torch.randn(2, 32))
     _, report = materialize(Half(), torch.randn(2, 32))
     assert {merge.name: merge.reason for merge in report} == {"used": None, "unused": "not used in this pass"}
+
+
+def test_modules_of_others_with_a_reset_are_left_alone():
+    class Counter(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.seen = 7
+
+        def reset(self) -> None:
+            self.seen = 0
+
+        def forward(self, x):
+            return x
+
+    network, _ = compress(nn.Sequential(nn.Linear(32, 32)), SVD(), ranks=2, example_input=torch.randn(2, 32))
+    network.append(Counter())
+    assert initialise(network) == ["0"]
+    assert network[1].seen == 7
+    assert [merge.name for merge in materialize(network, torch.randn(2, 32))[1]] == ["0"]
