@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import itertools
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 
 import torch
@@ -18,7 +17,7 @@ from torch import Tensor, nn
 
 from benchmarks.layers import MODES
 from benchmarks.ratios import medians
-from decompositions.chain import Plan, _count, multiply, plan, prices_of
+from decompositions.chain import Plan, multiply, orders, plan
 from decompositions.tt import TT
 from decompositions.tt_layers import TTLinear
 
@@ -39,8 +38,10 @@ def main() -> None:
         assert isinstance(layer, TTLinear)
         layer.reset(1.0)
         x = torch.randn(batch, size[0], device=arguments.device)
-        chosen = replace(plan(layer.shapes, batch, arguments.device, backward=backward), price=0.0)
-        plans = {repr(order): order for order in [chosen, *orders(layer, batch, arguments.device)]}
+        chosen = plan(layer.shapes, batch, arguments.device, backward=backward)
+        found = orders(layer.shapes, batch, arguments.device, (False, True), backward)
+        plans = {repr(order): order for order in found if order.macs <= 4 * dense.weight.numel() * max(batch, 40)}
+        plans[repr(chosen)] = chosen
         work = {
             name: partial(passes, partial(contract, x, layer, order), batch, backward) for name, order in plans.items()
         }
@@ -59,21 +60,6 @@ def main() -> None:
 def contract(x: Tensor, layer: TTLinear, order: Plan) -> Tensor:
     """The layer's product in this order."""
     return multiply(x, list(layer.cores), order)
-
-
-def orders(layer: TTLinear, batch: int, device: str) -> list[Plan]:
-    """Every grouping from both ends, all rows at once or as many as fit in the cache."""
-    found = []
-    cached = prices_of(device).cached_bytes
-    for cuts in itertools.product((False, True), repeat=len(layer.shapes) - 1):
-        ends = [0, *(k + 1 for k, cut in enumerate(cuts) if cut), len(layer.shapes)]
-        groups = tuple(itertools.pairwise(ends))
-        for from_left in (False, True):
-            macs, _, widest = _count(layer.shapes, groups, from_left, batch)
-            if macs <= 4 * layer.in_features * layer.out_features * max(batch, 40):
-                fitting = batch if cached is None else max(1, min(batch, cached // (4 * widest)))
-                found += [Plan(groups, from_left, macs, chunk) for chunk in {batch, fitting}]
-    return found
 
 
 def passes(run: Callable[[], Tensor], batch: int, backward: bool) -> None:

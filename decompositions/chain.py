@@ -73,8 +73,15 @@ def plan(
     An open bond at an end of the chain leaves one direction: `directions` are the values of `from_left` that it may be.
     With `backward` the gradients' pass is counted too.
     """
+    return min(orders(shapes, rows, device_type, directions, backward), key=lambda order: order.price)
+
+
+def orders(
+    shapes: tuple[CoreShape, ...], rows: int, device_type: str, directions: tuple[bool, ...], backward: bool
+) -> list[Plan]:
+    """Every grouping in these directions, with all rows at once and with as many as stay in the cache."""
     prices, rows = prices_of(device_type), max(rows, 1)
-    candidates = []
+    found = []
     for cuts in itertools.product((False, True), repeat=len(shapes) - 1):
         ends = [0, *(k + 1 for k, cut in enumerate(cuts) if cut), len(shapes)]
         groups = tuple(itertools.pairwise(ends))
@@ -87,8 +94,8 @@ def plan(
                 byte = prices.byte * far
                 launches = 2 * (len(shapes) - len(groups) + len(groups) * -(-rows // chunk))
                 price = (macs + byte * moved + prices.launch * launches) * (WITH_BACKWARD if backward else 1)
-                candidates.append(Plan(groups, from_left, macs, chunk, price))
-    return min(candidates, key=lambda candidate: candidate.price)
+                found.append(Plan(groups, from_left, macs, chunk, price))
+    return found
 
 
 def prices_of(device_type: str) -> Prices:

@@ -34,10 +34,6 @@ class Between:
     activation: str
     norm: str
 
-    def module(self, bias: Tensor) -> Phi:
-        """The module for a bond with this bias, one number a rank."""
-        return Phi(self, bias)
-
     @property
     def gain(self) -> float:
         """By how much the contraction after it must be larger to keep the signal."""
@@ -72,7 +68,7 @@ class NTTLinear(Factored):
             raise ValueError(wrong_kind(dense))
         self.in_features, self.out_features, self.between = dense.in_features, dense.out_features, between
         self.cores = nn.ParameterList(core.detach().clone() for core in cores)
-        self.phis = nn.ModuleList(between.module(bias) for bias in biases)  # bond 1, 2, …
+        self.phis = nn.ModuleList(Phi(between, bias) for bias in biases)  # bond 1, 2, …
         self.bias = None if dense.bias is None else nn.Parameter(dense.bias.detach().clone())
 
     def forward(self, x: Tensor) -> Tensor:
@@ -112,7 +108,7 @@ class NTTConv(Factored):
         self.out_cores = nn.ParameterList(core[:, :, None].detach().clone() for core in out)  # (r, s, 1, r)
         self.convolution = part_of(dense, axes, weight.reshape(*weight.shape[:2], *dense.kernel_size))
         self.in_cores = nn.ParameterList(core[:, None].detach().clone() for core in into)  # (r, 1, c, r)
-        self.phis = nn.ModuleList(nn.Identity() if bias is None else between.module(bias) for bias in biases)
+        self.phis = nn.ModuleList(nn.Identity() if bias is None else Phi(between, bias) for bias in biases)
         self.bias = None if dense.bias is None else nn.Parameter(dense.bias.detach().clone())
         self.num_axes, self.num_outputs = len(axes), dense.out_channels
 

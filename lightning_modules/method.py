@@ -104,9 +104,9 @@ def try_search(
     factors = (analyses.factors(name, rank), search.format.zeros(weights[name], rank))
     layers = [search.format.layer(dense, each) for each in factors]
     layers[1].load_state_dict(layers[0].state_dict())
-    for name, weight in weights.items() if needs_dense else ():
-        smallest = as_rank([max(min(low, high), 1) for low, high in problem.frontiers[name].allowed])
-        if hasattr(search.format.layer(network.get_submodule(name), search.format.zeros(weight, smallest)), "to_dense"):
+    for name, frontier in problem.frontiers.items() if needs_dense else ():
+        ones = search.format.zeros(weights[name], as_rank([1] * len(frontier.allowed)))
+        if hasattr(search.format.layer(network.get_submodule(name), ones), "to_dense"):
             continue
         raise ValueError(
             f"layer {name}: the joint objective draws dense weights to those that the factors stand for, and a layer "
