@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from evaluation.result import Result
 
 scaled.register()
-os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # silences the memory profiler; read when torch is loaded
+# The memory profiler speaks of allocations that it did not see; both are read when torch is loaded.
+os.environ.setdefault("KINETO_LOG_LEVEL", "99")
+os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")

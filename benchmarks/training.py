@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     rounds = parser.parse_args().rounds
     phase = Phase(epochs=1, learning_rate=0.02, decay=Exponential())
-    schedule = Schedule(1.0, 256, phase, phase, 1.0, phase, Penalty(1e-3, 1.1, 1))
+    schedule = Schedule(1.0, 256, phase, phase, 1.0, phase, phase, Penalty(1e-3, 1.1, 1))
     data = RandomMNIST()
     data.setup()
     runner = Runner(data, schedule, lambda **options: Trainer(accelerator="cpu", devices=1, **options), None, seed=0)

@@ -81,6 +81,9 @@ class InMemoryData(LightningDataModule):
     test: Images
     mean: Tensor
 
+    def __init__(self) -> None:  # no options: what a subclass does not name is refused
+        super().__init__()
+
     def load(self) -> tuple[Images, Images, Images]:
         """Return the training, validation and test part; raises `ValueError` that names path, files and remedy."""
         raise TypeError(f"{type(self).__name__} must define load()")

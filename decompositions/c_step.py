@@ -25,9 +25,9 @@ from decompositions.site import Site
 
 @dataclass(frozen=True)
 class CStep:
-    """What a C step found, per layer: rank (None: dense), factors, Θ in dense shape, cost; and why these.
+    """What a C step found, per layer: rank (None: dense), factors, Θ in dense shape, cost.
 
-    A layer left dense has no factors and is its own Θ.
+    A layer left dense has no factors and is its own Θ. `choice` is what the rank rule said.
     """
 
     ranks: dict[str, Rank | None]
@@ -35,7 +35,7 @@ class CStep:
     compressed: dict[str, Tensor]
     costs: dict[str, dict[str, int]]
     dense_reasons: dict[str, str]
-    reason: str
+    choice: RankChoice
 
     def violation(self, weights: Mapping[str, Tensor]) -> float:
         """`Σ‖W − Θ‖²` over the layers that were factorised: how far the constraint is from being met."""
@@ -81,6 +81,11 @@ class RankSearch:
     skipped: Mapping[str, str] = field(default_factory=dict)
     opened: tuple[str, ...] = ()
 
+    def note_reference(self) -> None:
+        """Measure the reference's accuracy now, if it can be, because the network is about to change."""
+        if self.probe is not None:
+            _ = self.probe.reference_percent
+
     def analyse(self, weights: Mapping[str, Tensor]) -> Analyses:
         """Factorise every weight; raises `ValueError` that names a layer with NaN or infinite weights."""
         analyses = {}
@@ -125,11 +130,11 @@ class RankSearch:
                 raise ValueError(f"rank rule {rule}: layer {name} takes ranks in {allowed}, got {rank!r}")
         return choice
 
-    def __call__(self, weights: Mapping[str, Tensor], penalty: float) -> CStep:
-        """Choose the ranks of `weights` and factorise them: the C step at penalty μ."""
+    def __call__(self, weights: Mapping[str, Tensor], penalty: float, choice: RankChoice | None = None) -> CStep:
+        """Choose the ranks of `weights`, unless a `choice` is given, and factorise them: the C step at penalty μ."""
         analyses = self.analyse(weights)
         problem = self.problem(analyses, penalty)
-        choice = self.choose(problem)
+        choice = self.choose(problem) if choice is None else choice
         ranks: dict[str, Rank | None] = {}
         costs: dict[str, dict[str, int]] = {}
         dense_reasons: dict[str, str] = {}
@@ -148,7 +153,7 @@ class RankSearch:
                 dense_reasons[name] = "the rank rule keeps it dense"
         factors = {n: analyses.factors(n, r) for n, r in ranks.items() if r is not None}
         compressed = {n: factors[n].to_tensor() if n in factors else w for n, w in weights.items()}
-        return CStep(ranks, factors, compressed, costs, dense_reasons, choice.reason)
+        return CStep(ranks, factors, compressed, costs, dense_reasons, choice)
 
     def _latency_ms(self, name: str, ranks: Sequence[Rank | None], batch_size: int) -> list[float]:
         """Of one layer at each rank."""

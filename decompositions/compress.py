@@ -153,7 +153,7 @@ def _report(model: nn.Module, search: RankSearch, step: CStep) -> CompressionRep
         search.rest_macs + sum(cost["macs"] for cost in step.costs.values()),
         search.rest_params + sum(site.num_params for site in search.sites.values()),
         search.rest_macs + sum(site.macs for site in search.sites.values()),
-        step.reason,
+        step.choice.reason,
         describe(search.format, step.ranks, search.opened),
     )
 

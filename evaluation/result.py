@@ -46,7 +46,8 @@ class Result:
 
     `status` is "ok", "diverged: …" or "failed: …"; what was not reached is None or empty.
     `layers` maps each linear or convolution layer to its rank (None: dense), parameters, MACs and the reason why it
-    stayed dense. `history` has one entry per L step. `violation` is `Σ‖W − Θ‖²` before the final factorisation.
+    stayed dense. `history` has one entry per L step or stage. `violation` is `Σ‖W − Θ‖²` before the last factorisation.
+    `reported` is what a paper says of this experiment (see `reported.Reported`).
     `reference` is the uncompressed network, measured in the same process as `compressed`.
     """
 
@@ -68,6 +69,7 @@ class Result:
     violation: float | None = None
     history: list[dict[str, Any]] = field(default_factory=list)
     tags: list[str] = field(default_factory=list)
+    reported: dict[str, Any] | None = None
     schema_version: str = SCHEMA_VERSION
 
     @property

@@ -1,8 +1,9 @@
-"""A network under training as a Lightning module: cross-entropy, one phase of a schedule."""
+"""A network under training as a Lightning module: one loss, one phase of a schedule."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -25,21 +26,31 @@ def require_finite_loss(found: Accuracy) -> Accuracy:
     return found
 
 
-class Classifier(LightningModule):
-    """Minimise cross-entropy over one phase. `rate_factor` multiplies the phase's learning rate."""
+# The loss of `(images, logits, labels)`, a mean over the batch.
+Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 
-    def __init__(self, network: nn.Module, phase: Phase, rate_factor: float = 1.0) -> None:
+
+def cross_entropy(images: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
+    """The usual loss, in nats."""
+    return functional.cross_entropy(logits, labels)
+
+
+class Classifier(LightningModule):
+    """Minimise a loss over one phase. `rate_factor` multiplies the phase's learning rate."""
+
+    def __init__(self, network: nn.Module, phase: Phase, rate_factor: float = 1.0, loss: Loss = cross_entropy) -> None:
         super().__init__()
         self.network = network
         self.phase = phase
         self.rate_factor = rate_factor
+        self.loss = loss
         self.mean_loss = math.nan
         self._loss_sum: Tensor | None = None
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         """The loss of one batch; summed on the device and read once an epoch, for reading it waits for the device."""
         images, labels = batch
-        loss = functional.cross_entropy(self.network(images), labels)
+        loss = self.loss(images, self.network(images), labels)
         detached = loss.detach()
         self._loss_sum = detached.clone() if self._loss_sum is None else self._loss_sum.add_(detached)
         return loss
@@ -53,6 +64,14 @@ class Classifier(LightningModule):
             raise Diverged(
                 f"the loss is {self.mean_loss} after epoch {self.current_epoch + 1}; lower the learning rate"
             )
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the last epoch's loss: a phase that was over has no epoch left to measure it in."""
+        checkpoint["mean_loss"] = self.mean_loss
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take it back."""
+        self.mean_loss = checkpoint["mean_loss"]
 
     def configure_optimizers(self) -> Any:
         """SGD and the phase's decay, stepped once an epoch."""

@@ -1,12 +1,17 @@
 """Direct compression: one C step on the trained weights, then fine-tuning of the factors.
 
-The start of learning-compression [IC20], and with other formats and rank rules the one-shot baselines of the field.
+The start of learning-compression [IC20], and with other formats and rank rules the one-shot baselines of the field:
+Tucker-2 with ranks by variational Bayes is [KPYCYS16], CP is [LGRSL15], a tensor train starts from TT-SVD [Ose11].
 
 [IC20] Idelbayev & Carreira-Perpiñán, Low-rank compression of neural nets: learning the rank of each layer, CVPR 2020.
+[KPYCYS16] Kim et al., Compression of deep CNNs for fast and low power mobile applications, ICLR 2016.
+[LGRSL15] Lebedev et al., Speeding-up convolutional neural networks using fine-tuned CP-decomposition, ICLR 2015.
+[Ose11] Oseledets, Tensor-train decomposition, SIAM J. Sci. Comput. 33(5), 2011.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated
@@ -16,8 +21,7 @@ from torch import nn
 
 from decompositions.format import Format
 from decompositions.rank_search.rule import RankRule
-from lightning_modules.method import Compressed, describe_layers, prepare_search, replace_and_fine_tune, try_search
-from lightning_modules.progress import say
+from lightning_modules.method import Compressed, choose_ranks, outcome, prepare_search, replaced, train, try_search
 from lightning_modules.runner import Runner
 
 
@@ -39,12 +43,12 @@ class Direct:
         """Raise `ValueError` if no layer can be compressed or the rank rule finds no ranks for such layers."""
         try_search(self, network, input_shape)
 
-    def compress(self, network: nn.Module, runner: Runner) -> Compressed:
+    def compress(self, reference: nn.Module, runner: Runner) -> Compressed:
         """One C step, replacement, fine-tuning."""
-        network.to(runner.device)
+        network = copy.deepcopy(reference).to(runner.device)
         search = prepare_search(self, network, runner.data.input_shape, lambda: runner.validate(network).top1_percent)
         weights = {name: site.weight.detach() for name, site in search.sites.items()}
-        step = search(weights, runner.schedule.penalty.weight(0))
-        say(f"ranks {step.ranks}: {step.reason}")
-        compressed, structure = replace_and_fine_tune(network, search, step, runner)
-        return Compressed(compressed, structure, describe_layers(search, step), step.reason, step.violation(weights))
+        step = choose_ranks(search, weights, runner)
+        compressed = replaced(network, search, step)
+        train(compressed, reference, runner.schedule.fine_tune, "fine-tuning", runner)
+        return outcome(compressed, search, step, step.violation(weights))

@@ -7,18 +7,29 @@
     then     β_l ← β_l − μ (W_l − Θ_l),   μ ← growth · μ
 
 It starts from direct compression (a C step with β = 0), ends with the factors of the last C step in place of the dense
-layers, and fine-tunes those. With CUR as the format this is a reconstruction of [Cai23] from its abstract.
+layers, and fine-tunes those. The field's joint methods are configurations of it (β = −μ Y in the notation of the last
+two, whose multipliers Y are scaled):
+
+    lc_svd, lc_cur       the `cost` rule at every step, μ grows [IC20, Cai23]
+    admm_…               ranks given at the start, μ constant, one epoch between projections [YSLY21]
+    alternating_tucker   the `accuracy` or the `budget` rule at every step, μ grows, hardly any fine-tuning [LXWXL25]
+
+[Cai23] and [LXWXL25] are reconstructions: of both, only the abstract was at hand.
 
 [IC20] Idelbayev & Carreira-Perpiñán, Low-rank compression of neural nets: learning the rank of each layer, CVPR 2020.
 [Cai23] Cai, Li, Liu, Chen & Zhang, Learning and compressing, Applied Sciences 13:2704, 2023.
+[YSLY21] Yin, Sui, Liao & Yuan, Towards efficient tensor decomposition-based DNN model compression with optimization
+    framework, CVPR 2021.
+[LXWXL25] Liu, Xie, Wen, Xie & Li, Accuracy-preserving compression via Tucker, IEEE TSUSC 10(2), 2025.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 from annotated_types import Ge, MinLen
@@ -26,24 +37,27 @@ from torch import Tensor, nn
 
 from decompositions.c_step import CStep
 from decompositions.format import Format
-from decompositions.rank_search.rule import RankRule
+from decompositions.rank_search.rule import RankChoice, RankRule
 from lightning_modules.joint_objective import JointObjective
-from lightning_modules.method import Compressed, describe_layers, prepare_search, replace_and_fine_tune, try_search
+from lightning_modules.method import Compressed, outcome, prepare_search, replaced, train, try_search
 from lightning_modules.progress import bar, say
-from lightning_modules.runner import Runner, Stopwatch
+from lightning_modules.runner import Runner
 
 
 @dataclass(frozen=True)
 class Joint:
     """Alternate L and C steps, then fine-tune.
 
-    `multipliers` chooses the augmented Lagrangian (true) or the quadratic penalty; the other options are those of
-    `direct.Direct`. How long and how strong the steps are, is the schedule's.
+    Its three switches: `multipliers` (true: augmented Lagrangian, false: quadratic penalty); the schedule's penalty
+    (its start and growth; 1 keeps it constant, as ADMM does); and the rule of the C step, `rank`, asked at every step
+    or `once`, at the start, so that the ranks are given and the step is a projection. The other options are those of
+    `direct.Direct`. How long the steps are, is the schedule's.
     """
 
     decomposition: Format
     rank: RankRule
     multipliers: bool = True
+    choose_ranks: Literal["every_step", "once"] = "every_step"
     layers: Annotated[list[str], MinLen(1)] = field(default_factory=lambda: ["*"])
     min_rank: Annotated[int, Ge(0)] = 1
     normalize: bool = False
@@ -52,21 +66,25 @@ class Joint:
         """Raise `ValueError` if no layer can be compressed or the rank rule finds no ranks for such layers."""
         try_search(self, network, input_shape, needs_dense=True)
 
-    def compress(self, network: nn.Module, runner: Runner) -> Compressed:
-        """Run the L and C steps of the runner's schedule on `network`, replace its layers and fine-tune."""
-        network.to(runner.device)
+    def compress(self, reference: nn.Module, runner: Runner) -> Compressed:
+        """Run the L and C steps of the runner's schedule on a copy, replace its layers and fine-tune."""
+        network = copy.deepcopy(reference).to(runner.device)
         search = prepare_search(self, network, runner.data.input_shape, lambda: runner.validate(network).top1_percent)
         weights = {name: network.get_parameter(f"{name}.weight") for name in search.sites}
         multipliers = {name: torch.zeros_like(weight) for name, weight in weights.items()} if self.multipliers else None
-        schedule = runner.schedule
-        history: list[dict[str, Any]] = []
-
-        step = search(shifted(weights, None, 1.0), schedule.penalty.weight(0))
-        self._update(multipliers, weights, step, schedule.penalty.weight(0))
+        first, choice, is_done, history = 0, None, False, list[dict[str, Any]]()
+        if (saved := runner.recall()) is not None:
+            search.note_reference()  # while the weights are still the reference's
+            network.load_state_dict(saved["network"])
+            multipliers = saved["multipliers"] and {n: m.to(runner.device) for n, m in saved["multipliers"].items()}
+            choice = RankChoice(saved["ranks"], saved["reason"])
+            first, is_done, history = saved["step"], True, saved["history"]
+        schedule, step = runner.schedule, None
         with bar("joint objective", schedule.penalty.num_steps) as advance:
-            for number in range(schedule.penalty.num_steps + 1):
-                watch, penalty, train_loss = Stopwatch(), schedule.penalty.weight(number), None
-                if number > 0:  # step 0 is direct compression, made above
+            for number in range(first, schedule.penalty.num_steps + 1):
+                penalty = schedule.penalty.weight(number)
+                train_loss: float | None = None
+                if step is not None:  # the first step is direct compression, or had been trained when it was saved
                     objective = JointObjective(
                         network,
                         schedule.l_step,
@@ -78,14 +96,26 @@ class Joint:
                     )
                     runner.train(objective, f"L step {number}", show=False)
                     train_loss = objective.mean_loss
-                    step = search(shifted(weights, multipliers, penalty), penalty)
-                    self._update(multipliers, weights, step, penalty)
-                    advance(f"mu {penalty:.2e}")
-                history.append(self._record(network, weights, step, penalty, runner, number, train_loss, watch))
-        say(f"ranks {step.ranks}: {step.reason}")
-        compressed, structure = replace_and_fine_tune(network, search, step, runner)
-        layers = describe_layers(search, step)
-        return Compressed(compressed, structure, layers, step.reason, history[-1]["violation"], history)
+                step = search(shifted(weights, multipliers, penalty), penalty, choice)
+                if not is_done:
+                    history = [*history, self._record(network, weights, step, penalty, runner, number, train_loss)]
+                    runner.remember(
+                        {
+                            "step": number,
+                            "network": network.state_dict(),
+                            "multipliers": multipliers,
+                            "history": history,
+                            **vars(step.choice),
+                        }
+                    )
+                self._update(multipliers, weights, step, penalty)
+                choice, is_done = step.choice if self.choose_ranks == "once" else None, False
+                advance(f"mu {penalty:.2e}")
+        assert step is not None
+        say(f"ranks {step.ranks}: {step.choice.reason}")
+        compressed = replaced(network, search, step)
+        train(compressed, reference, schedule.fine_tune, "fine-tuning", runner)
+        return outcome(compressed, search, step, history[-1]["violation"], history)
 
     @staticmethod
     def _update(
@@ -105,7 +135,6 @@ class Joint:
         runner: Runner,
         number: int,
         train_loss: float | None,
-        watch: Stopwatch,
     ) -> dict[str, Any]:
         """Evaluate the compressed weights on validation, log and print one line of the L step."""
         violation = step.violation(weights)
@@ -119,7 +148,6 @@ class Joint:
             "ranks": step.ranks,
             "train_loss": train_loss,
             "validation_top1_percent": top1,
-            "seconds": watch.seconds(),
         }
         runner.log({f"joint/{k}": v for k, v in record.items()} | logged_ranks(step))
         ranks = " ".join("dense" if rank is None else str(rank) for rank in step.ranks.values())

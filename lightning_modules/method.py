@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
-from torch import nn
+from torch import Tensor, nn
 
 from decompositions.c_step import CStep, RankSearch
 from decompositions.format import Format
 from decompositions.frontier import as_rank
 from decompositions.prepare import prepare
-from decompositions.rank_search.rule import RankRule
+from decompositions.rank_search.rule import RankChoice, RankRule
 from decompositions.replace import Structure, describe, replace_layers
-from lightning_modules.classifier import Classifier
+from lightning_modules.classifier import Classifier, cross_entropy
+from lightning_modules.distillation import Distilled
+from lightning_modules.progress import say
 from lightning_modules.runner import Runner
+from lightning_modules.schedule import Phase
 
 
 @dataclass(frozen=True)
@@ -38,8 +41,8 @@ class Method(Protocol):
         """Raise `ValueError` if the method cannot compress `network`, whose weights are not trained yet."""
         ...
 
-    def compress(self, network: nn.Module, runner: Runner) -> Compressed:
-        """Compress a trained `network`, which may be changed on the way."""
+    def compress(self, reference: nn.Module, runner: Runner) -> Compressed:
+        """Compress a trained network; `reference` itself stays as it is."""
         ...
 
 
@@ -110,7 +113,7 @@ def try_search(
             continue
         raise ValueError(
             f"layer {name}: the joint objective draws dense weights to those that the factors stand for, and a layer "
-            "with activations inside stands for none; take method=svd decomposition=… (one shot), or another format"
+            "with activations inside stands for none; take method=direct or method=scratch, or another format"
         )
 
 
@@ -123,13 +126,39 @@ def describe_layers(search: RankSearch, step: CStep) -> dict[str, dict[str, Any]
     return rows | {name: {"rank": None, "reason": reason} for name, reason in search.skipped.items()}
 
 
-def replace_and_fine_tune(
-    network: nn.Module, search: RankSearch, step: CStep, runner: Runner
-) -> tuple[nn.Module, Structure]:
-    """Put the factors of the last C step in place and train them for the schedule's last phase."""
+def choose_ranks(search: RankSearch, weights: Mapping[str, Tensor], runner: Runner) -> CStep:
+    """One C step at the schedule's first penalty, whose ranks a run that goes on takes over: some rules measure."""
+    penalty, saved = runner.schedule.penalty.weight(0), runner.recall()
+    step = search(weights, penalty, None if saved is None else RankChoice(**saved))
+    if saved is None:
+        runner.remember(vars(step.choice))
+    say(f"ranks {step.ranks}: {step.choice.reason}")
+    return step
+
+
+def replaced(network: nn.Module, search: RankSearch, step: CStep) -> nn.Module:
+    """A copy of `network` with the factors of a C step in place; raises if its size is not what was promised."""
     compressed = replace_layers(network, search.format, step.factors)
     promised = search.rest_params + sum(cost["params"] for cost in step.costs.values())
     if (num_params := sum(p.numel() for p in compressed.parameters())) != promised:
         raise RuntimeError(f"the frontiers promised {promised} parameters, the layers have {num_params}")
-    runner.train(Classifier(compressed, runner.schedule.fine_tune), "fine-tuning")
-    return compressed, describe(search.format, step.ranks, search.opened)
+    return compressed
+
+
+def train(network: nn.Module, reference: nn.Module, phase: Phase, title: str, runner: Runner) -> None:
+    """Train a compressed network for one phase, with distillation from `reference` where the schedule asks for it."""
+    distillation = runner.schedule.distillation
+    loss = Distilled(reference.to(runner.device), distillation) if distillation.weight > 0 else cross_entropy
+    runner.train(Classifier(network, phase, loss=loss), title)
+
+
+def outcome(
+    network: nn.Module,
+    search: RankSearch,
+    step: CStep,
+    violation: float | None = None,
+    history: list[dict[str, Any]] | None = None,
+) -> Compressed:
+    """What a compressing method returns."""
+    structure = describe(search.format, step.ranks, search.opened)
+    return Compressed(network, structure, describe_layers(search, step), step.choice.reason, violation, history or [])

@@ -18,6 +18,6 @@ class Reference:
     def check(self, network: nn.Module, input_shape: Sequence[int]) -> None:
         """Every network has a reference."""
 
-    def compress(self, network: nn.Module, runner: Runner) -> Compressed:
+    def compress(self, reference: nn.Module, runner: Runner) -> Compressed:
         """The network itself, no epoch spent."""
-        return Compressed(network)
+        return Compressed(reference)

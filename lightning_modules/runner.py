@@ -1,7 +1,8 @@
 """Run phases of training: one new Trainer each, on the same data, clock, logger and seed.
 
 A change of structure is a new phase, so an optimiser never holds parameters that are gone. The order of the samples
-and the random numbers of a phase depend on the seed and on the number of the phase and epoch alone.
+and the random numbers of a phase depend on the seed and on the number of the phase and epoch alone, so that a run that
+goes on from a checkpoint ends with the numbers of one that was never stopped.
 """
 
 from __future__ import annotations
@@ -10,26 +11,29 @@ import logging
 import math
 import signal
 import threading
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
-from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning import Callback, LightningModule, Trainer, callbacks
 from pytorch_lightning.loggers import Logger
 from torch import nn
 
 from datamodules.in_memory import Batches, InMemoryData
 from evaluation.accuracy import Accuracy, accuracy
+from lightning_modules.checkpoint import KEY, Checkpoint, Position
 from lightning_modules.classifier import Classifier, Diverged
 from lightning_modules.progress import bar
 from lightning_modules.schedule import Schedule
 
 
 class Runner:
-    """Trains and evaluates networks for one `stage` of a point, "reference" or "method"; counts epochs and steps."""
+    """Trains and evaluates networks for one `stage` of a point, "reference" or "method"; counts epochs and steps.
+
+    `build` makes the network anew, untrained. Without a `checkpoint` nothing is kept for a run that is killed.
+    """
 
     def __init__(
         self,
@@ -39,6 +43,9 @@ class Runner:
         logger: Logger | None,
         seed: int,
         stage: str = "method",
+        *,
+        build: Callable[[], nn.Module] | None = None,
+        checkpoint: Checkpoint | None = None,
     ) -> None:
         self.data = data
         self.schedule = schedule
@@ -46,6 +53,8 @@ class Runner:
         self.logger = logger
         self.seed = seed
         self.stage = stage
+        self.build = build
+        self.checkpoint = checkpoint
         self.epochs = 0
         self.steps = 0
         self.num_phases = 0
@@ -58,20 +67,43 @@ class Runner:
         if epochs == 0:
             return
         self.num_phases += 1
-        torch.manual_seed(self.seed * 1_000_003 + self.num_phases)
+        self.draw_anew()
+        goes_on = self.checkpoint is not None and self.checkpoint.phase == self.num_phases
         batches = self.data.train_batches(self.schedule.batch_size, self.seed)
         batches.epoch = self.epochs
         with bar(title, epochs) if show else nullcontext(lambda note: None) as advance:
-            callback = _Epochs(self, batches, title, advance)
-            trainer = self._trainer(epochs, [callback])
+            trainer = self._trainer(epochs, [_Epochs(self, batches, title, advance)])
             module.train()
             with _interruptible():
-                trainer.fit(module, train_dataloaders=batches)
+                path = self.checkpoint.path if goes_on and self.checkpoint is not None else None
+                trainer.fit(module, train_dataloaders=batches, ckpt_path=path, weights_only=True)
         if not all(bool(parameter.isfinite().all()) for parameter in module.network.parameters()):
             raise Diverged(f"a weight is NaN or infinite after {title}; lower the learning rate")
         self.epochs += epochs
         self.steps += trainer.global_step
         module.to(self.device)  # Lightning hands the module back on the CPU
+
+    def untrained(self) -> nn.Module:
+        """The network as it was before its training; the same at every call."""
+        assert self.build is not None, "a Runner whose methods train from scratch is given `build`"
+        return self.build()
+
+    def recall(self) -> dict[str, Any] | None:
+        """What the method last asked to `remember` in a process that was stopped; None if this run begins."""
+        if self.checkpoint is None or self.checkpoint.position.state is None:
+            return None
+        position = self.checkpoint.position
+        self.epochs, self.steps, self.num_phases = position.epochs, position.steps, position.num_phases
+        return position.state
+
+    def remember(self, state: dict[str, Any]) -> None:
+        """From here the method could go on, given `state`: plain values and tensors, which are copied."""
+        if self.checkpoint is not None:
+            self.checkpoint.note(Position(state, self.epochs, self.steps, self.num_phases))
+
+    def draw_anew(self, epoch: int = 0) -> None:
+        """Seed the random numbers of one epoch of the current phase."""
+        torch.manual_seed((self.seed * 1_000_003 + self.num_phases) * 100_003 + epoch)
 
     def validate(self, network: nn.Module) -> Accuracy:
         """Accuracy on the validation part: the only one that may choose anything."""
@@ -87,12 +119,12 @@ class Runner:
             numbers = {k: v for k, v in metrics.items() if isinstance(v, int | float) and math.isfinite(v)}
             self.logger.log_metrics(numbers, step=self.steps)
 
-    def _trainer(self, epochs: int, callbacks: list[Callback]) -> Trainer:
+    def _trainer(self, epochs: int, hooks: list[Callback]) -> Trainer:
         return self.make_trainer(
             max_epochs=epochs,
-            callbacks=callbacks,
+            callbacks=hooks,
             logger=False,  # metrics go through `log`: a new Trainer would begin again at step 0
-            enable_checkpointing=False,
+            enable_checkpointing=bool(hooks),  # ours alone
             enable_progress_bar=False,
             enable_model_summary=False,
         )
@@ -117,19 +149,11 @@ def _interruptible() -> Iterator[None]:
         raise KeyboardInterrupt from None
 
 
-class Stopwatch:
-    """Seconds since it was made."""
+class _Epochs(callbacks.Checkpoint):
+    """Chooses each epoch's order and random numbers, logs the loss, moves the bar, keeps the checkpoint.
 
-    def __init__(self) -> None:
-        self.start = time.perf_counter()
-
-    def seconds(self) -> float:
-        """Seconds so far."""
-        return time.perf_counter() - self.start
-
-
-class _Epochs(Callback):
-    """Chooses each epoch's order, logs the loss, moves the bar."""
+    Lightning calls checkpoint callbacks last at the end of an epoch, after the module knows its mean loss.
+    """
 
     def __init__(self, runner: Runner, batches: Batches, title: str, advance: Callable[[str], None]) -> None:
         self.runner = runner
@@ -139,6 +163,7 @@ class _Epochs(Callback):
 
     def on_train_epoch_start(self, trainer: Trainer, module: LightningModule) -> None:
         self.batches.epoch = self.runner.epochs + trainer.current_epoch
+        self.runner.draw_anew(trainer.current_epoch)
 
     def on_train_batch_end(
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -151,3 +176,10 @@ class _Epochs(Callback):
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
         assert isinstance(module, Classifier)
         self.advance(f"loss {module.mean_loss:.4f}")
+        checkpoint = self.runner.checkpoint
+        if checkpoint is not None and checkpoint.is_due():
+            checkpoint.write(trainer.save_checkpoint)
+
+    def on_save_checkpoint(self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        if self.runner.checkpoint is not None:
+            checkpoint[KEY] = self.runner.checkpoint.entry(self.runner.num_phases)

@@ -6,13 +6,14 @@ number can be overridden on the command line: `schedule.reference.epochs=12`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from annotated_types import Ge, Gt, Le, Lt
 from torch import nn, optim
 
 from lightning_modules.decay import Decay
+from lightning_modules.distillation import Distillation
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ class Penalty:
 class Schedule:
     """A recipe: the phases, the penalty, the batch size.
 
+    `from_scratch` trains a network that is factorised from its start, `distillation` is for it and for `fine_tune`.
     `l_step_decay` multiplies the learning rate from one L step to the next; `scale` is what the epochs of the network's
     file were multiplied by (0.1 in `schedule=short`), kept here for the record.
     """
@@ -67,4 +69,6 @@ class Schedule:
     l_step: Phase
     l_step_decay: Annotated[float, Gt(0), Le(1)]
     fine_tune: Phase
+    from_scratch: Phase
     penalty: Penalty
+    distillation: Distillation = field(default_factory=Distillation)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 import time
 import traceback
@@ -20,9 +19,10 @@ from evaluation.counts import COUNTING
 from evaluation.environment import environment
 from evaluation.latency import PROTOCOL
 from evaluation.result import Result, read_result, write_result
+from lightning_modules.checkpoint import Checkpoint, origin
 from lightning_modules.classifier import Diverged
 from lightning_modules.progress import say
-from lightning_modules.runner import Runner, Stopwatch
+from lightning_modules.runner import Runner
 from orchestration.assemble import Parts, assemble
 from orchestration.lock import locked
 from orchestration.logger import finish_logger, start_logger
@@ -78,7 +78,7 @@ def require_writable(folder: Path) -> None:
 
 
 def _run(point: Point, parts: Parts) -> Result:
-    config, watch = point.config, Stopwatch()
+    config, began = point.config, time.perf_counter()
     (point.directory / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     path, network_path = point.directory / "result.json", point.directory / "network.pt"
     new_path, new_network = point.directory / "result.json.new", point.directory / "network.pt.new"
@@ -94,6 +94,7 @@ def _run(point: Point, parts: Parts) -> Result:
         "config": point.identity,
         "overrides": point.identifying_overrides,
         "tags": config["tags"],
+        "reported": config["reported"],
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "signature": {
             "split": parts.data.split,
@@ -102,33 +103,45 @@ def _run(point: Point, parts: Parts) -> Result:
         },
     }
     logger, status, device = None, "ok", torch.device("cpu")
+    checkpoint = Checkpoint(point.directory / "checkpoint.pt", config["checkpoint_seconds"], origin(point.id))
+    if config["force"]:
+        checkpoint.remove()
     try:
         logger = start_logger(point)
         parts.data.setup()
         row["signature"]["data"] = parts.data.fingerprint
         # The reference has another: what the method draws does not depend on whether it was in the cache.
-        runner = Runner(parts.data, parts.schedule, parts.make_trainer, logger, config["seed"])
+        runner = Runner(
+            parts.data,
+            parts.schedule,
+            parts.make_trainer,
+            logger,
+            config["seed"],
+            build=lambda: parts.network(config["seed"]),
+            checkpoint=checkpoint,
+        )
         device = runner.device
         try_batch(parts, device, config["latency_batch_size"])
         reference = trained_reference(point, parts, logger)
-        method_watch = Stopwatch()
-        compressed = parts.method.compress(copy.deepcopy(reference.network), runner)
-        seconds = method_watch.seconds()
-        row |= measure(parts, runner, reference, compressed, seconds, config["latency_batch_size"])
+        checkpoint.load()
+        compressed = parts.method.compress(reference.network, runner)
+        row |= measure(parts, runner, reference, compressed, checkpoint.seconds(), config["latency_batch_size"])
         save_network(new_network, compressed.network, parts.builder, compressed.structure)
     except Diverged as error:
         status = f"diverged: {_one_line(error)}"
+        checkpoint.remove()
     except Exception as error:  # one point's failure must not end the sweep; the log keeps where it was
         kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
         status = f"failed: {kind}{_one_line(error)}"
         log.error(traceback.format_exc())
-    result = Result(**row, status=status, seconds=watch.seconds(), environment=environment(device))
+    result = Result(**row, status=status, seconds=time.perf_counter() - began, environment=environment(device))
     if result.is_ok or not path.exists():
         write_result(new_path, result)  # the truth first, then its mirror
         result = read_result(new_path)
         if result.is_ok:
             path.unlink(missing_ok=True)  # an old row never stands beside a new network
             new_network.replace(network_path)
+            checkpoint.remove()
         new_path.replace(path)
     else:
         say(f"{point.label}: the earlier row is kept")

@@ -28,13 +28,17 @@ if TYPE_CHECKING:  # roles that a `_target_` must fill; not imported, because th
     from datamodules.in_memory import InMemoryData
     from decompositions.format import Format
     from decompositions.rank_search.rule import RankRule
+    from evaluation.reported import Reported
     from lightning_modules.method import Method
     from lightning_modules.schedule import Schedule
 
 GROUPS = ("dataset", "network", "method", "decomposition", "rank", "schedule")
 
 # Where and how a point runs, not what it computes: two points that differ only here are the same point.
-NOT_IDENTITY = ("logger", "results_dir", "force", "num_threads", "tags", "dataset.root", "dataset.download")
+NOT_IDENTITY = (
+    "logger", "results_dir", "force", "num_threads", "checkpoint_seconds", "tags", "reported", "dataset.root",
+    "dataset.download",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -52,9 +56,11 @@ class Settings:
     results_dir: Annotated[str, MinLen(1)]
     force: bool
     tags: list[Annotated[str, MinLen(1), MaxLen(64)]]  # 64: the limit of W&B
+    checkpoint_seconds: Annotated[float, Ge(0)]
     latency_batch_size: Annotated[int, Ge(2), Le(65536)]
     decomposition: Format | None = None
     rank: RankRule | None = None
+    reported: Reported | None = None
 
 
 @dataclass(frozen=True)

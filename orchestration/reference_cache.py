@@ -19,9 +19,10 @@ from torch import nn
 
 from decompositions.network_file import load_network, save_network
 from evaluation.result import write_json
+from lightning_modules.checkpoint import Checkpoint, origin
 from lightning_modules.classifier import Classifier, require_finite_loss
 from lightning_modules.progress import say
-from lightning_modules.runner import Runner, Stopwatch
+from lightning_modules.runner import Runner
 from orchestration.assemble import Parts
 from orchestration.lock import locked
 from orchestration.point import Point, digest, without
@@ -92,14 +93,18 @@ def trained_reference(point: Point, parts: Parts, logger: Logger | None) -> Trai
         if (cached := _read(path, about)) is not None:
             say(f"reference taken from {path}")
             return cached
-        watch = Stopwatch()
-        runner = Runner(parts.data, parts.schedule, parts.make_trainer, logger, seed, stage="reference")
+        checkpoint = Checkpoint(path.with_suffix(".ckpt"), point.config["checkpoint_seconds"], origin(path.stem))
+        checkpoint.load()
+        runner = Runner(
+            parts.data, parts.schedule, parts.make_trainer, logger, seed, stage="reference", checkpoint=checkpoint
+        )
         runner.train(Classifier(network, parts.schedule.reference), "reference")
-        seconds = watch.seconds()
+        seconds = checkpoint.seconds()
         top1 = require_finite_loss(runner.validate(network)).top1_percent
         say(f"reference trained: {runner.epochs} epochs, {seconds:.1f} s, validation top-1 {top1:.2f} %")
         save_network(path, network, parts.builder, structure={})
         write_json(
             about, {"epochs": runner.epochs, "seconds": seconds, "validation_top1_percent": top1, "recipe": wanted}
         )
+        checkpoint.remove()
         return TrainedReference(load_network(path), runner.epochs, seconds)

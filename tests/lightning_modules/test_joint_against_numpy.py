@@ -10,6 +10,7 @@ from torch import nn
 from datamodules.in_memory import Images, InMemoryData
 from decompositions.rank_search.cost import Cost
 from decompositions.svd import SVD
+from lightning_modules.checkpoint import Checkpoint
 from lightning_modules.decay import Exponential
 from lightning_modules.joint import Joint
 from lightning_modules.runner import Runner
@@ -59,7 +60,7 @@ def reference_lc(weight, bias, x, labels, penalty, multipliers):
 
 
 @pytest.mark.parametrize("multipliers", [True, False])
-def test_same_ranks_violations_and_weights(multipliers, make_point):
+def test_same_ranks_violations_and_weights(multipliers, tmp_path):
     from pytorch_lightning import Trainer
 
     data = OneBatch()
@@ -68,16 +69,22 @@ def test_same_ranks_violations_and_weights(multipliers, make_point):
     network = nn.Sequential(nn.Flatten(), nn.Linear(WIDTH, OUT)).double()
     penalty = Penalty(initial=0.02, growth=2.0, num_steps=STEPS)
     plain = Phase(EPOCHS, RATE, Exponential(), momentum=0.0)
-    schedule = Schedule(1.0, NUM, plain, plain, 1.0, Phase(0, RATE, Exponential()), penalty)
+    none = Phase(0, RATE, Exponential())
+    schedule = Schedule(1.0, NUM, plain, plain, 1.0, none, none, penalty)
     x = (data.train.images.double() / 255.0 - data.mean).reshape(NUM, WIDTH).numpy()
     start = [network[1].weight.detach().numpy().copy(), network[1].bias.detach().numpy().copy()]
     weight, expected = reference_lc(*start, x, data.train.labels.numpy(), penalty, multipliers)
 
     network.float()
-    runner = Runner(data, schedule, lambda **o: Trainer(accelerator="cpu", devices=1, **o), None, seed=0)
+    checkpoint = Checkpoint(tmp_path / "checkpoint.pt", every_seconds=1e9, origin={})
+    runner = Runner(
+        data, schedule, lambda **o: Trainer(accelerator="cpu", devices=1, **o), None, seed=0, checkpoint=checkpoint
+    )
     method = Joint(SVD(), Cost(LAMBDA, "macs", relative=False), multipliers=multipliers)
     done = method.compress(network, runner)
     assert [h["ranks"]["1"] for h in done.history] == [rank for rank, _ in expected]
     assert len({rank for rank, _ in expected}) > 1, "the ranks must move, or little is tested"
     assert [h["violation"] for h in done.history] == pytest.approx([v for _, v in expected], rel=1e-3, abs=1e-6)
-    assert network[1].weight.detach().numpy() == pytest.approx(weight, abs=1e-5)
+    assert checkpoint.position.state is not None
+    assert checkpoint.position.state["network"]["1.weight"].numpy() == pytest.approx(weight, abs=1e-5)
+    assert network[1].weight.detach().numpy() == pytest.approx(start[0], abs=1e-7), "the reference stays as it is"

@@ -1,0 +1,115 @@
+"""The file that lets a killed run go on: what the method knows, and the state of the phase of training it was in.
+
+There is one file a stage, always whole: it is written beside its place and moved there. What it says of the method
+(its step, ranks, multipliers, the dense weights) was true when the phase began; Lightning's own entries (network,
+optimiser, epoch) are those of that phase. A run that goes on takes the method's state, builds the phase's network from
+the ranks in it, and hands the file to Lightning.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lightning_modules.progress import say
+
+KEY = "compression_bench"
+
+
+@dataclass
+class Position:
+    """Where a stage is: the method's `state` (None: at its start) and what had been counted when it was noted."""
+
+    state: dict[str, Any] | None = None
+    epochs: int = 0
+    steps: int = 0
+    num_phases: int = 0
+
+
+class Checkpoint:
+    """Keep the file at `path` up to date, at most every `every_seconds`; `origin` must be equal for it to be used."""
+
+    def __init__(self, path: Path, every_seconds: float, origin: dict[str, Any]) -> None:
+        self.path = path
+        self.every_seconds = every_seconds
+        self.origin = origin
+        self.position = Position()
+        self.phase = 0  # the phase that the file on disk was written in; 0: none
+        self.seconds_before = 0.0
+        self._start = self._written = time.perf_counter()
+
+    def load(self) -> None:
+        """Begin: read the file, if there is one of the same origin; what cannot be used is said and left."""
+        self._start = time.perf_counter()
+        if not self.path.exists():
+            return
+        try:
+            content = torch.load(self.path, map_location="cpu", weights_only=True)
+            entry = content[KEY]
+            if entry["origin"] != self.origin:
+                raise ValueError(f"it was written by {entry['origin']}, this is {self.origin}")
+            position = Position(**entry["position"])
+            self.position, self.phase, self.seconds_before = position, entry["phase"], entry["seconds"]
+        except Exception as error:  # damaged bytes make torch raise almost anything
+            reason = str(error).partition("\n")[0]
+            say(f"begins anew: {self.path} cannot be used ({type(error).__name__}: {reason})")
+            return
+        say(f"goes on from {self.path}")
+
+    def note(self, position: Position) -> None:
+        """The method has reached `position`; its tensors are copied, for training changes them in place."""
+        self.position = Position(_copied(position.state), position.epochs, position.steps, position.num_phases)
+        self.phase = 0
+        if self.is_due():
+            self.write(lambda path: torch.save({KEY: self.entry(phase=0)}, path))
+
+    def is_due(self) -> bool:
+        """Whether enough time has passed since the file was written."""
+        return time.perf_counter() - self._written >= self.every_seconds
+
+    def entry(self, phase: int) -> dict[str, Any]:
+        """What goes into the file beside Lightning's own entries."""
+        return {
+            "origin": self.origin,
+            "position": vars(self.position),
+            "phase": phase,
+            "seconds": self.seconds(),
+        }
+
+    def write(self, save: Callable[[Path], None]) -> None:
+        """Let `save` write a new file, then put it in place in one step."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}")
+        try:
+            save(temporary)
+            os.replace(temporary, self.path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        self._written = time.perf_counter()
+
+    def seconds(self) -> float:
+        """Seconds spent on the stage, those of earlier processes included."""
+        return self.seconds_before + time.perf_counter() - self._start
+
+    def remove(self) -> None:
+        """The stage is over: nothing is left to go on with."""
+        self.path.unlink(missing_ok=True)
+
+
+def origin(of: str) -> dict[str, str]:
+    """What a checkpoint must agree with: what it is of, and the version that computes."""
+    return {"of": of, "torch": str(torch.__version__)}
+
+
+def _copied(value: Any) -> Any:
+    if isinstance(value, torch.Tensor):
+        return value.detach().cpu().clone()
+    if isinstance(value, dict):
+        return {key: _copied(item) for key, item in value.items()}
+    return [_copied(item) for item in value] if isinstance(value, list) else value

@@ -1,0 +1,123 @@
+"""Gradual compression: compress a little, fine-tune, repeat; MUSCO's way [GKPOC19].
+
+    R_1 = full rank;   R_{k+1} = ⌊R_k − w (R_k − r_k)⌋,   r_k the rule's rank of the weights after stage k − 1
+
+Each stage decomposes the product of the trained factors anew. The last stage takes the rule's ranks themselves, so that
+a budget is met. Differs from [GKPOC19]: there a stage decomposes the core of the stage before and stops when nothing is
+left to gain; here the number of stages is given, because the schedules of a comparison must have equal lengths.
+
+[GKPOC19] Gusak, Kholyavchenko, Ponomarev, Markeeva, Oseledets & Cichocki, MUSCO: Multi-stage compression of neural
+    networks, ICCV workshops 2019.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any
+
+from annotated_types import Ge, Gt, Le, MinLen
+from torch import Tensor, nn
+
+from decompositions.c_step import RankSearch
+from decompositions.format import Format
+from decompositions.frontier import Frontier, Rank, as_modes, as_rank
+from decompositions.rank_search.rule import RankChoice, RankRule
+from lightning_modules.method import Compressed, outcome, prepare_search, replaced, train, try_search
+from lightning_modules.progress import say
+from lightning_modules.runner import Runner
+from lightning_modules.schedule import Phase
+
+
+@dataclass(frozen=True)
+class Gradual:
+    """Compress and fine-tune in `num_stages` rounds, each with its share of the epochs of the phase `fine_tune`.
+
+    `weakening` w is how far a stage goes from the ranks that it finds to those of the rule (1: all the way). The other
+    options are those of `direct.Direct`.
+    """
+
+    decomposition: Format
+    rank: RankRule
+    num_stages: Annotated[int, Ge(1)] = 3
+    weakening: Annotated[float, Gt(0), Le(1)] = 0.5
+    layers: Annotated[list[str], MinLen(1)] = field(default_factory=lambda: ["*"])
+    min_rank: Annotated[int, Ge(1)] = 1
+    normalize: bool = False
+
+    def check(self, network: nn.Module, input_shape: Sequence[int]) -> None:
+        """Raise `ValueError` if no layer can be compressed, or its factors have no product."""
+        try_search(self, network, input_shape, needs_dense=True)
+
+    def compress(self, reference: nn.Module, runner: Runner) -> Compressed:
+        """Run the stages; a dense network takes over what each of them learned."""
+        network = copy.deepcopy(reference).to(runner.device)
+        search = prepare_search(self, network, runner.data.input_shape, lambda: runner.validate(network).top1_percent)
+        first, choice, before, history = 0, None, dict[str, Rank | None](), list[dict[str, Any]]()
+        if (saved := runner.recall()) is not None:
+            search.note_reference()  # while the weights are still the reference's
+            network.load_state_dict(saved["network"])
+            first, history, choice = saved["stage"], saved["history"], RankChoice(saved["ranks"], saved["reason"])
+        for stage in range(first, self.num_stages):
+            weights = {name: site.weight.detach() for name, site in search.sites.items()}
+            if choice is None:
+                choice = self._choose(search, weights, before, stage, runner)
+                runner.remember({"stage": stage, "network": network.state_dict(), "history": history, **vars(choice)})
+            step = search(weights, runner.schedule.penalty.weight(0), choice)
+            violation, compressed = step.violation(weights), replaced(network, search, step)
+            train(compressed, reference, self._phase(stage, runner), f"stage {stage + 1}", runner)
+            top1 = runner.validate(compressed).top1_percent
+            say(f"stage {stage + 1}  violation {violation:.3e}  ranks {step.ranks}  validation top-1 {top1:.2f} %")
+            entry = {"step": stage, "violation": violation, "ranks": step.ranks, "validation_top1_percent": top1}
+            history = [*history, entry]
+            runner.log({f"gradual/{key}": value for key, value in entry.items()})
+            before, choice = choice.ranks, None
+            absorb(network, compressed, step.factors)
+        return outcome(compressed, search, step, violation, history)
+
+    def _choose(
+        self,
+        search: RankSearch,
+        weights: Mapping[str, Tensor],
+        before: Mapping[str, Rank | None],
+        stage: int,
+        runner: Runner,
+    ) -> RankChoice:
+        """The rule's ranks, or in all stages but the last something between those before and these."""
+        problem = search.problem(search.analyse(weights), runner.schedule.penalty.weight(0))
+        wanted = search.choose(problem)
+        if stage == self.num_stages - 1:
+            return wanted
+        ranks = {
+            name: weakened(before.get(name), wanted.ranks[name], frontier, self.weakening)
+            for name, frontier in problem.frontiers.items()
+        }
+        return RankChoice(ranks, f"{wanted.reason}; weakened by {self.weakening:g}")
+
+    def _phase(self, stage: int, runner: Runner) -> Phase:
+        """The share of the fine-tuning that one stage has; together they last as long as it."""
+        phase = runner.schedule.fine_tune
+        start, end = (phase.epochs * number // self.num_stages for number in (stage, stage + 1))
+        return replace(phase, epochs=end - start)
+
+
+def weakened(before: Rank | None, wanted: Rank | None, frontier: Frontier, share: float) -> Rank | None:
+    """`⌊R − w (R − r)⌋` in every mode; R is the full rank where the layer was dense, r never above R."""
+    if wanted is None:
+        return before
+    full = as_rank([high for _, high in frontier.allowed]) if before is None else before
+    modes = [
+        math.floor(high - share * (high - min(high, low)) + 1e-9)
+        for high, low in zip(as_modes(full)[0].tolist(), as_modes(wanted)[0].tolist(), strict=True)
+    ]
+    return as_rank(modes)
+
+
+def absorb(network: nn.Module, compressed: nn.Module, names: Collection[str]) -> None:
+    """Give a dense network the values of its compressed form, in which the layers `names` are factorised."""
+    dense = copy.deepcopy(compressed)
+    for name in names:
+        dense.set_submodule(name, dense.get_submodule(name).to_dense())  # type: ignore[operator]
+    network.load_state_dict(dense.state_dict())

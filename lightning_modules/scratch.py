@@ -1,0 +1,58 @@
+"""Training from scratch: a network that is factorised from its start, as the first tensor trains were [NPOV15, GPNV16].
+
+The ranks are those that the rank rule picks for the trained reference, so that a budget means the same as with the
+other methods; the factors, and the layers that stay dense, start at random. With `ntt` as the format this is the
+nonlinear tensor train [WZCLDL21], a reconstruction: the paper's text is not at hand.
+
+[NPOV15] Novikov, Podoprikhin, Osokin & Vetrov, Tensorizing neural networks, NIPS 2015.
+[GPNV16] Garipov, Podoprikhin, Novikov & Vetrov, Ultimate tensorization, arXiv:1611.03214, 2016.
+[WZCLDL21] Wang et al., Nonlinear tensor train format for deep neural network compression, Neural Networks 144, 2021.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from annotated_types import Ge, Gt, MinLen
+from torch import nn
+
+from decompositions.format import Format
+from decompositions.initialise import initialise
+from decompositions.rank_search.rule import RankRule
+from decompositions.replace import describe, restore
+from lightning_modules.method import Compressed, choose_ranks, outcome, prepare_search, train, try_search
+from lightning_modules.runner import Runner
+
+
+@dataclass(frozen=True)
+class Scratch:
+    """Factorise an untrained network and train it for the schedule's phase `from_scratch`.
+
+    `gain²` is the variance that a factorised layer gives its output: √2 suits ReLU, 1 suits tanh. The other options are
+    those of `direct.Direct`.
+    """
+
+    decomposition: Format
+    rank: RankRule
+    layers: Annotated[list[str], MinLen(1)] = field(default_factory=lambda: ["*"])
+    min_rank: Annotated[int, Ge(1)] = 1
+    normalize: bool = False
+    gain: Annotated[float, Gt(0)] = 2**0.5
+
+    def check(self, network: nn.Module, input_shape: Sequence[int]) -> None:
+        """Raise `ValueError` if no layer can be compressed or the rank rule finds no ranks for such layers."""
+        try_search(self, network, input_shape)
+
+    def compress(self, reference: nn.Module, runner: Runner) -> Compressed:
+        """Choose ranks, build a fresh network at these, train it."""
+        trained = copy.deepcopy(reference).to(runner.device)
+        search = prepare_search(self, trained, runner.data.input_shape, lambda: runner.validate(trained).top1_percent)
+        weights = {name: site.weight.detach() for name, site in search.sites.items()}
+        step = choose_ranks(search, weights, runner)
+        network = restore(runner.untrained(), describe(search.format, step.ranks, search.opened))
+        initialise(network, self.gain)
+        train(network.to(runner.device), reference, runner.schedule.from_scratch, "training from scratch", runner)
+        return outcome(network, search, step)
