@@ -40,7 +40,8 @@ def test_method_runs_and_leaves_a_whole_directory(make_point, method):
         assert compressed.epochs == 0
     else:
         assert set(result.layers) == {"fc1", "fc2"}
-        assert math.isfinite(result.violation)
+        starts_at_random = point.config["method"]["_target_"].endswith("Scratch")
+        assert result.violation is None if starts_at_random else math.isfinite(result.violation)
         assert result.rank_reason
 
 

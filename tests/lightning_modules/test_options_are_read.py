@@ -25,17 +25,17 @@ CHANGES = [
         "epochs=3", "learning_rate=0.013", "decay.final=0.4", "momentum=0.5", "nesterov=false", "weight_decay=0.02")),
     "schedule.l_step_decay=0.5", "schedule.penalty.initial=0.01", "schedule.penalty.growth=3",
     "schedule.penalty.num_steps=4", "method.multipliers=false", "method.normalize=true", "method.layers=[fc1]",
+    "method.choose_ranks=once", "schedule.distillation.weight=0.5",
     "rank.weight=0.6", "rank.relative=false", "decomposition=cur", "network.activation=tanh", "seed=3",
 ]  # fmt: skip
 
 
-def outcome(make_point, *overrides) -> str:
+def outcome(make_point, *overrides, with_base: bool = True) -> str:
     """All that a row says of the computation, without times."""
-    result = run_point(make_point(*BASE, *overrides))
+    result = run_point(make_point(*(BASE if with_base else ()), *overrides))
     assert result.status == "ok", result.status
-    history = [{k: v for k, v in entry.items() if k != "seconds"} for entry in result.history]
     ends = [result.reference.test_loss, result.compressed.test_loss, result.compressed.num_params]
-    return json.dumps([history, ends, result.violation])
+    return json.dumps([result.history, ends, result.violation])
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +48,39 @@ def test_option_changes_the_outcome(make_point, base_outcome, change):
     if "base" not in base_outcome:
         base_outcome["base"] = outcome(make_point)
     assert outcome(make_point, change) != base_outcome["base"]
+
+
+SCRATCH = ("network.hidden=[32,16]", "method=scratch", "rank.share=0.4", "schedule.from_scratch.epochs=2")
+GRADUAL = (
+    "network.hidden=[32,16]", "method=gradual", "rank.share=0.4", "schedule.fine_tune.epochs=4", "method.num_stages=2",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("base", "changes"),
+    [
+        (SCRATCH, [
+            *(f"schedule.from_scratch.{change}" for change in (
+                "epochs=3", "learning_rate=0.013", "decay.final=0.4", "momentum=0.5", "nesterov=false",
+                "weight_decay=0.02")),
+            "schedule.distillation.weight=0.5", "method.gain=0.5", "method.layers=[fc1]",
+            "decomposition=tt", "method.min_rank=2", "seed=2"]),
+        (GRADUAL, [
+            "method.num_stages=3", "method.weakening=0.9", "method.layers=[fc1]", "method.normalize=false",
+            "schedule.distillation.weight=0.5", "schedule.fine_tune.epochs=6", "decomposition=cur"]),
+    ],
+)  # fmt: skip
+def test_option_of_other_methods_changes_the_outcome(make_point, base, changes):
+    before = outcome(make_point, *base, with_base=False)
+    for change in changes:
+        assert outcome(make_point, *base, change, with_base=False) != before, change
+
+
+def test_temperature_reaches_distillation(make_point):
+    same = ("network.hidden=[16]", "method=svd", "rank.share=0.5", "schedule.distillation.weight=0.5")
+    assert outcome(make_point, *same, with_base=False) != outcome(
+        make_point, *same, "schedule.distillation.temperature=1", with_base=False
+    )
 
 
 def test_normalize_reaches_direct_compression(make_point):
