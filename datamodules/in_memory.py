@@ -17,6 +17,7 @@ from pytorch_lightning import LightningDataModule
 from torch import Tensor
 
 from datamodules.augment import Augmentation
+from datamodules.channel_moments import channel_moments
 
 
 @dataclass(frozen=True)
@@ -145,24 +146,6 @@ class InMemoryData(LightningDataModule):
         self, part: Images, batch_size: int, seed: int | None = None, augmentation: Augmentation | None = None
     ) -> Batches:
         return Batches(part, batch_size, self.scale, self.mean, seed, self.deviation, augmentation)
-
-
-def channel_moments(
-    images: UInt8[Tensor, "sample channel height width"], scale: float
-) -> tuple[Float[Tensor, "channel 1 1"], Float[Tensor, "channel 1 1"]]:
-    """Mean and standard deviation of each channel of `images / scale`; the deviation of a constant channel is 1.
-
-    From the counts of the 256 values: exact, and no copy of the images in floating point.
-    """
-    counts = torch.stack(
-        [torch.bincount(channel.flatten(), minlength=256) for channel in images.unbind(dim=1)]
-    ).double()
-    values = torch.arange(256, dtype=torch.float64) / scale
-    share = counts / counts.sum(dim=1, keepdim=True)
-    mean = share @ values
-    deviation = (share * (values - mean[:, None]).square()).sum(dim=1).sqrt()
-    deviation = torch.where(share.amax(dim=1) < 1, deviation, 1.0)
-    return mean.float()[:, None, None], deviation.float()[:, None, None]
 
 
 def _fingerprint(parts: Iterable[Images]) -> str:

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from datamodules.augment import Augmentation
+from datamodules.channel_moments import channel_moments
 from datamodules.digits import Digits
-from datamodules.in_memory import Images, InMemoryData, channel_moments
+from datamodules.in_memory import Images, InMemoryData
 
 
 def pictures(num: int, channels: int = 3, height: int = 8, width: int = 8) -> Images:
