@@ -1,7 +1,7 @@
 """Small images as tensors in memory, cut into batches there: no worker processes, no Python work per sample.
 
-Images stay uint8 and are normalised batch by batch; the order of an epoch depends on (seed, epoch) alone, so that a
-run repeats exactly.
+Images stay uint8 and are moved (datamodules/augment.py) and normalised batch by batch; the order and the moves of an
+epoch depend on (seed, epoch) alone, so that a run repeats exactly.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ import torch
 from jaxtyping import Float, Int64, UInt8
 from pytorch_lightning import LightningDataModule
 from torch import Tensor
+
+from datamodules.augment import Augmentation
+from datamodules.channel_moments import channel_moments
 
 
 @dataclass(frozen=True)
@@ -33,19 +36,30 @@ class Images:
 
 
 class Batches:
-    """An epoch of normalised batches, `(images / scale − mean, labels)`; shuffled if a `seed` is given.
+    """An epoch of normalised batches, `((images / scale − mean) / deviation, labels)`; shuffled if a `seed` is given.
 
-    `mean` is the mean image of the training part, `(channel, height, width)`. `epoch` chooses the order.
+    `mean` is the mean image of the training part, `(channel, height, width)`, or that of its channels, `(channel, 1,
+    1)`; `deviation`, of the same kind, may be absent. `epoch` chooses the order and what `augmentation` does, which
+    needs a seed.
     """
 
     def __init__(
-        self, data: Images, batch_size: int, scale: float, mean: Float[Tensor, "channel height width"], seed: int | None
+        self,
+        data: Images,
+        batch_size: int,
+        scale: float,
+        mean: Float[Tensor, "channel height width"],
+        seed: int | None,
+        deviation: Float[Tensor, "channel height width"] | None = None,
+        augmentation: Augmentation | None = None,
     ) -> None:
         self.data = data
         self.batch_size = batch_size
         self.scale = scale
         self.mean = mean
         self.seed = seed
+        self.deviation = deviation
+        self.augmentation = augmentation
         self.epoch = 0
 
     def __len__(self) -> int:
@@ -53,20 +67,28 @@ class Batches:
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         num = len(self.data)
-        order = torch.arange(num)
+        order, moves = torch.arange(num), None
         if self.seed is not None:
             # One generator per epoch: its state never depends on what ran before.
-            order = torch.randperm(num, generator=torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch))
-        for index in order.split(self.batch_size):
-            images = self.data.images[index].to(torch.float32).div_(self.scale).sub_(self.mean)
-            yield images, self.data.labels[index]
+            generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+            order = torch.randperm(num, generator=generator)
+            moves = self.augmentation.draw(num, generator) if self.augmentation else None
+        for start in range(0, num, self.batch_size):
+            index = order[start : start + self.batch_size]
+            images = self.data.images[index]
+            if self.augmentation and moves is not None:
+                images = self.augmentation(images, moves[start : start + self.batch_size])
+            images = images.to(torch.float32).div_(self.scale).sub_(self.mean)
+            yield images if self.deviation is None else images.div_(self.deviation), self.data.labels[index]
 
 
 class InMemoryData(LightningDataModule):
     """A data set whose parts fit in memory. Subclasses say where they come from in `load`.
 
     `split` is the written split, as it stands in every result. `fingerprint` is known after `setup`: it tells other
-    files under the same name apart. A subclass that states `official` refuses them.
+    files under the same name apart. A subclass that states `official` refuses them. The training part's mean image is
+    subtracted; where `per_channel` is true, the mean of each channel, and its deviation divides. `augmentation` acts on
+    training batches alone.
     """
 
     input_shape: tuple[int, int, int]
@@ -74,12 +96,15 @@ class InMemoryData(LightningDataModule):
     scale: float  # the largest pixel value
     split: str
     official: str | None = None
+    per_channel: bool = False
+    augmentation: Augmentation | None = None
 
     fingerprint: str
     train: Images
     validation: Images
     test: Images
     mean: Tensor
+    deviation: Tensor | None
 
     def __init__(self) -> None:  # no options: what a subclass does not name is refused
         super().__init__()
@@ -103,19 +128,27 @@ class InMemoryData(LightningDataModule):
                     "data a name of their own: a module in datamodules/ and a file in conf/dataset/"
                 )
             self.train, self.validation, self.test = parts
-            self.mean = self.train.images.float().mean(dim=0) / self.scale  # (channel, height, width)
+            if self.per_channel:
+                self.mean, self.deviation = channel_moments(self.train.images, self.scale)
+            else:
+                self.mean, self.deviation = self.train.images.float().mean(dim=0) / self.scale, None
 
     def train_batches(self, batch_size: int, seed: int) -> Batches:
         """Shuffled batches of the training part."""
-        return Batches(self.train, batch_size, self.scale, self.mean, seed)
+        return self._batches(self.train, batch_size, seed, self.augmentation)
 
     def validation_batches(self, batch_size: int = 1000) -> Batches:
         """The validation part, in order: whatever is selected is selected on it."""
-        return Batches(self.validation, batch_size, self.scale, self.mean, None)
+        return self._batches(self.validation, batch_size)
 
     def test_batches(self, batch_size: int = 1000) -> Batches:
         """The test part, in order: read once, at the end."""
-        return Batches(self.test, batch_size, self.scale, self.mean, None)
+        return self._batches(self.test, batch_size)
+
+    def _batches(
+        self, part: Images, batch_size: int, seed: int | None = None, augmentation: Augmentation | None = None
+    ) -> Batches:
+        return Batches(part, batch_size, self.scale, self.mean, seed, self.deviation, augmentation)
 
 
 def _fingerprint(parts: Iterable[Images]) -> str:

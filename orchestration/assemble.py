@@ -49,6 +49,11 @@ def assemble(point: Point) -> Parts:
     if given := sorted(DECIDED_BY_THE_POINT & set(config["logger"] or {})):
         raise ConfigError(f"logger.{given[0]}: the point decides this; use tags for words of your own")
     data = _build(config["dataset"], "dataset")
+    _require("dataset", data, InMemoryData)
+    try:
+        data.prepare_data()  # some data know their shape only now
+    except (ValueError, OSError) as error:
+        raise ConfigError(_first_line(error)) from None
     arguments = {k: v for k, v in config["network"].items() if not k.startswith("_")}
     if built := [key for key, value in arguments.items() if "'_target_'" in repr(value)]:
         raise ConfigError(f"network.{built[0]}: a network takes plain values, so that its file can build it again")
@@ -61,19 +66,14 @@ def assemble(point: Point) -> Parts:
         {"target": config["network"]["_target_"], "arguments": {**arguments, **shape}},
     )
     roles: list[tuple[str, Any, type]] = [
-        ("dataset", data, InMemoryData),
         ("schedule", parts.schedule, Schedule),
         ("method", parts.method, Method),
         ("decomposition", getattr(parts.method, "decomposition", None), Format),
         ("rank", getattr(parts.method, "rank", None), RankRule),
     ]
     for name, part, role in roles:
-        if part is not None and not isinstance(part, role):
-            raise ConfigError(f"{name}: expected a {role.__name__}, got {type(part).__name__}; see conf/{name}/")
-    try:
-        data.prepare_data()
-    except (ValueError, OSError) as error:
-        raise ConfigError(_first_line(error)) from None
+        if part is not None:
+            _require(name, part, role)
     try:
         parts.make_trainer(logger=False, enable_checkpointing=False, enable_progress_bar=False)
     except (MisconfigurationException, ValueError, TypeError) as error:
@@ -84,6 +84,11 @@ def assemble(point: Point) -> Parts:
     except Exception as error:
         raise ConfigError(f"method {point.choices['method']}: {_blame(error)}") from None
     return parts
+
+
+def _require(name: str, part: Any, role: type) -> None:
+    if not isinstance(part, role):
+        raise ConfigError(f"{name}: expected a {role.__name__}, got {type(part).__name__}; see conf/{name}/")
 
 
 def _try_network(parts: Parts, what: str) -> nn.Module:

@@ -23,8 +23,10 @@ GROUPS = {
 @pytest.mark.parametrize(("group", "option"), [(g, o) for g, options in GROUPS.items() for o in options])
 def test_every_file_composes_and_passes_the_check(make_point, group, option):
     needs = {"decomposition": "method=svd", "rank": "method=svd"}.get(group, "seed=0")
-    point = make_point(needs, f"{group}={option}", tiny=False)
-    node = point.config[group]
+    if group == "decay":  # one of each phase
+        node = make_point(f"decay@schedule.l_step.decay={option}", tiny=False).config["schedule"]["l_step"]["decay"]
+    else:
+        node = make_point(needs, f"{group}={option}", tiny=False).config[group]
     if group != "logger":
         assert "_target_" in node
 
@@ -232,6 +234,25 @@ def test_schedules_scale_and_single_numbers_stay_overridable(make_point):
     assert published["penalty"]["num_steps"] == short["penalty"]["num_steps"] == 30
     one = make_point("schedule.scale=0.001", "schedule.reference.epochs=7", tiny=False).config["schedule"]
     assert (one["reference"]["epochs"], one["l_step"]["epochs"]) == (7, 1)
+
+
+def test_a_decay_is_chosen_whole(make_point):
+    """Nothing of the decay that a file names remains beside another, and the command line has the last word."""
+
+    def decays(*overrides: str) -> list[dict[str, object]]:
+        schedule = make_point("dataset=mnist", *overrides, tiny=False).config["schedule"]
+        nodes = [dict(schedule[phase]["decay"]) for phase in ("reference", "l_step", "fine_tune")]
+        return [node | {"_target_": node["_target_"].rpartition(".")[2]} for node in nodes]
+
+    def exponential(final: float) -> dict[str, object]:
+        return {"_target_": "Exponential", "final": final}
+
+    steps = {"_target_": "Steps", "at": [0.5, 0.75], "factor": 0.1}
+    assert decays("network=lenet300") == [exponential(0.05), exponential(1.0), exponential(0.134)]
+    assert decays("network=lenet5", "schedule=published") == [exponential(0.05), exponential(1.0), exponential(0.05)]
+    assert decays("decay@schedule.reference.decay=steps")[0] == steps
+    chosen = ["network=lenet5", "decay@schedule.fine_tune.decay=cosine", "schedule.fine_tune.decay.final=0.1"]
+    assert decays(*chosen)[2] == {"_target_": "Cosine", "final": 0.1}
 
 
 def test_every_yaml_says_what_it_is():
