@@ -60,7 +60,7 @@ def test_ranks_chosen_once_are_those_of_the_start(make_point):
     """With a rule that would change its mind."""
     ranks = {}
     for when in ("once", "every_step"):
-        rule = ("rank=budget", "rank.share=0.4")
+        rule = ("rank=energy", "rank.keep=0.6")
         history, _ = steps(make_point, "admm_svd", f"method.choose_ranks={when}", rank=rule)
         ranks[when] = [tuple(entry["ranks"].values()) for entry in history]
     assert len(set(ranks["once"])) == 1

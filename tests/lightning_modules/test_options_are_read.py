@@ -50,7 +50,9 @@ def test_option_changes_the_outcome(make_point, base_outcome, change):
     assert outcome(make_point, change) != base_outcome["base"]
 
 
-SCRATCH = ("network.hidden=[32,16]", "method=scratch", "rank.share=0.4", "schedule.from_scratch.epochs=2")
+SCRATCH = (
+    "network.hidden=[32,16]", "method=scratch", "rank=energy", "rank.keep=0.5", "schedule.from_scratch.epochs=2",
+)  # fmt: skip
 GRADUAL = (
     "network.hidden=[32,16]", "method=gradual", "rank.share=0.4", "schedule.fine_tune.epochs=4", "method.num_stages=2",
 )  # fmt: skip
@@ -64,7 +66,7 @@ GRADUAL = (
                 "epochs=3", "learning_rate=0.013", "decay.final=0.4", "momentum=0.5", "nesterov=false",
                 "weight_decay=0.02")),
             "schedule.distillation.weight=0.5", "method.gain=0.5", "method.layers=[fc1]",
-            "decomposition=tt", "method.min_rank=2", "seed=2"]),
+            "decomposition=tt", "method.min_rank=9", "seed=2"]),
         (GRADUAL, [
             "method.num_stages=3", "method.weakening=0.9", "method.layers=[fc1]", "method.normalize=false",
             "schedule.distillation.weight=0.5", "schedule.fine_tune.epochs=6", "decomposition=cur"]),
