@@ -1,12 +1,12 @@
 """Linear layers and convolutions that multiply in int8 [Jac18], on the CPU.
 
-    W ≈ s_w q_w   with q_w in −127 … 127, one s_w a row (output)        x ≈ s_x (q_x − z)   with q_x in 0 … 255
+    W ≈ s_w q_w   with q_w in −127 … 127, one s_w a row (output)        x ≈ s_x (q_x − z)   with q_x in 8 bits
     y = s_x s_w Σ (q_x − z) q_w + b                                      the sum in int32
 
-`DynamicLinear` finds s_x = max|x| / 127 (z = 128) of each sample in every pass; `StaticLinear` and `StaticConvolution`
-have one s_x and z, found before. The products are oneDNN's: the operators to which torch's own compiler lowers
-quantised networks, called without the compiler. Inputs are unsigned because for signed ones oneDNN falls back to a
-reference loop, hundreds of times slower than float.
+`DynamicLinear` finds s_x = max|x| / 127 (z = 0) of each sample in every pass; `StaticLinear` and `StaticConvolution`
+have one s_x and z, found before. Matrices are multiplied by `torch._int_mm`, as in torchao; convolutions are oneDNN's,
+the operator to which torch's compiler lowers quantised networks, called without the compiler. Its inputs are unsigned:
+for signed ones it falls back to a reference loop, hundreds of times slower than float.
 
 [Jac18] Jacob et al., Quantization and training of neural networks for integer-arithmetic-only inference, CVPR 2018.
 """
@@ -19,12 +19,11 @@ import torch
 from jaxtyping import Float, Int8
 from torch import Tensor, nn
 
-ZERO = 128  # the middle of uint8
 TINY = 1e-12  # a scale of a row of zeros
 
 
 class _Int8(nn.Module):
-    """Weight, its scales and the bias, as parameters that do not train; the packed weight is made when first needed."""
+    """Weight, its scales and the bias, as parameters that do not train; what a pass needs besides is made by it."""
 
     def __init__(self, dense: nn.Module) -> None:
         super().__init__()
@@ -34,39 +33,38 @@ class _Int8(nn.Module):
         self.weight = nn.Parameter(values, requires_grad=False)
         self.weight_scale = nn.Parameter(scale, requires_grad=False)
         self.bias = None if bias is None else nn.Parameter(bias.detach().clone(), requires_grad=False)
-        self._packed: tuple[Tensor, Tensor] | None = None
+        self._ready: tuple[Tensor, ...] | None = None
 
     def to_tensor(self) -> Tensor:
         """`s_w q_w`, in the shape of the dense weight."""
         return self.weight * self.weight_scale.view(-1, *[1] * (self.weight.ndim - 1))
 
-    def packed(self) -> tuple[Tensor, Tensor]:
-        """The weight as the kernel wants it, and the zero points of its rows; plain shapes on the meta device."""
-        if self._packed is None:
-            zeros = torch.zeros_like(self.weight_scale, dtype=torch.int32)
-            self._packed = (self.pack(), zeros)
-        return self._packed
+    def ready(self) -> tuple[Tensor, ...]:
+        """What is computed from the state once and kept until the state changes."""
+        if self._ready is None:
+            self._ready = self.prepare()
+        return self._ready
 
-    def pack(self) -> Tensor:
-        """A linear weight, packed; the kernel has it transposed."""
-        return self.weight.t() if self.weight.is_meta else torch.ops.onednn.qlinear_prepack(self.weight, None)
+    def prepare(self) -> tuple[Tensor, ...]:
+        """Nothing, unless a layer says otherwise."""
+        return ()
 
     @property
     def num_extra_bytes(self) -> int:
-        """What is held besides the state once a pass was made: the packed weight, padding of its blocks aside."""
-        return 0 if self._packed is None else sum(tensor.numel() * tensor.element_size() for tensor in self._packed)
+        """What is held besides the state once a pass was made; the padding of a packed weight is not known."""
+        return sum(tensor.numel() * tensor.element_size() for tensor in self._ready or ())
 
     def _apply(self, fn: Any, recurse: bool = True) -> _Int8:
-        self._packed = None
+        self._ready = None
         return super()._apply(fn, recurse)
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
-        self._packed = None
+        self._ready = None
         super()._load_from_state_dict(*args, **kwargs)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without the packed weight, which cannot be copied or stored."""
-        return self.__dict__ | {"_packed": None}
+        """Without what is made from the state: a packed weight cannot be copied."""
+        return self.__dict__ | {"_ready": None}
 
     def extra_repr(self) -> str:
         """The shape of the weight."""
@@ -78,44 +76,56 @@ class DynamicLinear(_Int8):
 
     def forward(self, x: Tensor) -> Tensor:
         """Quantise, multiply, scale."""
-        scale = x.abs().amax(-1, keepdim=True).clamp_(min=TINY).div_(127)
-        values = (x / scale).round_().add_(ZERO).to(torch.uint8)
-        weight, zeros = self.packed()
-        product = torch.ops.onednn.qlinear_pointwise(
-            values, 1.0, ZERO, weight, self.weight_scale, zeros, None, 1.0, 0, torch.float32, "none", [], ""
-        ).mul_(scale)
-        return product if self.bias is None else product.add_(self.bias)
+        rows = x.reshape(-1, x.shape[-1])
+        scale = rows.abs().amax(1, keepdim=True).clamp_(min=TINY).div_(127)
+        values = (rows / scale).round_().to(torch.int8)
+        product = torch._int_mm(values, self.weight.t()).to(torch.float32).mul_(scale).mul_(self.weight_scale)
+        output = product if self.bias is None else product.add_(self.bias)
+        return output.view(*x.shape[:-1], -1)
 
 
 class _Static(_Int8):
     """A layer whose inputs are taken to lie between `low` and `high`; what lies outside is cut off."""
 
+    lowest = -128
+    dtype = torch.int8
+
     def __init__(self, dense: nn.Module, low: float = 0.0, high: float = 0.0) -> None:
         super().__init__(dense)
         low, high = min(low, 0.0), max(high, 0.0)  # zero has to be exact: it is what padding and ReLU make
         scale = max((high - low) / 255, TINY)
+        zero = self.lowest + round(-low / scale)
         self.input_scale = nn.Parameter(torch.tensor(scale), requires_grad=False)
-        self.input_zero = nn.Parameter(torch.tensor(round(-low / scale), dtype=torch.int32), requires_grad=False)
+        self.input_zero = nn.Parameter(torch.tensor(zero, dtype=torch.int32), requires_grad=False)
 
     def quantised(self, x: Tensor) -> Tensor:
-        """The inputs in uint8."""
-        return (x / self.input_scale).round_().add_(self.input_zero).clamp_(0, 255).to(torch.uint8)
+        """The inputs in 8 bits."""
+        values = (x / self.input_scale).round_().add_(self.input_zero)
+        return values.clamp_(self.lowest, self.lowest + 255).to(self.dtype)
 
 
 class StaticLinear(_Static):
     """A linear layer with one scale for all inputs."""
 
+    def prepare(self) -> tuple[Tensor, ...]:
+        """`s_x s_w` and `b − s_x s_w z Σ q_w`: the zero point is a part of the bias."""
+        scale = self.input_scale * self.weight_scale
+        offset = -scale * self.input_zero * self.weight.sum(1)
+        return scale, offset if self.bias is None else offset + self.bias
+
     def forward(self, x: Tensor) -> Tensor:
-        """Quantise, multiply."""
-        weight, zeros = self.packed()
-        inputs = (self.quantised(x), self.input_scale, self.input_zero)
-        return torch.ops.onednn.qlinear_pointwise(
-            *inputs, weight, self.weight_scale, zeros, self.bias, 1.0, 0, torch.float32, "none", [], ""
-        )
+        """Quantise, multiply, scale."""
+        scale, offset = self.ready()
+        values = self.quantised(x.reshape(-1, x.shape[-1]))
+        product = torch._int_mm(values, self.weight.t()).to(torch.float32)
+        return product.mul_(scale).add_(offset).view(*x.shape[:-1], -1)
 
 
 class StaticConvolution(_Static):
     """A convolution with one scale for all inputs; its padding is exact zeros."""
+
+    lowest = 0
+    dtype = torch.uint8
 
     def __init__(self, dense: nn.Module, low: float = 0.0, high: float = 0.0) -> None:
         super().__init__(dense, low, high)
@@ -123,16 +133,17 @@ class StaticConvolution(_Static):
         padding = [0] * len(dense.stride) if dense.padding == "valid" else list(dense.padding)
         self.geometry = (list(dense.stride), padding, list(dense.dilation), dense.groups)
 
-    def pack(self) -> Tensor:
-        """The kernel chooses its layout by the geometry."""
+    def prepare(self) -> tuple[Tensor, ...]:
+        """The weight as the kernel wants it (a plain one on the meta device), and the zero points of its rows."""
+        zeros = torch.zeros_like(self.weight_scale, dtype=torch.int32)
         if self.weight.is_meta:
-            return self.weight
-        scale, zero = float(self.input_scale), int(self.input_zero)
-        return torch.ops.onednn.qconv_prepack(self.weight, self.weight_scale, scale, zero, *self.geometry, None)
+            return self.weight, zeros
+        inputs = float(self.input_scale), int(self.input_zero)
+        return torch.ops.onednn.qconv_prepack(self.weight, self.weight_scale, *inputs, *self.geometry, None), zeros
 
     def forward(self, x: Tensor) -> Tensor:
         """Quantise, convolve."""
-        weight, zeros = self.packed()
+        weight, zeros = self.ready()
         inputs = (self.quantised(x), self.input_scale, self.input_zero)
         return torch.ops.onednn.qconv_pointwise(
             *inputs, weight, self.weight_scale, zeros, self.bias, *self.geometry, 1.0, 0, torch.float32, "none", [], ""
@@ -166,12 +177,17 @@ def why_float(layer: nn.Module, static: bool) -> str | None:
     return None
 
 
-def require_kernels() -> None:
+def require_kernels(static: bool) -> None:
     """Raise `ValueError` where torch has no int8 products, or wrong ones: old processors overflow in 16 bits."""
-    if not hasattr(torch.ops.onednn, "qlinear_pointwise"):
-        raise ValueError("int8 layers need a torch that is built with oneDNN for the CPU; take another method")
-    layer = nn.Linear(64, 1, bias=False)
-    nn.init.ones_(layer.weight)
+    kinds: list[nn.Module] = [nn.Linear(64, 1)]
+    if static:
+        if not hasattr(torch.ops.onednn, "qconv_pointwise"):
+            raise ValueError("int8 convolutions need a torch built with oneDNN for this CPU; take another method")
+        kinds.append(nn.Conv2d(64, 1, 1))
     with torch.no_grad():
-        if not torch.allclose(StaticLinear(layer, 0.0, 1.0)(torch.ones(1, 64)), torch.tensor(64.0)):
-            raise ValueError("this processor overflows when it adds int8 products (it has no VNNI); take another one")
+        for dense in kinds:
+            for parameter in dense.parameters():
+                parameter.fill_(1.0)
+            inputs = torch.ones(1, 64) if isinstance(dense, nn.Linear) else torch.ones(1, 64, 1, 1)
+            if not torch.allclose(int8_layer(dense, static, 0.0, 1.0)(inputs), torch.tensor(65.0)):
+                raise ValueError("this processor overflows when it adds int8 products (no VNNI?); take another method")

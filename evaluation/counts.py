@@ -37,7 +37,7 @@ FREE = frozenset(
 # Products in int8, with the formulas of those in float: by name, for not every build of torch has them. On the meta
 # device their weight, the fourth argument, has its plain shape.
 INT8_FLOPS = {
-    "onednn.qlinear_pointwise": lambda args, result: 2 * args[0].numel() * result.shape[-1],
+    "aten._int_mm": lambda args, result: 2 * args[0].numel() * result.shape[-1],
     "onednn.qconv_pointwise": lambda args, result: 2 * result.numel() * args[3].numel() // args[3].shape[0],
 }
 

@@ -4,12 +4,12 @@ Weights get one scale an output. Inputs get one a sample and pass (`QuantiseDyna
 from the smallest and largest value seen on some batches of the training part (`QuantiseStatic`, convolutions too).
 Outputs, biases, norms and activations stay float32.
 
-Why layers of our own (`decompositions.int8_layers`), as measured with torch 2.15 on two cores of an AVX512-VNNI CPU:
-`torch.ao.quantization` and its quantised tensors are deprecated and go away; torchao 0.18's
+Why layers of our own (`decompositions.int8_layers`), as measured with torch 2.15 on two busy cores with AVX512-VNNI:
+`torch.ao.quantization` and its quantised tensors are deprecated and go away. torchao 0.18's
 `Int8DynamicActivationInt8WeightConfig` has no convolutions and takes 15 times the float time at batch 1 and 1.2 times
-at batch 256 (LeNet300) without torch.compile; its pt2e is meant for torch.compile, which took 13 to 37 s and a C++
-compiler for LeNet5, takes 1.3 to 6 times the float time without, and keeps the float weights in its state beside the
-int8 ones. The oneDNN operators to which pt2e is lowered need no compiler and no further package.
+at batch 256 (LeNet300) without torch.compile. Its pt2e is meant for torch.compile, which took 13 to 37 s and a C++
+compiler for LeNet5; it takes 1.3 to 6 times the float time without, and its state keeps the float weights beside the
+int8 ones. What both end in, `torch._int_mm` and oneDNN's convolution, needs no compiler and no further package.
 
 [Jac18] Jacob et al., Quantization and training of neural networks for integer-arithmetic-only inference, CVPR 2018.
 """
@@ -43,7 +43,7 @@ class QuantiseDynamic:
 
     def check(self, network: nn.Module, input_shape: Sequence[int]) -> None:
         """Raise `ValueError` if no layer can be quantised, or this machine has no int8 products."""
-        require_kernels()
+        require_kernels(static=False)
         quantisable(network, input_shape, self.layers, static=False)
 
     def compress(self, reference: nn.Module, runner: Runner) -> Compressed:
@@ -62,7 +62,7 @@ class QuantiseStatic:
 
     def check(self, network: nn.Module, input_shape: Sequence[int]) -> None:
         """Raise `ValueError` if no layer can be quantised, or this machine has no int8 products."""
-        require_kernels()
+        require_kernels(static=True)
         quantisable(network, input_shape, self.layers, static=True)
 
     def compress(self, reference: nn.Module, runner: Runner) -> Compressed:
