@@ -175,9 +175,13 @@ def test_lenet5_is_quantised_counted_stored_and_loaded(lenet, runner, method, tm
     assert done.returncode == 0, done.stderr
 
 
-def test_a_layer_works_after_copying_and_after_other_weights_were_loaded():
-    first, second = (StaticLinear(nn.Linear(8, 4), -1.0, top) for top in (1.0, 2.0))
-    inputs = torch.rand(3, 8)
+@pytest.mark.parametrize(
+    ("kind", "make", "shape"), [(StaticLinear, nn.Linear, (8,)), (StaticConvolution, nn.Conv1d, (8, 5))]
+)
+def test_a_layer_works_after_copying_and_after_other_weights_were_loaded(kind, make, shape):
+    size = (1,) * (len(shape) - 1)
+    first, second = (kind(make(8, 4, *size), -1.0, top) for top in (1.0, 2.0))
+    inputs = torch.rand(3, *shape)
     expected = second(inputs)
     assert not torch.equal(first(inputs), expected)
     assert torch.equal(copy.deepcopy(second)(inputs), expected)
