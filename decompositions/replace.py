@@ -15,8 +15,9 @@ from decompositions.format import Factors, Format
 from decompositions.frontier import Rank
 from decompositions.open_recurrent import open_recurrent
 
-# Plain data: {layer name: {"format": dotted path, "options": {...}, "rank": int | list[int]}}, and {"opened": True} for
-# a recurrent layer whose weights were made layers of their own.
+# Plain data: {layer name: {"format": dotted path, "options": {...}, "rank": int | list[int]}}, {"opened": True} for a
+# recurrent layer whose weights were made layers of their own, and {"rebuild": dotted path, "arguments": {...}} for a
+# layer of another kind: the function takes the dense layer and returns one with the same state to load.
 Structure = dict[str, dict[str, Any]]
 
 
@@ -49,10 +50,18 @@ def restore(network: nn.Module, structure: Structure) -> nn.Module:
     for name, entry in structure.items():
         if entry.get("opened"):
             continue
-        module, _, kind = entry["format"].rpartition(".")
-        format = getattr(importlib.import_module(module), kind)(**entry["options"])
-        rank = tuple(entry["rank"]) if isinstance(entry["rank"], list) else entry["rank"]
         dense = network.get_submodule(name)
+        if "rebuild" in entry:
+            network.set_submodule(name, _named(entry["rebuild"])(dense, **entry["arguments"]))
+            continue
+        format = _named(entry["format"])(**entry["options"])
+        rank = tuple(entry["rank"]) if isinstance(entry["rank"], list) else entry["rank"]
         assert isinstance(dense.weight, torch.Tensor)
         network.set_submodule(name, format.layer(dense, format.zeros(dense.weight.detach(), rank)))
     return network
+
+
+def _named(path: str) -> Any:
+    """What a dotted path names."""
+    module, _, name = path.rpartition(".")
+    return getattr(importlib.import_module(module), name)

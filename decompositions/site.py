@@ -69,11 +69,13 @@ def survey(
     input_shape: Sequence[int],
     layers: Sequence[str] = ("*",),
     dtype: torch.dtype | None = None,
+    *,
+    grouped: bool = False,
 ) -> Survey:
     """Find the linear and convolution layers whose names match one of the patterns `layers`.
 
     The sizes come from one pass of a `(1, *input_shape)` batch on the meta device: nothing is computed. Its type is
-    that of the parameters, unless `dtype` says otherwise.
+    that of the parameters, unless `dtype` says otherwise. Grouped convolutions are sites only if `grouped` is true.
     Raises `ValueError` if a pattern matches no layer of the network.
     """
     names = [name for name, layer in network.named_modules() if isinstance(layer, LAYER_TYPES)]
@@ -104,7 +106,7 @@ def survey(
             skipped[name] = "its weight is computed (weight_norm, spectral_norm or another parametrization)"
         elif _has_own_pass(layer):
             skipped[name] = f"its class, {type(layer).__name__}, has a forward pass of its own"
-        elif getattr(layer, "groups", 1) > 1:
+        elif not grouped and getattr(layer, "groups", 1) > 1:
             skipped[name] = f"groups={layer.groups}: no format represents a grouped convolution"
         elif others := [other for other in owners[id(layer.weight)] if other != name]:
             skipped[name] = f"shares its weight with {', '.join(others)}"

@@ -34,12 +34,25 @@ FREE = frozenset(
     resize""".split()
 )
 
+# Products in int8, with the formulas of those in float: by name, for not every build of torch has them. On the meta
+# device their weight, the fourth argument, has its plain shape.
+INT8_FLOPS = {
+    "aten._int_mm": lambda args, result: 2 * args[0].numel() * result.shape[-1],
+    "onednn.qconv_pointwise": lambda args, result: 2 * result.numel() * args[3].numel() // args[3].shape[0],
+}
+
 
 @dataclass(frozen=True)
 class Counts:
-    """`num_params` counts every stored parameter, `num_bytes` the file of the state, `macs` one sample."""
+    """`num_params` counts every stored parameter, `num_bytes` the file of the state, `macs` one sample.
+
+    `num_nonzero` counts the parameters that are not zero. It is all that pruning lowers: zeros in a dense tensor take
+    as many bytes, multiply-adds and milliseconds as other numbers. A number counts as one whatever its type: int8
+    weights are told from float ones by the bytes.
+    """
 
     num_params: int
+    num_nonzero: int
     num_bytes: int
     macs: int
 
@@ -48,16 +61,22 @@ def count(network: nn.Module, input_shape: Sequence[int]) -> Counts:
     """Count a network for one sample of `input_shape`; raises `ValueError` for an operator it cannot count."""
     buffer = io.BytesIO()
     torch.save({k: v.detach().cpu() for k, v in network.state_dict().items()}, buffer)
-    return Counts(sum(p.numel() for p in network.parameters()), buffer.tell(), count_macs(network, input_shape))
+    parameters = list(network.parameters())
+    return Counts(
+        num_params=sum(p.numel() for p in parameters),
+        num_nonzero=sum(int(p.detach().count_nonzero()) for p in parameters),
+        num_bytes=buffer.tell(),
+        macs=count_macs(network, input_shape),
+    )
 
 
 def count_macs(network: nn.Module, input_shape: Sequence[int], dtype: torch.dtype | None = None) -> int:
     """Multiply-adds of one sample in evaluation mode, counted on the meta device: nothing is computed.
 
-    The sample's type is that of the parameters, unless `dtype` says otherwise.
+    The sample's type is that of the floating-point parameters, unless `dtype` says otherwise.
     """
     twin = copy.deepcopy(network).to("meta").eval()
-    dtype = dtype or next((p.dtype for p in network.parameters()), None)
+    dtype = dtype or next((p.dtype for p in network.parameters() if p.is_floating_point()), None)
     counter = _Counter()
     with torch.no_grad(), counter:
         twin(torch.empty(1, *input_shape, device="meta", dtype=dtype))
@@ -82,6 +101,8 @@ class _Counter(TorchDispatchMode):
         result = func(*args, **kwargs)
         if packet in flop_registry:
             self.flops += flop_registry[packet](*args, **kwargs, out_val=result)
+        elif str(packet) in INT8_FLOPS:
+            self.flops += INT8_FLOPS[str(packet)](args, result)
         elif not (packet.__name__.rstrip("_") in FREE or func.is_view or torch.Tag.pointwise in func.tags):
             raise ValueError(
                 f"multiply-adds: no formula for the operator {func}; register one with torch.utils.flop_counter"

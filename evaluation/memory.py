@@ -12,11 +12,13 @@ MIB = 2**20
 def measure_peak_memory_mib(network: nn.Module, batch: Tensor) -> float:
     """Peak MiB held by state, input and intermediate results while `network` evaluates `batch`.
 
-    On CUDA from the allocator's own peak; on the CPU from the profiler's record of each allocation.
+    On CUDA from the allocator's own peak; on the CPU from the profiler's record of each allocation. A module that holds
+    more than its state, made in an earlier pass, says so by `num_extra_bytes`.
     """
     was_training = network.training
     network.eval()
     held = sum(t.numel() * t.element_size() for t in [*network.state_dict().values(), batch])
+    held += sum(getattr(module, "num_extra_bytes", 0) for module in network.modules())
     with torch.inference_mode():
         if batch.device.type == "cuda":
             torch.cuda.synchronize(batch.device)

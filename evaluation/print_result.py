@@ -24,9 +24,9 @@ def print_result(result: Result, directory: Path) -> None:
         table.add_row(*map(escape, row))  # rich reads [ms] as markup
     console.print(table)
     for name, layer in result.layers.items():
-        rank = "dense" if layer["rank"] is None else f"rank {layer['rank']}"
+        form = layer.get("form") or ("dense" if layer["rank"] is None else f"rank {layer['rank']}")
         reason = f" ({layer['reason']})" if layer["reason"] else ""
-        console.print(f"  {name}: {rank}{reason}", markup=False)
+        console.print(f"  {name}: {form}{reason}", markup=False)
     if result.rank_reason:
         console.print(f"  {result.rank_reason}", markup=False)
     console.print(f"results in {directory}", markup=False)
@@ -39,6 +39,7 @@ def comparison_rows(reference: Measure, compressed: Measure) -> list[tuple[str, 
         _points("test top-1 [%]", r.test_top1_percent, c.test_top1_percent),
         _points("validation top-1 [%]", r.validation_top1_percent, c.validation_top1_percent),
         _size("parameters", r.num_params, c.num_params),
+        *([] if r.num_nonzero is None or c.num_nonzero is None else [_nonzero(r.num_nonzero, c.num_nonzero)]),
         _size("MACs", r.macs, c.macs),
         _size("bytes of the state file", r.num_bytes, c.num_bytes),
     ]
@@ -55,6 +56,12 @@ def comparison_rows(reference: Measure, compressed: Measure) -> list[tuple[str, 
 
 def _points(name: str, before: float, after: float) -> tuple[str, str, str, str]:
     return name, f"{before:.2f}", f"{after:.2f}", f"{after - before:+.2f} points"
+
+
+def _nonzero(before: int, after: int) -> tuple[str, str, str, str]:
+    """Fewer, not smaller: a zero takes its place in the file."""
+    name, shown_before, shown_after, relation = _size("nonzero parameters", before, after)
+    return name, shown_before, shown_after, relation.replace("smaller", "fewer").replace("larger", "more")
 
 
 def _size(name: str, before: int | float, after: int | float) -> tuple[str, str, str, str]:

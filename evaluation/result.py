@@ -13,14 +13,14 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 # Rows whose schema has the same major number can be compared.
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "1.1"
 
 
 @dataclass(frozen=True)
 class Measure:
     """What is known of one network. Accuracies in percent; `macs` of one sample; latency and memory as measured.
 
-    `latency_ms` and `peak_memory_mib` map batch sizes to values.
+    `latency_ms` and `peak_memory_mib` map batch sizes to values. `num_nonzero` is None in rows older than schema 1.1.
     """
 
     test_top1_percent: float
@@ -34,6 +34,7 @@ class Measure:
     peak_memory_mib: dict[str, float]
     epochs: int
     seconds: float
+    num_nonzero: int | None = None
 
 
 # What a diverged network may leave undefined: null in the file, NaN in memory.
@@ -46,8 +47,9 @@ class Result:
 
     `status` is "ok", "diverged: …" or "failed: …"; what was not reached is None or empty.
     `layers` maps each linear or convolution layer to its rank (None: dense), parameters, MACs and the reason why it
-    stayed dense. `history` has one entry per L step or stage. `violation` is `Σ‖W − Θ‖²` before the last factorisation.
-    `reported` is what a paper says of this experiment (see `reported.Reported`).
+    stayed dense; `form` says what became of it where that is no rank. `history` has one entry per L step or stage.
+    `violation` is `Σ‖W − Θ‖²` before the last factorisation. `reported` is what a paper says of this experiment (see
+    `reported.Reported`).
     `reference` is the uncompressed network, measured in the same process as `compressed`.
     """
 

@@ -81,6 +81,7 @@ COLUMNS: dict[str, Callable[[Measure, Measure], float]] = {
     "reference error [%]": lambda r, c: 100 - r.test_top1_percent,
     "parameters": lambda r, c: c.num_params,
     "params ratio": lambda r, c: _ratio(r.num_params, c.num_params),
+    "nonzero ratio": lambda r, c: _ratio(r.num_params, c.num_params if c.num_nonzero is None else c.num_nonzero),
     "MACs": lambda r, c: c.macs,
     "MACs ratio": lambda r, c: _ratio(r.macs, c.macs),
     "speed-up, batch 1": lambda r, c: _speed_up(r, c, min),
@@ -92,6 +93,7 @@ TERMINAL_COLUMNS = {
     "test error [%]": "error %",
     "reference error [%]": "ref. %",
     "params ratio": "params ÷",
+    "nonzero ratio": "nonzero ÷",
     "MACs ratio": "MACs ÷",
     "speed-up, large batch": "speed ×",
 }

@@ -78,6 +78,7 @@ def _measure(
         test_loss=test.loss,
         validation_top1_percent=validation.top1_percent,
         num_params=counts.num_params,
+        num_nonzero=counts.num_nonzero,
         macs=counts.macs,
         num_bytes=counts.num_bytes,
         latency_ms=latency_ms,

@@ -96,10 +96,29 @@ def test_variants_are_told_apart_by_the_overrides_they_do_not_share():
     assert [[r.seed for r in v.results] for v in found] == [[0, 1], [0, 1]]
 
 
+def test_nonzero_parameters_have_a_column_and_rows_without_them_are_read(tmp_path):
+    pruned = result(compressed=measure(88.0, 100, num_nonzero=20), reference=measure(num_nonzero=99))
+    cells = dict(zip(*comparison([pruned]), strict=True))
+    assert (cells["params ratio"], cells["nonzero ratio"]) == ("1.00", "5.00")
+    shown = {row[0]: row[1:] for row in comparison_rows(pruned.reference, pruned.compressed)}
+    assert shown["nonzero parameters"] == ("99", "20", "4.95× fewer")
+    path = tmp_path / "result.json"
+    write_result(path, pruned)
+    data = json.loads(path.read_text()) | {"schema_version": "1.0"}
+    for measured in (data["reference"], data["compressed"]):
+        del measured["num_nonzero"]
+    path.write_text(json.dumps(data))
+    old = read_result(path)
+    assert old.compressed.num_nonzero is None
+    assert dict(zip(*comparison([old]), strict=True))["nonzero ratio"] == "1.00"
+    assert "nonzero parameters" not in {row[0] for row in comparison_rows(old.reference, old.compressed)}
+
+
 def test_a_network_of_which_nothing_is_left_has_a_row(capsys):
     gone = result(compressed=measure(10.0, 0, macs=0))
-    assert comparison([gone])[1][4:7:2] == ["0", "0"]
-    assert "inf" in comparison([gone])[1]
+    cells = dict(zip(*comparison([gone]), strict=True))
+    assert (cells["parameters"], cells["MACs"]) == ("0", "0")
+    assert (cells["params ratio"], cells["nonzero ratio"], cells["MACs ratio"]) == ("inf", "inf", "inf")
     assert comparison_rows(gone.reference, gone.compressed)[3] == ("MACs", "50", "0", "")
     larger = comparison_rows(measure(), measure(params=150))
     assert larger[2] == ("parameters", "100", "150", "1.50× larger")
@@ -159,7 +178,7 @@ def test_a_sweep_keeps_its_columns_at_eighty_characters_and_its_rows_in_a_log(mo
     print_comparison([*rows, result(2, "diverged: nan", variant="v" * 5, compressed=None)])
     printed = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
     assert max(map(len, printed.splitlines())) <= 80
-    for word in ("2 ok", "diverged", "params", "MACs", "speed"):
+    for word in ("2 ok", "diverged", "params", "nonzero", "MACs", "speed"):
         assert word in printed
     monkeypatch.delenv("FORCE_COLOR")
     print_comparison(rows)

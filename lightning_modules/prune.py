@@ -1,0 +1,89 @@
+"""Global magnitude pruning, then fine-tuning of what is left [HPTD15].
+
+    keep the k weights of largest |w| over all chosen layers together,   k = ⌊share · P⌋ − (P − N)
+
+P counts all parameters of the reference and N the weights that may go; biases, norms and the other layers are kept.
+One threshold for the network, one pruning, no steps between. The zeros stay where they are, in dense tensors: the file
+is no smaller and no pass faster, and what was gained stands in the row as `num_nonzero`.
+
+[HPTD15] Han, Pool, Tran & Dally, Learning both weights and connections for efficient neural networks, NIPS 2015.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from annotated_types import Gt, Le, MinLen
+from torch import nn
+from torch.nn.utils import prune
+
+from decompositions.site import Survey
+from lightning_modules.dense_sites import dense_sites
+from lightning_modules.method import Compressed, train
+from lightning_modules.progress import say
+from lightning_modules.runner import Runner
+
+
+@dataclass(frozen=True)
+class Prune:
+    """Set the smallest weights to zero, fine-tune the others.
+
+    `share` of all the reference's parameters stays at most; `layers` are name patterns.
+    """
+
+    share: Annotated[float, Gt(0), Le(1)] = 0.1
+    layers: Annotated[list[str], MinLen(1)] = field(default_factory=lambda: ["*"])
+
+    def check(self, network: nn.Module, input_shape: Sequence[int]) -> None:
+        """Raise `ValueError` if no layer can be pruned or what may not go is more than `share` leaves."""
+        num_kept_weights(self.share, network, dense_sites(network, input_shape, self.layers))
+
+    def compress(self, reference: nn.Module, runner: Runner) -> Compressed:
+        """Prune a copy of `reference`, fine-tune it with its zeros held, and make the zeros part of the weights."""
+        network = copy.deepcopy(reference).to(runner.device)
+        found = dense_sites(network, runner.data.input_shape, self.layers)
+        num_kept = num_kept_weights(self.share, network, found)
+        layers = [site.layer for site in found.sites.values()]
+        num_weights = sum(site.weight.numel() for site in found.sites.values())
+        before = [site.weight.detach().double() for site in found.sites.values()]
+        prune.global_unstructured(
+            [(layer, "weight") for layer in layers],
+            pruning_method=prune.L1Unstructured,
+            amount=num_weights - num_kept,
+        )
+        pruned = [layer.get_buffer("weight_mask") for layer in layers]
+        violation = sum(float((w * (1 - mask)).square().sum()) for w, mask in zip(before, pruned, strict=True))
+        reason = f"the {num_kept:,} largest of {num_weights:,} weights, over all layers together"
+        say(reason)
+        train(network, reference, runner.schedule.fine_tune, "fine-tuning", runner)
+        for layer in layers:
+            prune.remove(layer, "weight")
+        return Compressed(network, {}, _describe(found), reason, violation)
+
+
+def num_kept_weights(share: float, network: nn.Module, found: Survey) -> int:
+    """`k = ⌊share · P⌋ − (P − N)`; raises `ValueError` if no weight would be left."""
+    num_params = sum(parameter.numel() for parameter in network.parameters())
+    num_weights = sum(site.weight.numel() for site in found.sites.values())
+    fixed = num_params - num_weights
+    if (num_kept := math.floor(share * num_params) - fixed) < 1:
+        least = math.ceil(1e6 * (fixed + 1) / num_params) / 1e6
+        raise ValueError(
+            f"share: expected at least {least:.6f}, got {share:g}: of {num_params:,} parameters "
+            f"{fixed:,} are biases, norms or not chosen by layers, and stay; raise share or choose more layers"
+        )
+    return num_kept
+
+
+def _describe(found: Survey) -> dict[str, dict[str, Any]]:
+    """What the result says of each layer: how many of its weights are left, its counts, and why it was not pruned."""
+    rows: dict[str, dict[str, Any]] = {}
+    for name, site in found.sites.items():
+        left, num_weights = int(site.weight.count_nonzero()), site.weight.numel()
+        form = f"{left:,} of {num_weights:,} weights ({100 * left / num_weights:.1f} %)"
+        rows[name] = {"rank": None, "form": form, "params": site.num_params, "macs": site.macs, "reason": None}
+    return rows | {name: {"rank": None, "reason": reason} for name, reason in found.skipped.items()}

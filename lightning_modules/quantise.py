@@ -1,0 +1,133 @@
+"""Quantisation to int8 after training, dynamic or static [Jac18]; nothing is trained.
+
+Weights get one scale an output. Inputs get one a sample and pass (`QuantiseDynamic`, linear layers), or one a layer
+from the smallest and largest value seen on some batches of the training part (`QuantiseStatic`, convolutions too).
+Outputs, biases, norms and activations stay float32.
+
+Why layers of our own (`decompositions.int8_layers`), as measured with torch 2.15 on two cores with AVX512-VNNI:
+`torch.ao.quantization` and its quantised tensors are deprecated and go away. torchao 0.18's
+`Int8DynamicActivationInt8WeightConfig` has no convolutions and takes 15 times the float time at batch 1 and 1.2 times
+at batch 256 (LeNet300) without torch.compile. Its pt2e is meant for torch.compile, which took 13 to 37 s and a C++
+compiler for LeNet5; it takes 1.3 to 6 times the float time without, and its state keeps the float weights beside the
+int8 ones. What both end in, `torch._int_mm` and oneDNN's convolution, needs no compiler and no further package.
+
+[Jac18] Jacob et al., Quantization and training of neural networks for integer-arithmetic-only inference, CVPR 2018.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import Annotated, Any
+
+import torch
+from annotated_types import Ge, MinLen
+from torch import Tensor, nn
+
+from decompositions.int8_layers import int8_layer, require_kernels, why_float
+from decompositions.site import Survey
+from lightning_modules.dense_sites import dense_sites, listed
+from lightning_modules.method import Compressed
+from lightning_modules.runner import Runner
+
+Ranges = dict[str, tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class QuantiseDynamic:
+    """Linear layers in int8, their inputs scaled in every pass; `layers` are name patterns."""
+
+    layers: Annotated[list[str], MinLen(1)] = field(default_factory=lambda: ["*"])
+
+    def check(self, network: nn.Module, input_shape: Sequence[int]) -> None:
+        """Raise `ValueError` if no layer can be quantised, or this machine has no int8 products."""
+        require_kernels(static=False)
+        quantisable(network, input_shape, self.layers, static=False)
+
+    def compress(self, reference: nn.Module, runner: Runner) -> Compressed:
+        """Round the weights."""
+        require_cpu(runner)
+        found = quantisable(reference, runner.data.input_shape, self.layers, static=False)
+        return quantised(reference, found, None, "int8, one scale an output; inputs: one a sample, in every pass")
+
+
+@dataclass(frozen=True)
+class QuantiseStatic:
+    """Linear layers and convolutions in int8, their inputs scaled as on `num_batches` batches of the training part."""
+
+    num_batches: Annotated[int, Ge(1)] = 8
+    layers: Annotated[list[str], MinLen(1)] = field(default_factory=lambda: ["*"])
+
+    def check(self, network: nn.Module, input_shape: Sequence[int]) -> None:
+        """Raise `ValueError` if no layer can be quantised, or this machine has no int8 products."""
+        require_kernels(static=True)
+        quantisable(network, input_shape, self.layers, static=True)
+
+    def compress(self, reference: nn.Module, runner: Runner) -> Compressed:
+        """Find the ranges of the inputs, round the weights."""
+        require_cpu(runner)
+        found = quantisable(reference, runner.data.input_shape, self.layers, static=True)
+        batches = runner.data.train_batches(runner.schedule.batch_size, runner.seed)
+        images = [images for images, _ in islice(batches, self.num_batches)]
+        ranges = calibrate(reference, found, images)
+        seen = sum(len(batch) for batch in images)
+        return quantised(
+            reference, found, ranges, f"int8, one scale an output; inputs: one a layer, from {seen} training samples"
+        )
+
+
+def quantisable(network: nn.Module, input_shape: Sequence[int], layers: Sequence[str], *, static: bool) -> Survey:
+    """The layers that get int8 weights, and why the others stay float; raises `ValueError` if there are none."""
+    found = dense_sites(network, input_shape, layers)
+    refused = {name: why for name, site in found.sites.items() if (why := why_float(site.layer, static))}
+    sites = {name: site for name, site in found.sites.items() if name not in refused}
+    if not sites:
+        raise ValueError(f"the network has no layer to quantise ({listed(found.skipped | refused)})")
+    return replace(found, sites=sites, skipped=found.skipped | refused)
+
+
+def calibrate(network: nn.Module, found: Survey, batches: Sequence[Tensor]) -> Ranges:
+    """The smallest and largest input of each layer over `batches`, in evaluation mode; `network` stays as it is."""
+    network = copy.deepcopy(network).eval()
+    ranges: Ranges = {}
+
+    def record(name: str) -> Any:
+        def hook(layer: nn.Module, inputs: tuple[Tensor]) -> None:
+            low, high = (float(end) for end in inputs[0].aminmax())
+            before = ranges.get(name, (low, high))
+            ranges[name] = min(low, before[0]), max(high, before[1])
+
+        return hook
+
+    for name in found.sites:
+        network.get_submodule(name).register_forward_pre_hook(record(name))
+    with torch.no_grad():
+        for images in batches:
+            network(images)
+    return ranges
+
+
+def quantised(reference: nn.Module, found: Survey, ranges: Ranges | None, reason: str) -> Compressed:
+    """A copy of `reference` with int8 layers at the sites of `found`; static ones if there are `ranges`."""
+    network = copy.deepcopy(reference)
+    static = ranges is not None
+    violation = 0.0
+    layers: dict[str, dict[str, Any]] = {}
+    for name, site in found.sites.items():
+        dense = network.get_submodule(name)
+        layer = int8_layer(dense, static, *(ranges[name] if ranges is not None else ()))
+        violation += float((site.weight.detach().double() - layer.to_tensor().double()).square().sum())
+        network.set_submodule(name, layer.train(dense.training))
+        num_params = sum(parameter.numel() for parameter in layer.parameters())
+        layers[name] = {"rank": None, "form": "int8", "params": num_params, "macs": site.macs, "reason": None}
+    skipped = {name: {"rank": None, "reason": why} for name, why in found.skipped.items()}
+    entry = {"rebuild": f"{int8_layer.__module__}.{int8_layer.__name__}", "arguments": {"static": static}}
+    return Compressed(network, dict.fromkeys(found.sites, entry), layers | skipped, reason, violation)
+
+
+def require_cpu(runner: Runner) -> None:
+    """Raise `ValueError` elsewhere: the kernels are the CPU's."""
+    if runner.device.type != "cpu":
+        raise ValueError(f"int8 layers run on the CPU, got the device {runner.device}; take trainer=cpu")
