@@ -1,6 +1,7 @@
 """Make the comparison table of all results below the given folders, as Markdown.
 
 python report.py results > table.md
+python report.py results --reported            published rows (conf/experiment) against ours
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from evaluation.reported import HEADER, reported_row
 from evaluation.result import Result, read_result
 from evaluation.table import comparison, markdown
 
@@ -18,13 +20,31 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Print the comparison table of all results below the folders.")
     parser.add_argument("folders", nargs="*", type=Path, default=[Path("results")], help="default: results")
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal may know ASCII alone
-    folders = parser.parse_args().folders
+    parser.add_argument("--reported", action="store_true", help="published rows against ours, instead of all results")
+    arguments = parser.parse_args()
+    folders = arguments.folders
     if missing := [str(folder) for folder in folders if not folder.is_dir()]:
         sys.exit(f"error: no such folder: {', '.join(missing)}")
     results = read_all(folders)
     if not results:
         sys.exit("error: no readable result.json below the folders; run `python run.py` first")
-    print(markdown(comparison(results)), end="")
+    print(markdown(against_reported(results) if arguments.reported else comparison(results)), end="")
+
+
+def against_reported(results: list[Result]) -> list[list[str]]:
+    """One line a published row: what is reported, how it is known, what we found, and the verdict."""
+    from orchestration.experiments import experiments
+
+    by_variant: dict[str, list[Result]] = {}
+    for result in results:
+        by_variant.setdefault(result.variant, []).append(result)
+    lines = [
+        reported_row(
+            e.name, e.reported, *(by_variant.get(e.variants[schedule], []) for schedule in ("published", "short"))
+        )
+        for e in experiments()
+    ]
+    return [HEADER, *lines]
 
 
 def read_all(folders: list[Path]) -> list[Result]:
