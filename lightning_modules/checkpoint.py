@@ -98,8 +98,9 @@ class Checkpoint:
         return self.seconds_before + time.perf_counter() - self._start
 
     def remove(self) -> None:
-        """The stage is over: nothing is left to go on with."""
-        self.path.unlink(missing_ok=True)
+        """The stage is over: leave nothing, nor a file that a killed process was writing."""
+        for path in (self.path, *self.path.parent.glob(f".{self.path.name}.*")):
+            path.unlink(missing_ok=True)
 
 
 def origin(of: str) -> dict[str, str]:
