@@ -1,6 +1,7 @@
 """Make the comparison table of all results below the given folders, as Markdown.
 
 python report.py results > table.md
+python report.py results --across share        test errors, one column a budget (or: --across ranks, epsilon, …)
 python report.py results --reported            published rows (conf/experiment) against ours
 """
 
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from evaluation.reported import HEADER, reported_row
 from evaluation.result import Result, read_result
-from evaluation.table import comparison, markdown
+from evaluation.table import comparison, markdown, pivot
 
 
 def main() -> None:
@@ -21,6 +22,10 @@ def main() -> None:
     parser.add_argument("folders", nargs="*", type=Path, default=[Path("results")], help="default: results")
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal may know ASCII alone
     parser.add_argument("--reported", action="store_true", help="published rows against ours, instead of all results")
+    parser.add_argument(
+        "--across", metavar="SETTING", help="one column a value of this setting: share, ranks, weight …"
+    )
+    parser.add_argument("--column", default="test error [%]", help="what --across shows; default: test error [%%]")
     arguments = parser.parse_args()
     folders = arguments.folders
     if missing := [str(folder) for folder in folders if not folder.is_dir()]:
@@ -28,7 +33,16 @@ def main() -> None:
     results = read_all(folders)
     if not results:
         sys.exit("error: no readable result.json below the folders; run `python run.py` first")
-    print(markdown(against_reported(results) if arguments.reported else comparison(results)), end="")
+    try:
+        if arguments.reported:
+            table = against_reported(results)
+        elif arguments.across:
+            table = pivot(results, arguments.across, arguments.column)
+        else:
+            table = comparison(results)
+    except ValueError as error:
+        sys.exit(f"error: {error}")
+    print(markdown(table), end="")
 
 
 def against_reported(results: list[Result]) -> list[list[str]]:

@@ -19,24 +19,33 @@ from evaluation.statistics import mean
 
 @dataclass(frozen=True)
 class Variant:
-    """All seeds of one experiment, and the words that tell it from the others."""
+    """All seeds of one experiment, and the words that tell it from the others; `at` is the value of what is across."""
 
     name: str
     results: list[Result]
+    at: Any = None
 
 
-def variants(results: Iterable[Result]) -> list[Variant]:
-    """Group results that differ only in their seed; each is named by its choices and by what else tells it apart."""
+def variants(results: Iterable[Result], across: str | None = None) -> list[Variant]:
+    """Group results that differ only in their seed; each is named by its choices and by what else tells it apart.
+
+    A setting whose last word is `across` ("share": `rank.share` or `method.share`) is left out of the names.
+    """
     groups: dict[str, list[Result]] = {}
     for result in results:
         groups.setdefault(result.variant, []).append(result)
     settings = {variant: _settings(group[0]) for variant, group in groups.items()}
+    at = {
+        variant: [own.pop(key) for key in list(own) if key.split(".")[-1] == across]
+        for variant, own in settings.items()
+    }
     names = {variant: experiment_name(group[0].choices) for variant, group in groups.items()}
     return [
         Variant(
             names[variant]
             + _difference(settings[variant], [settings[v] for v in groups if names[v] == names[variant]]),
             sorted(group, key=lambda r: r.seed),
+            next(iter(at[variant]), None),
         )
         for variant, group in groups.items()
     ]
@@ -109,6 +118,33 @@ def comparison(results: Iterable[Result], columns: Sequence[str] = tuple(COLUMNS
         runs = ", ".join(f"{statuses.count(s)} {s}" for s in dict.fromkeys(statuses))
         table.append([variant.name, runs, *cells])
     return table
+
+
+def pivot(results: Iterable[Result], across: str, column: str) -> list[list[str]]:
+    """One measure with one setting across: a line a method, a column a value of `across`, the last for those without.
+
+    Raises `ValueError` for a column that is none.
+    """
+    if column not in COLUMNS:
+        raise ValueError(f"column: expected one of {', '.join(COLUMNS)}, got {column}")
+    lines: dict[str, dict[str, str]] = {}
+    for variant in variants(results, across):
+        pairs = [(r.reference, r.compressed) for r in variant.results if r.is_ok]
+        cell = _cell([COLUMNS[column](r, c) for r, c in pairs if r and c])
+        failed = len(variant.results) - len(pairs)
+        at = "none" if variant.at is None else _shown(variant.at)
+        lines.setdefault(variant.name, {})[at] = f"{cell} ({failed} failed)" if failed else cell
+    values = sorted({at for cells in lines.values() for at in cells}, key=_as_number)
+    header = [f"{column}, {across} =", *values]
+    return [header, *([name, *(cells.get(at, "") for at in values)] for name, cells in lines.items())]
+
+
+def _as_number(text: str) -> tuple[float, str]:
+    """Numbers by their size, then words."""
+    try:
+        return float(text), text
+    except ValueError:
+        return math.inf, text
 
 
 def print_comparison(results: Iterable[Result]) -> None:

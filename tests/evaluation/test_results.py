@@ -13,7 +13,7 @@ import pytest
 from evaluation.name import experiment_name
 from evaluation.print_result import comparison_rows, print_result
 from evaluation.result import Measure, Result, read_result, write_json, write_result
-from evaluation.table import comparison, markdown, print_comparison, variants
+from evaluation.table import comparison, markdown, pivot, print_comparison, variants
 
 
 def measure(top1=90.0, params=100, **changes) -> Measure:
@@ -166,6 +166,28 @@ def test_variants_with_other_options_are_named_by_the_option():
     ]
     names = [variant.name.removeprefix("digits/mlp/svd ") for variant in variants(rows)]
     assert names == ["rank=cost rank.weight=1", "rank=cost rank.weight=2", "rank=fixed"]
+
+
+def test_one_setting_across_is_one_line_a_method():
+    """A budget is a setting of the rank rule in one method and of the method itself in another."""
+    low_rank = {"dataset": "digits", "network": "mlp", "method": "svd", "decomposition": "svd", "rank": "budget"}
+    pruned = {"dataset": "digits", "network": "mlp", "method": "prune"}
+    rows = [
+        result(seed, variant=f"svd{share}", choices=low_rank, config={"rank": {"share": share}})
+        for share in (0.2, 0.05) for seed in (0, 2)
+    ]  # fmt: skip
+    rows += [
+        result(1, variant="prune", choices=pruned, config={"method": {"share": 0.2}}),
+        result(0, "failed: x", variant="prune", choices=pruned, config={"method": {"share": 0.2}}, compressed=None),
+        result(0, variant="reference", choices=pruned | {"method": "reference"}, config={}),
+    ]
+    table = pivot(rows, "share", "test error [%]")
+    assert table[0] == ["test error [%], share =", "0.05", "0.2", "none"]
+    assert table[1] == ["digits/mlp/svd", "11.00 ± 12.71", "11.00 ± 12.71", ""]
+    assert table[2] == ["digits/mlp/prune", "", "11.00 (1 failed)", ""]
+    assert table[3] == ["digits/mlp/reference", "", "", "12.00"]
+    with pytest.raises(ValueError, match="expected one of test error"):
+        pivot(rows, "share", "accuracy")
 
 
 def test_a_sweep_keeps_its_columns_at_eighty_characters_and_its_rows_in_a_log(monkeypatch, capsys):
