@@ -14,6 +14,8 @@ from pathlib import Path
 from evaluation.reported import HEADER, reported_row
 from evaluation.result import Result, read_result
 from evaluation.table import comparison, markdown, pivot
+from evaluation.variants import FOOTNOTE, MARK
+from orchestration.reconstructions import reconstructions
 
 
 def main() -> None:
@@ -37,12 +39,14 @@ def main() -> None:
         if arguments.reported:
             table = against_reported(results)
         elif arguments.across:
-            table = pivot(results, arguments.across, arguments.column)
+            table = pivot(results, arguments.across, arguments.column, reconstructions())
         else:
-            table = comparison(results)
+            table = comparison(results, reconstructions=reconstructions())
     except ValueError as error:
         sys.exit(f"error: {error}")
     print(markdown(table), end="")
+    if any(MARK in row[0] for row in table):
+        print(f"\n{FOOTNOTE}")
 
 
 def against_reported(results: list[Result]) -> list[list[str]]:

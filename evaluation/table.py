@@ -4,85 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from evaluation.name import experiment_name
 from evaluation.result import Measure, Result
 from evaluation.statistics import mean
-
-
-@dataclass(frozen=True)
-class Variant:
-    """All seeds of one experiment, and the words that tell it from the others; `at` is the value of what is across."""
-
-    name: str
-    results: list[Result]
-    at: Any = None
-
-
-def variants(results: Iterable[Result], across: str | None = None) -> list[Variant]:
-    """Group results that differ only in their seed; each is named by its choices and by what else tells it apart.
-
-    A setting whose last word is `across` ("share": `rank.share` or `method.share`) is left out of the names.
-    """
-    groups: dict[str, list[Result]] = {}
-    for result in results:
-        groups.setdefault(result.variant, []).append(result)
-    settings = {variant: _settings(group[0]) for variant, group in groups.items()}
-    at = {
-        variant: [own.pop(key) for key in list(own) if key.split(".")[-1] == across]
-        for variant, own in settings.items()
-    }
-    names = {variant: experiment_name(group[0].choices) for variant, group in groups.items()}
-    return [
-        Variant(
-            names[variant]
-            + _difference(settings[variant], [settings[v] for v in groups if names[v] == names[variant]]),
-            sorted(group, key=lambda r: r.seed),
-            next(iter(at[variant]), None),
-        )
-        for variant, group in groups.items()
-    ]
-
-
-def _difference(own: dict[str, Any], all_of_this_name: Sequence[dict[str, Any]]) -> str:
-    """The settings of one variant that not all variants of its name share; those of a group whose option differs are
-    compared among the variants with the same option."""
-    missing = object()
-
-    def differs(key: str) -> bool:
-        group = key.split(".")[0]
-        comparable = [o for o in all_of_this_name if key == group or o.get(group) == own.get(group)]
-        return any(other.get(key, missing) != own[key] for other in comparable)
-
-    return "".join(f" {key}={_shown(value)}" for key, value in own.items() if differs(key))
-
-
-def _shown(value: Any) -> str:
-    """`1` and `1.0` are one value, and look alike."""
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _settings(result: Result) -> dict[str, Any]:
-    """`{"rank": "cost", "rank.weight": 0.5, …}`: the option of each group, then all values."""
-    groups = {group: result.choices[group] for group in ("rank", "schedule") if group in result.choices}
-    return groups | _flat(result.config)
-
-
-def _flat(config: Any, place: str = "") -> dict[str, Any]:
-    """`{"rank.weight": 0.5, …}`, without seed, targets, and what a method repeats of its groups."""
-    if place in ("seed", "method.rank", "method.decomposition") or place.endswith("_target_"):
-        return {}
-    if not isinstance(config, dict):
-        return {place: config}
-    return {k: v for key, item in config.items() for k, v in _flat(item, f"{place}.{key}" if place else key).items()}
-
+from evaluation.variants import FOOTNOTE, MARK, Options, shown, variants
 
 # Every column is computed from the raw values of one result.
 COLUMNS: dict[str, Callable[[Measure, Measure], float]] = {
@@ -108,10 +38,12 @@ TERMINAL_COLUMNS = {
 }
 
 
-def comparison(results: Iterable[Result], columns: Sequence[str] = tuple(COLUMNS)) -> list[list[str]]:
+def comparison(
+    results: Iterable[Result], columns: Sequence[str] = tuple(COLUMNS), reconstructions: Options = ()
+) -> list[list[str]]:
     """Header and rows: one a variant, mean ± half the 95 % interval over its seeds; failures are counted."""
     table = [["experiment", "runs", *columns]]
-    for variant in variants(results):
+    for variant in variants(results, reconstructions=reconstructions):
         pairs = [(r.reference, r.compressed) for r in variant.results if r.is_ok]
         statuses = [r.status.split(":")[0] for r in variant.results]
         cells = [_cell([COLUMNS[name](r, c) for r, c in pairs if r and c]) for name in columns]
@@ -120,7 +52,7 @@ def comparison(results: Iterable[Result], columns: Sequence[str] = tuple(COLUMNS
     return table
 
 
-def pivot(results: Iterable[Result], across: str, column: str) -> list[list[str]]:
+def pivot(results: Iterable[Result], across: str, column: str, reconstructions: Options = ()) -> list[list[str]]:
     """One measure with one setting across: a line a method, a column a value of `across`, the last for those without.
 
     Raises `ValueError` for a column that is none.
@@ -128,11 +60,11 @@ def pivot(results: Iterable[Result], across: str, column: str) -> list[list[str]
     if column not in COLUMNS:
         raise ValueError(f"column: expected one of {', '.join(COLUMNS)}, got {column}")
     lines: dict[str, dict[str, str]] = {}
-    for variant in variants(results, across):
+    for variant in variants(results, across, reconstructions):
         pairs = [(r.reference, r.compressed) for r in variant.results if r.is_ok]
         cell = _cell([COLUMNS[column](r, c) for r, c in pairs if r and c])
         failed = len(variant.results) - len(pairs)
-        at = "none" if variant.at is None else _shown(variant.at)
+        at = "none" if variant.at is None else shown(variant.at)
         lines.setdefault(variant.name, {})[at] = f"{cell} ({failed} failed)" if failed else cell
     values = sorted({at for cells in lines.values() for at in cells}, key=_as_number)
     header = [f"{column}, {across} =", *values]
@@ -147,9 +79,9 @@ def _as_number(text: str) -> tuple[float, str]:
         return math.inf, text
 
 
-def print_comparison(results: Iterable[Result]) -> None:
+def print_comparison(results: Iterable[Result], reconstructions: Options = ()) -> None:
     """Print the comparison of a sweep in the terminal."""
-    header, *rows = comparison(results, tuple(TERMINAL_COLUMNS))
+    header, *rows = comparison(results, tuple(TERMINAL_COLUMNS), reconstructions)
     title = "mean ± half of the 95 % interval over seeds; speed at the large batch"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column(header[0], overflow="fold", min_width=18)
@@ -159,6 +91,8 @@ def print_comparison(results: Iterable[Result]) -> None:
         table.add_row(*map(escape, row))
     console = Console()
     (console if console.is_terminal else Console(width=160)).print(table)  # a log has no width: a row is a line there
+    if any(MARK in row[0] for row in rows):
+        console.print(FOOTNOTE)
 
 
 def markdown(table: Sequence[Sequence[str]]) -> str:

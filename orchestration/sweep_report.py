@@ -11,6 +11,7 @@ from evaluation.table import print_comparison
 from orchestration.assemble import assemble
 from orchestration.job import finished, require_writable
 from orchestration.point import Point, digest, without
+from orchestration.reconstructions import reconstructions
 from orchestration.schema import ConfigError
 
 
@@ -61,7 +62,7 @@ def summarise(points: Sequence[Point], returned: Sequence[Any] | None, began: st
         if status != "ok":
             failures.append(f"{point.label}{_varied(point, points)}: {status}  ({point.directory})")
     if rows:
-        print_comparison(rows)
+        print_comparison(rows, reconstructions())
     if failures:
         print(f"{len(failures)} of {len(points)} points did not end well:", file=sys.stderr)
         for failure in failures:

@@ -47,3 +47,17 @@ def test_no_result_is_an_error(tmp_path):
     done = report(tmp_path / "nowhere")
     assert done.returncode == 1
     assert done.stderr == f"error: no such folder: {tmp_path / 'nowhere'}\n"
+
+
+def test_reconstructions_are_marked_wherever_they_are_named(make_point, tmp_path):
+    from orchestration.reconstructions import reconstructions
+
+    assert reconstructions() == {
+        ("method", "lc_cur"), ("method", "alternating_tucker"), ("method", "ntt"), ("decomposition", "ntt"),
+        ("rank", "accuracy"),
+    }  # fmt: skip
+    for method in ("lc_svd", "lc_cur"):
+        run_point(make_point("network.hidden=[20]", f"method={method}"))
+    lines = report(tmp_path / "results").stdout.splitlines()
+    assert [line.split(" | ")[0] for line in lines[2:4]] == ["| digits/mlp/lc_cur †", "| digits/mlp/lc_svd"]
+    assert lines[-1].startswith("† a reconstruction")

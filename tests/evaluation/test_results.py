@@ -13,7 +13,8 @@ import pytest
 from evaluation.name import experiment_name
 from evaluation.print_result import comparison_rows, print_result
 from evaluation.result import Measure, Result, read_result, write_json, write_result
-from evaluation.table import comparison, markdown, pivot, print_comparison, variants
+from evaluation.table import comparison, markdown, pivot, print_comparison
+from evaluation.variants import variants
 
 
 def measure(top1=90.0, params=100, **changes) -> Measure:

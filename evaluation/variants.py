@@ -1,0 +1,87 @@
+"""Group results into variants, all seeds of one experiment, and give each a name that tells it from the others."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from evaluation.name import experiment_name
+from evaluation.result import Result
+
+
+@dataclass(frozen=True)
+class Variant:
+    """All seeds of one experiment, and the words that tell it from the others; `at` is the value of what is across."""
+
+    name: str
+    results: list[Result]
+    at: Any = None
+
+
+# The mark of a method whose paper was not at hand, and what it means.
+MARK, FOOTNOTE = " †", "† a reconstruction: the paper's text was not at hand."
+Options = Collection[tuple[str, str]]
+
+
+def variants(results: Iterable[Result], across: str | None = None, reconstructions: Options = ()) -> list[Variant]:
+    """Group results that differ only in their seed; each is named by its choices and by what else tells it apart.
+
+    A setting whose last word is `across` ("share": `rank.share` or `method.share`) is left out of the names. A name
+    with one of the `reconstructions` among its choices, `(group, option)`, is marked.
+    """
+    groups: dict[str, list[Result]] = {}
+    for result in results:
+        groups.setdefault(result.variant, []).append(result)
+    settings = {variant: _settings(group[0]) for variant, group in groups.items()}
+    at = {
+        variant: [own.pop(key) for key in list(own) if key.split(".")[-1] == across]
+        for variant, own in settings.items()
+    }
+    names = {
+        variant: experiment_name(group[0].choices)
+        + (MARK if any(choice in reconstructions for choice in group[0].choices.items()) else "")
+        for variant, group in groups.items()
+    }
+    return [
+        Variant(
+            names[variant]
+            + _difference(settings[variant], [settings[v] for v in groups if names[v] == names[variant]]),
+            sorted(group, key=lambda r: r.seed),
+            next(iter(at[variant]), None),
+        )
+        for variant, group in groups.items()
+    ]
+
+
+def _difference(own: dict[str, Any], all_of_this_name: Sequence[dict[str, Any]]) -> str:
+    """The settings of one variant that not all variants of its name share; those of a group whose option differs are
+    compared among the variants with the same option."""
+    missing = object()
+
+    def differs(key: str) -> bool:
+        group = key.split(".")[0]
+        comparable = [o for o in all_of_this_name if key == group or o.get(group) == own.get(group)]
+        return any(other.get(key, missing) != own[key] for other in comparable)
+
+    return "".join(f" {key}={shown(value)}" for key, value in own.items() if differs(key))
+
+
+def shown(value: Any) -> str:
+    """`1` and `1.0` are one value, and look alike."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _settings(result: Result) -> dict[str, Any]:
+    """`{"rank": "cost", "rank.weight": 0.5, …}`: the option of each group, then all values."""
+    groups = {group: result.choices[group] for group in ("rank", "schedule") if group in result.choices}
+    return groups | _flat(result.config)
+
+
+def _flat(config: Any, place: str = "") -> dict[str, Any]:
+    """`{"rank.weight": 0.5, …}`, without seed, targets, and what a method repeats of its groups."""
+    if place in ("seed", "method.rank", "method.decomposition") or place.endswith("_target_"):
+        return {}
+    if not isinstance(config, dict):
+        return {place: config}
+    return {k: v for key, item in config.items() for k, v in _flat(item, f"{place}.{key}" if place else key).items()}
