@@ -26,18 +26,16 @@ two, whose multipliers Y are scaled):
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import torch
 from annotated_types import Ge, MinLen
-from torch import Tensor, nn
+from torch import nn
 
-from decompositions.c_step import CStep
 from decompositions.format import Format
-from decompositions.rank_search.rule import RankChoice, RankRule
+from decompositions.rank_search.rule import RankRule
+from lightning_modules.alternation import Alternation
 from lightning_modules.joint_objective import JointObjective
 from lightning_modules.method import Compressed, outcome, prepare_search, replaced, train, try_search
 from lightning_modules.progress import bar, say
@@ -70,118 +68,26 @@ class Joint:
         """Run the L and C steps of the runner's schedule on a copy, replace its layers and fine-tune."""
         network = copy.deepcopy(reference).to(runner.device)
         search = prepare_search(self, network, runner.data.input_shape, lambda: runner.validate(network).top1_percent)
-        weights = {name: network.get_parameter(f"{name}.weight") for name in search.sites}
-        multipliers = {name: torch.zeros_like(weight) for name, weight in weights.items()} if self.multipliers else None
-        first, choice, is_done, history = 0, None, False, list[dict[str, Any]]()
-        if (saved := runner.recall()) is not None:
-            search.note_reference()  # while the weights are still the reference's
-            network.load_state_dict(saved["network"])
-            multipliers = saved["multipliers"] and {n: m.to(runner.device) for n, m in saved["multipliers"].items()}
-            choice = RankChoice(saved["ranks"], saved["reason"])
-            first, is_done, history = saved["step"], True, saved["history"]
-        schedule, step = runner.schedule, None
-        with bar("joint objective", schedule.penalty.num_steps) as advance:
-            for number in range(first, schedule.penalty.num_steps + 1):
-                penalty = schedule.penalty.weight(number)
-                train_loss: float | None = None
-                if step is not None:  # the first step is direct compression, or had been trained when it was saved
-                    objective = JointObjective(
-                        network,
-                        schedule.l_step,
-                        schedule.l_step_decay**number,
-                        weights=weights,
-                        compressed=step.compressed,
-                        multipliers=multipliers,
-                        penalty=penalty,
-                    )
-                    runner.train(objective, f"L step {number}", show=False)
-                    train_loss = objective.mean_loss
-                step = search(shifted(weights, multipliers, penalty), penalty, choice)
-                if not is_done:
-                    history = [*history, self._record(network, weights, step, penalty, runner, number, train_loss)]
-                    runner.remember(
-                        {
-                            "step": number,
-                            "network": network.state_dict(),
-                            "multipliers": multipliers,
-                            "history": history,
-                            **vars(step.choice),
-                        }
-                    )
-                self._update(multipliers, weights, step, penalty)
-                choice, is_done = step.choice if self.choose_ranks == "once" else None, False
-                advance(f"mu {penalty:.2e}")
-        assert step is not None
+        run = Alternation(network, search, runner, self.multipliers)
+        schedule, mu = runner.schedule, runner.schedule.penalty.weight
+        first, step = run.begin(mu)
+        with bar("joint objective", schedule.penalty.num_steps - first) as advance:
+            for number in range(first + 1, schedule.penalty.num_steps + 1):
+                run.update_multipliers(step, mu(number - 1))
+                objective = JointObjective(
+                    network,
+                    schedule.l_step,
+                    schedule.l_step_decay**number,
+                    weights=run.weights,
+                    compressed=step.compressed,
+                    multipliers=run.multipliers,
+                    penalty=mu(number),
+                )
+                runner.train(objective, f"L step {number}", show=False)
+                step = run.c_step(mu(number), step.choice if self.choose_ranks == "once" else None)
+                run.note(number, step, mu(number), objective.mean_loss)
+                advance(f"mu {mu(number):.2e}")
         say(f"ranks {step.ranks}: {step.choice.reason}")
         compressed = replaced(network, search, step)
         train(compressed, reference, schedule.fine_tune, "fine-tuning", runner)
-        return outcome(compressed, search, step, history[-1]["violation"], history)
-
-    @staticmethod
-    def _update(
-        multipliers: dict[str, Tensor] | None, weights: Mapping[str, Tensor], step: CStep, penalty: float
-    ) -> None:
-        """`β ← β − μ (W − Θ)`, in place."""
-        if multipliers is not None:
-            for name, compressed in step.compressed.items():
-                multipliers[name].sub_(weights[name].detach() - compressed, alpha=penalty)
-
-    @staticmethod
-    def _record(
-        network: nn.Module,
-        weights: Mapping[str, nn.Parameter],
-        step: CStep,
-        penalty: float,
-        runner: Runner,
-        number: int,
-        train_loss: float | None,
-    ) -> dict[str, Any]:
-        """Evaluate the compressed weights on validation, log and print one line of the L step."""
-        violation = step.violation(weights)
-        factorised = {name: step.compressed[name] for name in step.factors}
-        with substituted({name: weights[name] for name in factorised}, factorised):
-            top1 = runner.validate(network).top1_percent
-        record = {
-            "step": number,
-            "penalty": penalty,
-            "violation": violation,
-            "ranks": step.ranks,
-            "train_loss": train_loss,
-            "validation_top1_percent": top1,
-        }
-        runner.log({f"joint/{k}": v for k, v in record.items()} | logged_ranks(step))
-        ranks = " ".join("dense" if rank is None else str(rank) for rank in step.ranks.values())
-        measured = f"violation {violation:.3e}  ranks {ranks}  validation top-1 {top1:.2f} %"
-        say(f"L step {number:3d}  mu {penalty:.2e}  {measured}")
-        return record
-
-
-def logged_ranks(step: CStep) -> dict[str, int]:
-    """`rank/fc1`, or `rank/conv1/0`, `rank/conv1/1` for a format with two modes; nothing for a dense layer."""
-    single = {f"rank/{name}": rank for name, rank in step.ranks.items() if isinstance(rank, int)}
-    several = {name: rank for name, rank in step.ranks.items() if isinstance(rank, tuple)}
-    return single | {f"rank/{name}/{mode}": r for name, rank in several.items() for mode, r in enumerate(rank)}
-
-
-def shifted(
-    weights: Mapping[str, Tensor], multipliers: Mapping[str, Tensor] | None, penalty: float
-) -> dict[str, Tensor]:
-    """`W − β/μ`, what the C step approximates."""
-    if multipliers is None:
-        return {name: weight.detach() for name, weight in weights.items()}
-    return {name: weight.detach() - multipliers[name] / penalty for name, weight in weights.items()}
-
-
-@contextmanager
-def substituted(weights: Mapping[str, nn.Parameter], values: Mapping[str, Tensor]) -> Iterator[None]:
-    """Give the parameters other values for a while."""
-    kept = {name: weight.detach().clone() for name, weight in weights.items()}
-    try:
-        with torch.no_grad():
-            for name, weight in weights.items():
-                weight.copy_(values[name])
-        yield
-    finally:
-        with torch.no_grad():
-            for name, weight in weights.items():
-                weight.copy_(kept[name])
+        return outcome(compressed, search, step, run.history[-1]["violation"], run.history)

@@ -9,11 +9,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from decompositions.c_step import CStep
-from decompositions.rank_search.rule import RankChoice
+from lightning_modules.alternation import shifted, substituted, update_multipliers
 from lightning_modules.classifier import Classifier, Diverged
 from lightning_modules.decay import Cosine, Exponential, Steps
-from lightning_modules.joint import Joint, shifted, substituted
 from lightning_modules.joint_objective import JointObjective
 from lightning_modules.schedule import Penalty, Phase
 
@@ -50,9 +48,9 @@ def test_gradient_equals_autograd_of_the_written_objective(with_multipliers):
 def test_multipliers_move_the_next_c_step_towards_feasibility():
     """`β ← β − μ (W − Θ)` and `A = W − β/μ`: the part of W that Θ lacks is added to what the C step sees."""
     weight = {"a": torch.tensor([[3.0, 0.0], [0.0, 1.0]])}
-    step = CStep({"a": 1}, {}, {"a": torch.tensor([[3.0, 0.0], [0.0, 0.0]])}, {}, {}, RankChoice({"a": 1}, ""))
+    compressed = {"a": torch.tensor([[3.0, 0.0], [0.0, 0.0]])}
     multipliers = {"a": torch.zeros(2, 2)}
-    Joint._update(multipliers, weight, step, penalty=0.5)
+    update_multipliers(multipliers, weight, compressed, penalty=0.5)
     assert multipliers["a"].tolist() == [[0, 0], [0, -0.5]]
     assert shifted(weight, multipliers, 0.5)["a"].tolist() == [[3, 0], [0, 2]]
     assert shifted(weight, None, 0.5)["a"].tolist() == [[3, 0], [0, 1]]
