@@ -17,6 +17,8 @@ from evaluation.table import comparison, markdown, pivot
 from evaluation.variants import FOOTNOTE, MARK
 from orchestration.reconstructions import reconstructions
 
+DEFAULT_COLUMN = "test error [%]"
+
 
 def main() -> None:
     """Read every result.json below the folders and print one row a variant; exits with 1 if there is none."""
@@ -27,9 +29,11 @@ def main() -> None:
     parser.add_argument(
         "--across", metavar="SETTING", help="one column a value of this setting: share, ranks, weight …"
     )
-    parser.add_argument("--column", default="test error [%]", help="what --across shows; default: test error [%%]")
+    parser.add_argument("--column", default=DEFAULT_COLUMN, help="what --across shows; default: test error [%%]")
     arguments = parser.parse_args()
     folders = arguments.folders
+    if arguments.column != DEFAULT_COLUMN and not arguments.across:
+        sys.exit("error: --column says what --across shows; give --across too")
     if missing := [str(folder) for folder in folders if not folder.is_dir()]:
         sys.exit(f"error: no such folder: {', '.join(missing)}")
     results = read_all(folders)
@@ -51,15 +55,13 @@ def main() -> None:
 
 def against_reported(results: list[Result]) -> list[list[str]]:
     """One line a published row: what is reported, how it is known, what we found, and the verdict."""
-    from orchestration.experiments import experiments
+    from orchestration.experiments import experiments, key
 
-    by_variant: dict[str, list[Result]] = {}
+    found: dict[str, list[Result]] = {}
     for result in results:
-        by_variant.setdefault(result.variant, []).append(result)
+        found.setdefault(key(result.config, result.choices), []).append(result)
     lines = [
-        reported_row(
-            e.name, e.reported, *(by_variant.get(e.variants[schedule], []) for schedule in ("published", "short"))
-        )
+        reported_row(e.name, e.reported, *(found.get(e.keys[schedule], []) for schedule in ("published", "short")))
         for e in experiments()
     ]
     return [HEADER, *lines]

@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
+from pathlib import Path
+
+import yaml
+
+METHODS = Path(__file__).parent.parent / "conf" / "method"
 
 
 def experiment_name(choices: Mapping[str, str]) -> str:
-    """`dataset/network/method`, and the decomposition where it is not the one that the method is named after.
-
-    `admm_tucker` is named after `tucker2` too: digits do not count.
-    """
+    """`dataset/network/method`, and `+decomposition` where it is not the one that the method's file names."""
     name = "/".join(choices[group] for group in ("dataset", "network", "method"))
     decomposition = choices.get("decomposition", "None")
-    is_named = decomposition == "None" or decomposition.rstrip("0123456789") in choices["method"]
-    return name if is_named else f"{name}+{decomposition}"
+    return name if decomposition in ("None", own_decomposition(choices["method"])) else f"{name}+{decomposition}"
+
+
+@functools.cache
+def own_decomposition(method: str) -> str | None:
+    """The decomposition that a method's YAML file, or the file that it builds on, chooses; None if it takes any."""
+    path = METHODS / f"{method}.yaml"
+    if not path.is_file():
+        return None
+    for entry in yaml.safe_load(path.read_text(encoding="utf-8")).get("defaults", []):
+        if isinstance(entry, dict) and "override /decomposition" in entry:
+            return entry["override /decomposition"]
+        if isinstance(entry, str) and (inherited := own_decomposition(entry)):
+            return inherited
+    return None

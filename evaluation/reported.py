@@ -5,6 +5,7 @@ Torch-free: experiment files (`conf/experiment/<paper>/<row>.yaml`) are checked 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
@@ -12,7 +13,7 @@ from typing import Annotated
 from annotated_types import Ge, Gt, Le, MinLen
 
 from evaluation.result import Result
-from evaluation.statistics import mean
+from evaluation.statistics import Mean, mean
 
 
 @dataclass(frozen=True)
@@ -21,8 +22,9 @@ class Reported:
 
     `source` is the paper, `place` the table, figure or file in it, `provenance` how the number is known (the paper's
     own text, its authors' README, digitised from a figure, a third party). `tolerance_points` is how far the mean
-    accuracy of ours may lie below it to count as reproduced. `differs` says where our experiment is not the paper's,
-    `reconstruction` that the paper's text was not at hand. `cost` estimates what a run takes.
+    accuracy of ours may lie below it to count as reproduced, `tolerance_size_percent` how much larger (or, of ratios,
+    less compressed) the network may be than each size that is reported. `differs` says where our experiment is not the
+    paper's, `reconstruction` that the paper's text was not at hand. `cost` estimates what a run takes.
     """
 
     source: Annotated[str, MinLen(1)]
@@ -30,6 +32,7 @@ class Reported:
     provenance: Annotated[str, MinLen(1)]
     cost: Annotated[str, MinLen(1)]
     tolerance_points: Annotated[float, Gt(0), Le(100)]
+    tolerance_size_percent: Annotated[float, Ge(0)] = 10.0
     top1_percent: Annotated[float, Ge(0), Le(100)] | None = None
     num_params: Annotated[float, Gt(0)] | None = None
     macs: Annotated[float, Gt(0)] | None = None
@@ -41,51 +44,71 @@ class Reported:
 
 # A published row counts as reproduced, or not, from so many seeds on.
 MIN_SEEDS = 3
-HEADER = [
-    "row",
-    "reported top-1 [%]",
-    "known from",
-    "ours [%]",
-    "ours, short schedule [%]",
-    "fewer parameters",
-    "verdict",
-]
+HEADER = ["row", "reported top-1 [%]", "known from", "ours [%]", "ours, short schedule [%]", "size", "verdict"]
 
 
 def reported_row(name: str, reported: Reported, published: Sequence[Result], short: Sequence[Result]) -> list[str]:
     """One line of the table reported against ours; `short` runs are shown, but decide nothing."""
-    name = f"{name} (reconstruction)" if reported.reconstruction else name
-    ratio = "" if reported.params_ratio is None else f"{reported.params_ratio:g} reported"
-    ours = [
-        r.reference.num_params / r.compressed.num_params for r in published or short if r.reference and r.compressed
-    ]
-    ratio = ", ".join(part for part in (ratio, f"{mean(ours).value:.2f} ours" if ours else "") if part)
+    size = [f"{of}: {_shown(ours)}, reported {_shown(theirs)}" for of, theirs, ours in sizes(reported, published)]
     return [
-        name,
+        f"{name} (reconstruction)" if reported.reconstruction else name,
         "–" if reported.top1_percent is None else f"{reported.top1_percent:g}",
         reported.provenance,
         _top1(published),
         _top1(short),
-        ratio,
+        "; ".join(size),
         verdict(reported, published),
     ]
 
 
 def verdict(reported: Reported, results: Sequence[Result]) -> str:
-    """ "reproduced" if the mean accuracy is at most the tolerance below the reported one; it may be above."""
-    found = [r.compressed.test_top1_percent for r in results if r.is_ok and r.compressed]
-    if not found:
+    """ "reproduced" if the mean accuracy is at most the tolerance below the reported one, and the network as small."""
+    if not results:
         return "not run"
-    if len(found) < MIN_SEEDS or reported.top1_percent is None:
-        return f"too few seeds ({len(found)})" if len(found) < MIN_SEEDS else "no accuracy reported"
-    close = mean(found).value >= reported.top1_percent - reported.tolerance_points
-    return "reproduced" if close else "not reproduced"
+    if failed := sum(not result.is_ok for result in results):
+        return f"{failed} of {len(results)} runs failed"
+    if len(results) < MIN_SEEDS:
+        return f"too few seeds ({len(results)})"
+    if reported.top1_percent is None:
+        return "no accuracy reported"
+    far = [name for name, theirs, ours in sizes(reported, results) if not _as_small(name, theirs, ours, reported)]
+    if far:
+        return f"not reproduced: {', '.join(far)}"
+    close = _mean_top1(results).value >= reported.top1_percent - reported.tolerance_points
+    return "reproduced" if close else "not reproduced: accuracy"
+
+
+def sizes(reported: Reported, results: Sequence[Result]) -> list[tuple[str, float, float]]:
+    """Name, reported and mean value of ours, for every size that is reported; NaN where nothing was run."""
+    pairs = [(r.reference, r.compressed) for r in results if r.is_ok and r.reference and r.compressed]
+    ours: dict[str, list[float]] = {
+        "num_params": [c.num_params for _, c in pairs],
+        "macs": [c.macs for _, c in pairs],
+        "params_ratio": [r.num_params / c.num_params for r, c in pairs],
+        "macs_ratio": [r.macs / c.macs for r, c in pairs],
+    }
+    known = {name: getattr(reported, name) for name in ours}
+    return [(n, known[n], mean(v).value if v else math.nan) for n, v in ours.items() if known[n] is not None]
+
+
+def _as_small(name: str, theirs: float, ours: float, reported: Reported) -> bool:
+    """Whether ours is at most the tolerance larger; smaller is better."""
+    excess = theirs / ours if name.endswith("ratio") else ours / theirs
+    return excess <= 1 + reported.tolerance_size_percent / 100
+
+
+def _shown(number: float) -> str:
+    return "–" if math.isnan(number) else f"{number:.3g}"
+
+
+def _mean_top1(results: Sequence[Result]) -> Mean:
+    return mean([r.compressed.test_top1_percent for r in results if r.is_ok and r.compressed])
 
 
 def _top1(results: Sequence[Result]) -> str:
-    found = [r.compressed.test_top1_percent for r in results if r.is_ok and r.compressed]
-    if not found:
-        return "–"
-    average = mean(found)
+    if not (num_ok := sum(result.is_ok for result in results)):
+        return f"– ({len(results)} failed)" if results else "–"
+    average = _mean_top1(results)
     spread = f" ± {average.half_width:.2f}" if average.half_width > 0 else ""
-    return f"{average.value:.2f}{spread} (n={len(found)})"
+    failed = f", {len(results) - num_ok} failed" if num_ok < len(results) else ""
+    return f"{average.value:.2f}{spread} (n={num_ok}{failed})"

@@ -21,6 +21,7 @@ COLUMNS: dict[str, Callable[[Measure, Measure], float]] = {
     "parameters": lambda r, c: c.num_params,
     "params ratio": lambda r, c: _ratio(r.num_params, c.num_params),
     "nonzero ratio": lambda r, c: _ratio(r.num_params, c.num_params if c.num_nonzero is None else c.num_nonzero),
+    "bytes ratio": lambda r, c: _ratio(r.num_bytes, c.num_bytes),
     "MACs": lambda r, c: c.macs,
     "MACs ratio": lambda r, c: _ratio(r.macs, c.macs),
     "speed-up, batch 1": lambda r, c: _speed_up(r, c, min),
@@ -65,7 +66,14 @@ def pivot(results: Iterable[Result], across: str, column: str, reconstructions: 
         cell = _cell([COLUMNS[column](r, c) for r, c in pairs if r and c])
         failed = len(variant.results) - len(pairs)
         at = "none" if variant.at is None else shown(variant.at)
-        lines.setdefault(variant.name, {})[at] = f"{cell} ({failed} failed)" if failed else cell
+        cells = lines.setdefault(variant.name, {})
+        if at in cells:
+            raise ValueError(f"{across}: two experiments are both {variant.name} at {at}; show them without --across")
+        cells[at] = f"{cell} ({failed} failed)" if failed else cell
+    if all(set(cells) == {"none"} for cells in lines.values()):
+        raise ValueError(
+            f"{across}: no setting of these experiments is called so; see the names in the table without it"
+        )
     values = sorted({at for cells in lines.values() for at in cells}, key=_as_number)
     header = [f"{column}, {across} =", *values]
     return [header, *([name, *(cells.get(at, "") for at in values)] for name, cells in lines.items())]

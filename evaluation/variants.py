@@ -27,17 +27,15 @@ Options = Collection[tuple[str, str]]
 def variants(results: Iterable[Result], across: str | None = None, reconstructions: Options = ()) -> list[Variant]:
     """Group results that differ only in their seed; each is named by its choices and by what else tells it apart.
 
-    A setting whose last word is `across` ("share": `rank.share` or `method.share`) is left out of the names. A name
-    with one of the `reconstructions` among its choices, `(group, option)`, is marked.
+    A setting that ends with `across` ("share": `rank.share` in one method, `method.share` in another) is left out of
+    the names. A name with one of the `reconstructions` among its choices, `(group, option)`, is marked. Raises
+    `ValueError` if several settings of one experiment end so.
     """
     groups: dict[str, list[Result]] = {}
     for result in results:
         groups.setdefault(result.variant, []).append(result)
     settings = {variant: _settings(group[0]) for variant, group in groups.items()}
-    at = {
-        variant: [own.pop(key) for key in list(own) if key.split(".")[-1] == across]
-        for variant, own in settings.items()
-    }
+    at = {variant: _taken_out(own, across) for variant, own in settings.items()}
     names = {
         variant: experiment_name(group[0].choices)
         + (MARK if any(choice in reconstructions for choice in group[0].choices.items()) else "")
@@ -48,10 +46,26 @@ def variants(results: Iterable[Result], across: str | None = None, reconstructio
             names[variant]
             + _difference(settings[variant], [settings[v] for v in groups if names[v] == names[variant]]),
             sorted(group, key=lambda r: r.seed),
-            next(iter(at[variant]), None),
+            at[variant],
         )
         for variant, group in groups.items()
     ]
+
+
+def _taken_out(settings: dict[str, Any], across: str | None) -> Any:
+    """Remove the one setting that ends with `across` and return its value; a mapping of values is one value."""
+    if across is None:
+        return None
+    ends = {key: f".{key}.".index(f".{across}.") + len(across) for key in settings if f".{across}." in f".{key}."}
+    whole = {key[:end]: [k for k in ends if k[:end] == key[:end]] for key, end in ends.items()}
+    if len(whole) > 1:
+        raise ValueError(
+            f"{across}: expected the name of one setting, got one of {', '.join(sorted(whole))}; say which"
+        )
+    values = {key: settings.pop(key) for keys in whole.values() for key in keys}
+    if len(values) == 1 and next(iter(values)) in whole:
+        return next(iter(values.values()))
+    return ", ".join(f"{key.split('.')[-1]}: {value}" for key, value in values.items()) or None
 
 
 def _difference(own: dict[str, Any], all_of_this_name: Sequence[dict[str, Any]]) -> str:

@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from evaluation.environment import commit
 from lightning_modules.progress import say
 
 KEY = "compression_bench"
@@ -53,12 +54,13 @@ class Checkpoint:
             content = torch.load(self.path, map_location="cpu", weights_only=True)
             entry = content[KEY]
             if entry["origin"] != self.origin:
-                raise ValueError(f"it was written by {entry['origin']}, this is {self.origin}")
+                changed = [name for name in self.origin if entry["origin"].get(name) != self.origin[name]]
+                raise ValueError(f"it is of another {', '.join(changed)}")
             position = Position(**entry["position"])
             self.position, self.phase, self.seconds_before = position, entry["phase"], entry["seconds"]
         except Exception as error:  # damaged bytes make torch raise almost anything
-            reason = str(error).partition("\n")[0]
-            say(f"begins anew: {self.path} cannot be used ({type(error).__name__}: {reason})")
+            reason = str(error) if type(error) is ValueError else f"damaged: {type(error).__name__}"
+            say(f"begins anew: {self.path} cannot be used ({reason})")
             return
         say(f"goes on from {self.path}")
 
@@ -83,12 +85,14 @@ class Checkpoint:
         }
 
     def write(self, save: Callable[[Path], None]) -> None:
-        """Let `save` write a new file, then put it in place in one step."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        """Let `save` write a new file, then put it in place in one step; a full disk is said, and no reason to stop."""
         temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}")
         try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
             save(temporary)
             os.replace(temporary, self.path)
+        except (OSError, RuntimeError) as error:  # torch says RuntimeError when the disk is full
+            say(f"no checkpoint: {self.path} cannot be written ({str(error).partition(chr(10))[0]})")
         finally:
             temporary.unlink(missing_ok=True)
         self._written = time.perf_counter()
@@ -103,9 +107,9 @@ class Checkpoint:
             path.unlink(missing_ok=True)
 
 
-def origin(of: str) -> dict[str, str]:
-    """What a checkpoint must agree with: what it is of, and the version that computes."""
-    return {"of": of, "torch": str(torch.__version__)}
+def origin(**known: str | bool) -> dict[str, str | bool]:
+    """What a checkpoint must agree with: what it is of, the code and the torch that compute."""
+    return {**known, "commit": str(commit()), "torch": str(torch.__version__)}
 
 
 def _copied(value: Any) -> Any:

@@ -11,7 +11,6 @@ Tucker-2 with ranks by variational Bayes is [KPYCYS16], CP is [LGRSL15], a tenso
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated
@@ -21,7 +20,7 @@ from torch import nn
 
 from decompositions.format import Format
 from decompositions.rank_search.rule import RankRule
-from lightning_modules.method import Compressed, choose_ranks, outcome, prepare_search, replaced, train, try_search
+from lightning_modules.method import Compressed, begin, choose_ranks, outcome, replaced, train, try_search
 from lightning_modules.runner import Runner
 
 
@@ -45,8 +44,7 @@ class Direct:
 
     def compress(self, reference: nn.Module, runner: Runner) -> Compressed:
         """One C step, replacement, fine-tuning."""
-        network = copy.deepcopy(reference).to(runner.device)
-        search = prepare_search(self, network, runner.data.input_shape, lambda: runner.validate(network).top1_percent)
+        network, search = begin(self, reference, runner)
         weights = {name: site.weight.detach() for name, site in search.sites.items()}
         step = choose_ranks(search, weights, runner)
         compressed = replaced(network, search, step)

@@ -25,7 +25,7 @@ from decompositions.c_step import RankSearch
 from decompositions.format import Format
 from decompositions.frontier import Frontier, Rank, as_modes, as_rank
 from decompositions.rank_search.rule import RankChoice, RankRule
-from lightning_modules.method import Compressed, outcome, prepare_search, replaced, train, try_search
+from lightning_modules.method import Compressed, begin, outcome, replaced, train, try_search
 from lightning_modules.progress import say
 from lightning_modules.runner import Runner
 from lightning_modules.schedule import Phase
@@ -49,12 +49,12 @@ class Gradual:
 
     def check(self, network: nn.Module, input_shape: Sequence[int]) -> None:
         """Raise `ValueError` if no layer can be compressed, or its factors have no product."""
-        try_search(self, network, input_shape, needs_dense=True)
+        why = "each stage decomposes the weight that the factors of the last stand for"
+        try_search(self, network, input_shape, why_dense=why)
 
     def compress(self, reference: nn.Module, runner: Runner) -> Compressed:
         """Run the stages; a dense network takes over what each of them learned."""
-        network = copy.deepcopy(reference).to(runner.device)
-        search = prepare_search(self, network, runner.data.input_shape, lambda: runner.validate(network).top1_percent)
+        network, search = begin(self, reference, runner)
         first, choice, before, history = 0, None, dict[str, Rank | None](), list[dict[str, Any]]()
         if (saved := runner.recall()) is not None:
             search.note_reference()  # while the weights are still the reference's

@@ -25,7 +25,6 @@ two, whose multipliers Y are scaled):
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
@@ -37,7 +36,7 @@ from decompositions.format import Format
 from decompositions.rank_search.rule import RankRule
 from lightning_modules.alternation import Alternation
 from lightning_modules.joint_objective import JointObjective
-from lightning_modules.method import Compressed, outcome, prepare_search, replaced, train, try_search
+from lightning_modules.method import Compressed, begin, outcome, replaced, train, try_search
 from lightning_modules.progress import bar, say
 from lightning_modules.runner import Runner
 
@@ -62,12 +61,12 @@ class Joint:
 
     def check(self, network: nn.Module, input_shape: Sequence[int]) -> None:
         """Raise `ValueError` if no layer can be compressed or the rank rule finds no ranks for such layers."""
-        try_search(self, network, input_shape, needs_dense=True)
+        why = "the joint objective draws dense weights to those that the factors stand for"
+        try_search(self, network, input_shape, why_dense=why)
 
     def compress(self, reference: nn.Module, runner: Runner) -> Compressed:
         """Run the L and C steps of the runner's schedule on a copy, replace its layers and fine-tune."""
-        network = copy.deepcopy(reference).to(runner.device)
-        search = prepare_search(self, network, runner.data.input_shape, lambda: runner.validate(network).top1_percent)
+        network, search = begin(self, reference, runner)
         run = Alternation(network, search, runner, self.multipliers)
         schedule, mu = runner.schedule, runner.schedule.penalty.weight
         first, step = run.begin(mu)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
@@ -80,13 +81,20 @@ def prepare_search(
     )
 
 
+def begin(method: Compressing, reference: nn.Module, runner: Runner) -> tuple[nn.Module, RankSearch]:
+    """A copy of the reference that may be changed, where it will be trained, and the search of its ranks."""
+    network = copy.deepcopy(reference).to(runner.device)
+    shape = runner.data.input_shape
+    return network, prepare_search(method, network, shape, lambda: runner.validate(network).top1_percent)
+
+
 def try_search(
-    method: Compressing, network: nn.Module, input_shape: Sequence[int], *, needs_dense: bool = False
+    method: Compressing, network: nn.Module, input_shape: Sequence[int], *, why_dense: str | None = None
 ) -> None:
     """Search ranks for the weights that `network` happens to have, replace its smallest layer and load it again.
 
     What fails here would fail after training. Accuracies and times are not measured: any choice is good enough.
-    `needs_dense` refuses formats whose layers equal no dense layer.
+    `why_dense` says why a method cannot use formats whose layers equal no dense layer; they are refused with it.
     """
     search = prepare_search(method, network, input_shape, evaluate=lambda: 0.0)
     weights = {name: network.get_parameter(f"{name}.weight").detach() for name in search.sites}
@@ -107,13 +115,13 @@ def try_search(
     factors = (analyses.factors(name, rank), search.format.zeros(weights[name], rank))
     layers = [search.format.layer(dense, each) for each in factors]
     layers[1].load_state_dict(layers[0].state_dict())
-    for name, frontier in problem.frontiers.items() if needs_dense else ():
+    for name, frontier in problem.frontiers.items() if why_dense else ():
         ones = search.format.zeros(weights[name], as_rank([1] * len(frontier.allowed)))
         if hasattr(search.format.layer(network.get_submodule(name), ones), "to_dense"):
             continue
         raise ValueError(
-            f"layer {name}: the joint objective draws dense weights to those that the factors stand for, and a layer "
-            "with activations inside stands for none; take method=direct or method=scratch, or another format"
+            f"layer {name}: {why_dense}, and a layer with activations inside stands for none; take method=direct or "
+            "method=scratch, or another format"
         )
 
 

@@ -21,8 +21,8 @@ from annotated_types import Gt, Le, MinLen
 from torch import nn
 from torch.nn.utils import prune
 
+from decompositions.dense_sites import dense_sites
 from decompositions.site import Survey
-from lightning_modules.dense_sites import dense_sites
 from lightning_modules.method import Compressed, train
 from lightning_modules.progress import say
 from lightning_modules.runner import Runner

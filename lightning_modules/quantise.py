@@ -20,15 +20,15 @@ import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import torch
 from annotated_types import Ge, MinLen
 from torch import Tensor, nn
 
+from decompositions.dense_sites import dense_sites, listed
 from decompositions.int8_layers import int8_layer, require_kernels, why_float
 from decompositions.site import Survey
-from lightning_modules.dense_sites import dense_sites, listed
 from lightning_modules.method import Compressed
 from lightning_modules.runner import Runner
 
@@ -39,6 +39,7 @@ Ranges = dict[str, tuple[float, float]]
 class QuantiseDynamic:
     """Linear layers in int8, their inputs scaled in every pass; `layers` are name patterns."""
 
+    runs_on: ClassVar[tuple[str, ...]] = ("cpu",)  # the kernels are the CPU's
     layers: Annotated[list[str], MinLen(1)] = field(default_factory=lambda: ["*"])
 
     def check(self, network: nn.Module, input_shape: Sequence[int]) -> None:
@@ -48,7 +49,6 @@ class QuantiseDynamic:
 
     def compress(self, reference: nn.Module, runner: Runner) -> Compressed:
         """Round the weights."""
-        require_cpu(runner)
         found = quantisable(reference, runner.data.input_shape, self.layers, static=False)
         return quantised(reference, found, None, "int8, one scale an output; inputs: one a sample, in every pass")
 
@@ -57,6 +57,7 @@ class QuantiseDynamic:
 class QuantiseStatic:
     """Linear layers and convolutions in int8, their inputs scaled as on `num_batches` batches of the training part."""
 
+    runs_on: ClassVar[tuple[str, ...]] = ("cpu",)
     num_batches: Annotated[int, Ge(1)] = 8
     layers: Annotated[list[str], MinLen(1)] = field(default_factory=lambda: ["*"])
 
@@ -67,7 +68,6 @@ class QuantiseStatic:
 
     def compress(self, reference: nn.Module, runner: Runner) -> Compressed:
         """Find the ranges of the inputs, round the weights."""
-        require_cpu(runner)
         found = quantisable(reference, runner.data.input_shape, self.layers, static=True)
         batches = runner.data.train_batches(runner.schedule.batch_size, runner.seed)
         images = [images for images, _ in islice(batches, self.num_batches)]
@@ -125,9 +125,3 @@ def quantised(reference: nn.Module, found: Survey, ranges: Ranges | None, reason
     skipped = {name: {"rank": None, "reason": why} for name, why in found.skipped.items()}
     entry = {"rebuild": f"{int8_layer.__module__}.{int8_layer.__name__}", "arguments": {"static": static}}
     return Compressed(network, dict.fromkeys(found.sites, entry), layers | skipped, reason, violation)
-
-
-def require_cpu(runner: Runner) -> None:
-    """Raise `ValueError` elsewhere: the kernels are the CPU's."""
-    if runner.device.type != "cpu":
-        raise ValueError(f"int8 layers run on the CPU, got the device {runner.device}; take trainer=cpu")

@@ -103,7 +103,7 @@ class Runner:
 
     def draw_anew(self, epoch: int = 0) -> None:
         """Seed the random numbers of one epoch of the current phase."""
-        torch.manual_seed((self.seed * 1_000_003 + self.num_phases) * 100_003 + epoch)
+        torch.manual_seed(((self.seed * 1_000_003 + self.num_phases) * 100_003 + epoch) % 2**63)
 
     def validate(self, network: nn.Module) -> Accuracy:
         """Accuracy on the validation part: the only one that may choose anything."""

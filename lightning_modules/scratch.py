@@ -11,7 +11,6 @@ nonlinear tensor train [WZCLDL21], a reconstruction: the paper's text is not at 
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated
@@ -23,7 +22,7 @@ from decompositions.format import Format
 from decompositions.initialise import initialise
 from decompositions.rank_search.rule import RankRule
 from decompositions.replace import describe, restore
-from lightning_modules.method import Compressed, choose_ranks, outcome, prepare_search, train, try_search
+from lightning_modules.method import Compressed, begin, choose_ranks, outcome, train, try_search
 from lightning_modules.runner import Runner
 
 
@@ -48,8 +47,7 @@ class Scratch:
 
     def compress(self, reference: nn.Module, runner: Runner) -> Compressed:
         """Choose ranks, build a fresh network at these, train it."""
-        trained = copy.deepcopy(reference).to(runner.device)
-        search = prepare_search(self, trained, runner.data.input_shape, lambda: runner.validate(trained).top1_percent)
+        _, search = begin(self, reference, runner)
         weights = {name: site.weight.detach() for name, site in search.sites.items()}
         step = choose_ranks(search, weights, runner)
         network = restore(runner.untrained(), describe(search.format, step.ranks, search.opened))

@@ -35,6 +35,11 @@ class Parts:
     make_trainer: Callable[..., Trainer]
     builder: dict[str, Any]
 
+    def device(self) -> torch.device:
+        """Where the trainer would run; raises what Lightning raises if it cannot."""
+        trainer = self.make_trainer(logger=False, enable_checkpointing=False, enable_progress_bar=False)
+        return trainer.strategy.root_device
+
     def network(self, seed: int) -> nn.Module:
         """A freshly initialised network; the same for the same seed."""
         torch.manual_seed(seed)
@@ -75,9 +80,15 @@ def assemble(point: Point) -> Parts:
         if part is not None:
             _require(name, part, role)
     try:
-        parts.make_trainer(logger=False, enable_checkpointing=False, enable_progress_bar=False)
+        device = parts.device()
     except (MisconfigurationException, ValueError, TypeError) as error:
         raise ConfigError(f"trainer: {_first_line(error)}") from None
+    runs_on = getattr(parts.method, "runs_on", None)
+    if runs_on is not None and device.type not in runs_on:
+        raise ConfigError(
+            f"method {point.choices['method']}: expected a device of {', '.join(runs_on)}, got {device.type}; take "
+            "trainer=cpu"
+        )
     network = _try_network(parts, f"network {point.choices['network']} on {_shape(data)} images")
     try:
         parts.method.check(network, data.input_shape)

@@ -1,14 +1,15 @@
-"""The rows of published tables as points: every file of conf/experiment, with the variants that its runs would have."""
+"""The rows of published tables as points: every file of conf/experiment, and how the rows of its runs are known."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from hydra import compose, initialize_config_dir
 
 from evaluation.reported import Reported
-from orchestration.point import Point
+from orchestration.point import Point, digest, without
 
 CONF = Path(__file__).parent.parent / "conf"
 SCHEDULES = ("published", "short")
@@ -16,12 +17,17 @@ SCHEDULES = ("published", "short")
 
 @dataclass(frozen=True)
 class Experiment:
-    """One published row: `name` is `<paper>/<row>`; `variants` maps each schedule to the variant of its runs."""
+    """One published row: `name` is `<paper>/<row>`; `keys` maps each schedule to the `key` of its runs."""
 
     name: str
     reported: Reported
     choices: dict[str, str]
-    variants: dict[str, str]
+    keys: dict[str, str]
+
+
+def key(config: dict[str, Any], choices: dict[str, str]) -> str:
+    """What the runs of one experiment share, on whatever device and with whatever seed."""
+    return digest([without(config, ("seed", "trainer", "latency_batch_size")), choices])
 
 
 def names() -> list[str]:
@@ -38,8 +44,8 @@ def experiments() -> list[Experiment]:
             points = {schedule: _point(name, schedule) for schedule in SCHEDULES}
             published = points["published"]
             reported = {k: v for k, v in published.config["reported"].items() if k != "_target_"}
-            variants = {schedule: point.variant for schedule, point in points.items()}
-            found.append(Experiment(name, Reported(**reported), published.choices, variants))
+            keys = {schedule: key(point.identity, point.choices) for schedule, point in points.items()}
+            found.append(Experiment(name, Reported(**reported), published.choices, keys))
     return found
 
 

@@ -103,13 +103,18 @@ def _run(point: Point, parts: Parts) -> Result:
         },
     }
     logger, status, device = None, "ok", torch.device("cpu")
-    checkpoint = Checkpoint(point.directory / "checkpoint.pt", config["checkpoint_seconds"], origin(point.id))
-    if config["force"]:
-        checkpoint.remove()
+    checkpoint = None
     try:
         logger = start_logger(point)
         parts.data.setup()
         row["signature"]["data"] = parts.data.fingerprint
+        device = parts.device()
+        try_batch(parts, device, config["latency_batch_size"])
+        reference = trained_reference(point, parts, logger)
+        # What was begun with force=true goes on with it, and nothing else does.
+        known = origin(of=point.id, reference=reference.digest, forced=config["force"])
+        checkpoint = Checkpoint(point.directory / "checkpoint.pt", config["checkpoint_seconds"], known)
+        checkpoint.load()
         # The reference has another: what the method draws does not depend on whether it was in the cache.
         runner = Runner(
             parts.data,
@@ -120,16 +125,13 @@ def _run(point: Point, parts: Parts) -> Result:
             build=lambda: parts.network(config["seed"]),
             checkpoint=checkpoint,
         )
-        device = runner.device
-        try_batch(parts, device, config["latency_batch_size"])
-        reference = trained_reference(point, parts, logger)
-        checkpoint.load()
         compressed = parts.method.compress(reference.network, runner)
         row |= measure(parts, runner, reference, compressed, checkpoint.seconds(), config["latency_batch_size"])
         save_network(new_network, compressed.network, parts.builder, compressed.structure)
     except Diverged as error:
         status = f"diverged: {_one_line(error)}"
-        checkpoint.remove()
+        if checkpoint is not None:
+            checkpoint.remove()
     except Exception as error:  # one point's failure must not end the sweep; the log keeps where it was
         kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
         status = f"failed: {kind}{_one_line(error)}"
@@ -141,8 +143,9 @@ def _run(point: Point, parts: Parts) -> Result:
         if result.is_ok:
             path.unlink(missing_ok=True)  # an old row never stands beside a new network
             new_network.replace(network_path)
-            checkpoint.remove()
         new_path.replace(path)
+        if result.is_ok and checkpoint is not None:
+            checkpoint.remove()
     else:
         say(f"{point.label}: the earlier row is kept")
     try:

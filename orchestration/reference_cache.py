@@ -20,7 +20,7 @@ from torch import nn
 from decompositions.network_file import load_network, save_network
 from evaluation.result import write_json
 from lightning_modules.checkpoint import Checkpoint, origin
-from lightning_modules.classifier import Classifier, require_finite_loss
+from lightning_modules.classifier import Classifier, Diverged, require_finite_loss
 from lightning_modules.progress import say
 from lightning_modules.runner import Runner
 from orchestration.assemble import Parts
@@ -30,9 +30,10 @@ from orchestration.point import Point, digest, without
 
 @dataclass(frozen=True)
 class TrainedReference:
-    """A trained network and what its training cost."""
+    """A trained network, the digest of all that it depends on, and what its training cost."""
 
     network: nn.Module
+    digest: str
     epochs: int
     seconds: float
 
@@ -71,7 +72,7 @@ def _read(path: Path, about: Path) -> TrainedReference | None:
         return None
     try:
         cost = json.loads(about.read_text(encoding="utf-8"))
-        return TrainedReference(load_network(path), cost["epochs"], cost["seconds"])
+        return TrainedReference(load_network(path), path.stem, cost["epochs"], cost["seconds"])
     except (ValueError, KeyError, TypeError, OSError) as error:
         say(f"the cached reference is trained anew: {error}")
         return None
@@ -90,21 +91,26 @@ def trained_reference(point: Point, parts: Parts, logger: Logger | None) -> Trai
     about = path.with_suffix(".json")
     folder.mkdir(parents=True, exist_ok=True)
     with locked(path.with_suffix(".lock")):
+        checkpoint = Checkpoint(path.with_suffix(".ckpt"), point.config["checkpoint_seconds"], origin(of=path.stem))
         if (cached := _read(path, about)) is not None:
             say(f"reference taken from {path}")
+            checkpoint.remove()
             return cached
-        checkpoint = Checkpoint(path.with_suffix(".ckpt"), point.config["checkpoint_seconds"], origin(path.stem))
         checkpoint.load()
         runner = Runner(
             parts.data, parts.schedule, parts.make_trainer, logger, seed, stage="reference", checkpoint=checkpoint
         )
-        runner.train(Classifier(network, parts.schedule.reference), "reference")
+        try:
+            runner.train(Classifier(network, parts.schedule.reference), "reference")
+            top1 = require_finite_loss(runner.validate(network)).top1_percent
+        except Diverged:
+            checkpoint.remove()
+            raise
         seconds = checkpoint.seconds()
-        top1 = require_finite_loss(runner.validate(network)).top1_percent
         say(f"reference trained: {runner.epochs} epochs, {seconds:.1f} s, validation top-1 {top1:.2f} %")
         save_network(path, network, parts.builder, structure={})
         write_json(
             about, {"epochs": runner.epochs, "seconds": seconds, "validation_top1_percent": top1, "recipe": wanted}
         )
         checkpoint.remove()
-        return TrainedReference(load_network(path), runner.epochs, seconds)
+        return TrainedReference(load_network(path), path.stem, runner.epochs, seconds)

@@ -22,6 +22,13 @@ def refusal(error: BaseException) -> list[str] | None:
         case MissingConfigException() if error.missing_cfg_file and error.options:
             group, _, option = error.missing_cfg_file.rpartition("/")
             return [f"{group}: there is no '{option}'; {unknown(option, error.options)}"]
+        case MissingConfigException() if (error.missing_cfg_file or "").startswith("experiment/"):
+            from orchestration.experiments import names
+
+            wanted = (error.missing_cfg_file or "").removeprefix("experiment/")
+            papers = sorted({name.partition("/")[0] for name in names()})
+            known = [name for name in names() if name.startswith(f"{wanted.partition('/')[0]}/")] or papers
+            return [f"experiment: there is no '{wanted}'; {unknown(wanted, known)}"]
         case ConfigCompositionException() if isinstance(cause, OmegaConfBaseException) and cause.full_key:
             known = list(cause.parent_node or ()) if hasattr(cause.parent_node, "keys") else []
             return [f"{cause.full_key}: unknown key; {unknown(str(cause.key), (k for k in known if k != 'hydra'))}"]

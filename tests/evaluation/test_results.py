@@ -189,6 +189,40 @@ def test_one_setting_across_is_one_line_a_method():
     assert table[3] == ["digits/mlp/reference", "", "", "12.00"]
     with pytest.raises(ValueError, match="expected one of test error"):
         pivot(rows, "share", "accuracy")
+    with pytest.raises(ValueError, match="nonsense: no setting of these experiments is called so"):
+        pivot(rows, "nonsense", "test error [%]")
+
+
+def test_a_setting_across_is_one_setting_and_no_cell_is_lost():
+    choices = {"dataset": "digits", "network": "mlp", "method": "lc_svd", "rank": "cost"}
+
+    def row(variant, **config):
+        return result(0, variant=variant, choices=choices, config=config)
+
+    both = [row(str(w), rank={"weight": w}, schedule={"distillation": {"weight": 0.0}}) for w in (0.5, 2)]
+    with pytest.raises(ValueError, match=r"got one of rank\.weight, schedule\.distillation\.weight; say which"):
+        pivot(both, "weight", "test error [%]")
+    assert pivot(both, "rank.weight", "test error [%]")[0][1:] == ["0.5", "2"]
+    patterns = [row(str(r), rank={"ranks": {"fc1": r, "fc2": 3}}) for r in (4, 5)]
+    assert pivot(patterns, "ranks", "parameters")[0][1:] == ["fc1: 4, fc2: 3", "fc1: 5, fc2: 3"]
+    same = [
+        row("a", rank={"share": 0.1}, code={"_target_": "x"}),
+        row("b", rank={"share": 0.1}, code={"_target_": "y"}),
+    ]
+    with pytest.raises(ValueError, match=r"two experiments are both digits/mlp/lc_svd at 0\.1"):
+        pivot(same, "share", "test error [%]")
+
+
+@pytest.mark.parametrize(
+    ("method", "decomposition", "name"),
+    [("svd", "svd", "svd"), ("svd", "tt", "svd+tt"), ("tt_svd", "tt", "tt_svd"), ("tt_svd", "svd", "tt_svd+svd"),
+     ("admm_tucker", "tucker2", "admm_tucker"), ("admm_tucker", "tucker", "admm_tucker+tucker"),
+     ("ntt", "tt", "ntt+tt"), ("musco", "tucker2", "musco"), ("direct", "svd", "direct+svd"),
+     ("prune", "None", "prune"), ("somebodys", "svd", "somebodys+svd")],
+)  # fmt: skip
+def test_a_name_says_the_decomposition_where_it_is_not_the_methods_own(method, decomposition, name):
+    choices = {"dataset": "d", "network": "n", "method": method, "decomposition": decomposition}
+    assert experiment_name(choices) == f"d/n/{name}"
 
 
 def test_a_sweep_keeps_its_columns_at_eighty_characters_and_its_rows_in_a_log(monkeypatch, capsys):

@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 from decompositions import load_network
+from decompositions.dense_sites import dense_sites
 from evaluation.counts import count
 from lightning_modules.classifier import Classifier
-from lightning_modules.dense_sites import dense_sites
 from lightning_modules.prune import Prune, num_kept_weights
 from lightning_modules.runner import Runner
 from orchestration.assemble import assemble

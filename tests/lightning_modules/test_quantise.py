@@ -21,8 +21,9 @@ from evaluation.memory import MIB, measure_peak_memory_mib
 from lightning_modules.quantise import QuantiseDynamic, QuantiseStatic
 from lightning_modules.runner import Runner
 from networks.lenet import lenet5
-from orchestration.assemble import assemble
+from orchestration.assemble import Parts, assemble
 from orchestration.job import run_point
+from orchestration.schema import ConfigError
 
 SHAPE = (1, 28, 28)
 
@@ -215,10 +216,14 @@ def test_what_cannot_be_quantised_says_why(lenet, runner):
     layers = QuantiseStatic(layers=["conv*"]).compress(lenet, runner).layers
     assert "padding_mode=reflect" in layers["conv1"]["reason"]
     assert layers["fc1"]["reason"] == "not selected by layers"
-    runner.device = torch.device("cuda", 0)
-    for method in (QuantiseDynamic(), QuantiseStatic()):
-        with pytest.raises(ValueError, match="int8 layers run on the CPU, got the device cuda:0; take trainer=cpu"):
-            method.compress(lenet, runner)
+
+
+def test_another_device_is_refused_before_anything_trains(make_point, monkeypatch):
+    monkeypatch.setattr(Parts, "device", lambda parts: torch.device("cuda", 0))
+    for method in ("quantise_dynamic", "quantise_static"):
+        with pytest.raises(ConfigError, match="expected a device of cpu, got cuda; take trainer=cpu"):
+            assemble(make_point(f"method={method}"))
+    assemble(make_point("method=prune"))
 
 
 @pytest.mark.parametrize(

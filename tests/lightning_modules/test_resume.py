@@ -13,10 +13,12 @@ import pytest
 import torch
 from conftest import ROOT
 
+from datamodules.digits import Digits
+from datamodules.in_memory import Images
 from decompositions import load_network
 from decompositions.c_step import RankSearch
 from evaluation.result import read_result
-from lightning_modules.checkpoint import Checkpoint
+from lightning_modules.checkpoint import Checkpoint, Position, origin
 from lightning_modules.classifier import Classifier
 from orchestration.job import run_point
 
@@ -34,6 +36,7 @@ METHODS = {
     "direct": ("rank=latency", "rank.num_ranks=3", "rank.share=0.95"),
     "gradual": ("rank.share=0.5",),
     "scratch": ("decomposition=ntt", "decomposition.norm=batch", "rank.share=0.6"),
+    "prune": ("method.share=0.3",),
 }
 
 
@@ -100,18 +103,99 @@ def test_killed_anywhere_ends_alike(make_point, monkeypatch, method, tmp_path):
     for owner, name, numbers, after in places(method):
         for at in numbers:
             point = make_point(*overrides, f"results_dir={tmp_path / f'{owner.__name__}{name}{at}'}")
-            with monkeypatch.context() as patched:
-                killer(patched, owner, name, at, after)
-                try:
-                    run_point(point)
-                except Killed:
-                    killed_times += 1
-                    assert not (point.directory / "result.json").exists()
+            for time in range(2 if name == "training_step" else 1):  # the run that goes on is killed too
+                with monkeypatch.context() as patched:
+                    killer(patched, owner, name, at + 7 * time, after)
+                    try:
+                        run_point(point)
+                    except Killed:
+                        killed_times += 1
+                        assert not (point.directory / "result.json").exists()
             again = run_point(point)
             assert again.status == "ok", again.status
             assert_equal(expected, outcome(point.directory, again))
             assert not list(point.results_dir.rglob("*.ckpt")) and not list(point.results_dir.rglob("checkpoint.pt"))
-    assert killed_times >= 5, "hardly any run was killed: the test tests nothing"
+    assert killed_times >= 8, "hardly any run was killed: the test tests nothing"
+
+
+def test_a_file_that_is_written_now_and_then_is_enough(make_point, monkeypatch, tmp_path):
+    """The usual case: most epochs and steps leave no checkpoint, and the run goes on from an earlier one."""
+    overrides = [*COMMON, "method=lc_svd", *METHODS["lc_svd"]]
+    whole_point = make_point(*overrides)
+    expected = outcome(whole_point.directory, run_point(whole_point))
+    for number, at in enumerate((80, 130, 170, 210)):
+        point = make_point(*overrides, f"results_dir={tmp_path / str(number)}")
+        with monkeypatch.context() as patched:
+            calls: list[None] = []
+            patched.setattr(Checkpoint, "is_due", lambda self, calls=calls: calls.append(None) or len(calls) % 4 == 0)
+            killer(patched, Classifier, "training_step", at, after=False)
+            with pytest.raises(Killed):
+                run_point(point)
+        assert_equal(expected, outcome(point.directory, run_point(point)))
+
+
+def killed_in_fine_tuning(make_point, monkeypatch, *overrides):
+    point = make_point("network.hidden=[16]", "method=svd", "rank.share=0.5", "checkpoint_seconds=0", *overrides)
+    with monkeypatch.context() as patched:
+        killer(patched, Classifier, "training_step", 2 * 23 + 10, after=False)
+        with pytest.raises(Killed):
+            run_point(point)
+    assert (point.directory / "checkpoint.pt").exists()
+    return point
+
+
+FINE_TUNE = ("schedule.fine_tune.epochs=4", "schedule.batch_size=64")
+
+
+def test_a_checkpoint_of_other_data_is_left_alone(make_point, monkeypatch, capsys):
+    """The same folder with other pictures is the same point: the reference is trained anew, and so is the rest."""
+    point = killed_in_fine_tuning(make_point, monkeypatch, *FINE_TUNE)
+    real = Digits.load
+
+    def shifted(self):
+        train, validation, test = real(self)
+        return Images(train.images.flip(-1), train.labels), validation, test
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Digits, "load", shifted)
+        result = run_point(point)
+    said = capsys.readouterr().out
+    assert result.is_ok and "cannot be used (it is of another reference)" in said.replace("\n", " ")
+    assert result.compressed.epochs == 4
+
+
+@pytest.mark.parametrize("damage", [b"", b"garbage", None])
+def test_a_damaged_checkpoint_is_said_and_left(make_point, monkeypatch, capsys, damage):
+    point = killed_in_fine_tuning(make_point, monkeypatch, *FINE_TUNE)
+    path = point.directory / "checkpoint.pt"
+    path.write_bytes(path.read_bytes()[:-500] if damage is None else damage)
+    result = run_point(point)
+    assert result.is_ok and "begins anew" in capsys.readouterr().out
+    assert not path.exists()
+
+
+def test_force_begins_anew_and_then_goes_on(make_point, monkeypatch, capsys):
+    done = run_point(make_point("network.hidden=[16]", "method=svd", "rank.share=0.5", *FINE_TUNE))
+    point = killed_in_fine_tuning(make_point, monkeypatch, "force=true", *FINE_TUNE)
+    capsys.readouterr()
+    result = run_point(point)
+    assert "goes on from" in capsys.readouterr().out
+    assert result.compressed.test_loss == done.compressed.test_loss
+    assert result.started != done.started or result.seconds != done.seconds
+
+
+def test_a_full_disk_stops_no_training(make_point, monkeypatch, capsys):
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("lightning_modules.checkpoint.os.replace", full)
+    checkpoint = Checkpoint(make_point().results_dir / "checkpoint.pt", 0, origin(of="x"))
+    checkpoint.note(Position({"a": torch.ones(2)}))
+    assert "no checkpoint: " in capsys.readouterr().out
+
+
+def test_the_largest_seed_trains(make_point):
+    assert run_point(make_point("network.hidden=[8]", "method=reference", f"seed={2**31 - 1}")).status == "ok"
 
 
 @pytest.mark.parametrize("call", ["decompositions.c_step.RankSearch.__call__", "torch.optim.SGD.step"])
