@@ -45,8 +45,8 @@ FLOATS = [f.name for f in dataclasses.fields(Measure) if f.type == "float"]
 class Result:
     """One point. `config` and `overrides` leave out what differs between machines.
 
-    `status` is "ok", "diverged: …" or "failed: …"; what was not reached is None or empty. `seconds` are those of the last
-    process, if a run was killed and went on; a `Measure` has those of all.
+    `status` is "ok", "diverged: …" or "failed: …"; what was not reached is None or empty. `seconds` are those of the
+    last process, if a run was killed and went on; a `Measure` has those of all.
     `layers` maps each linear or convolution layer to its rank (None: dense), parameters, MACs and the reason why it
     stayed dense; `form` says what became of it where that is no rank. `history` has one entry per L step or stage.
     `violation` is `Σ‖W − Θ‖²` before the last factorisation. `reported` is what a paper says of this experiment (see

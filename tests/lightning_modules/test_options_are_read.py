@@ -68,7 +68,7 @@ GRADUAL = (
             "schedule.distillation.weight=0.5", "method.gain=0.5", "method.layers=[fc1]",
             "decomposition=tt", "method.min_rank=9", "seed=2"]),
         (GRADUAL, [
-            "method.num_stages=3", "method.weakening=0.9", "method.min_rank=8", "method.layers=[fc1]", "method.normalize=false",
+            "method.num_stages=3", "method.weakening=0.9", "method.layers=[fc1]", "method.normalize=false",
             "schedule.distillation.weight=0.5", "schedule.fine_tune.epochs=6", "decomposition=cur"]),
     ],
 )  # fmt: skip
