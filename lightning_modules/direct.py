@@ -20,8 +20,9 @@ from torch import nn
 
 from decompositions.format import Format
 from decompositions.rank_search.rule import RankRule
-from lightning_modules.method import Compressed, begin, choose_ranks, outcome, replaced, train, try_search
+from lightning_modules.method import Compressed, begin, choose_ranks, outcome, replaced, train
 from lightning_modules.runner import Runner
+from lightning_modules.trial import try_search
 
 
 @dataclass(frozen=True)

@@ -25,10 +25,11 @@ from decompositions.c_step import RankSearch
 from decompositions.format import Format
 from decompositions.frontier import Frontier, Rank, as_modes, as_rank
 from decompositions.rank_search.rule import RankChoice, RankRule
-from lightning_modules.method import Compressed, begin, outcome, replaced, train, try_search
+from lightning_modules.method import Compressed, begin, outcome, replaced, train
 from lightning_modules.progress import say
 from lightning_modules.runner import Runner
 from lightning_modules.schedule import Phase
+from lightning_modules.trial import try_search
 
 
 @dataclass(frozen=True)

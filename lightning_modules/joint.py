@@ -36,9 +36,10 @@ from decompositions.format import Format
 from decompositions.rank_search.rule import RankRule
 from lightning_modules.alternation import Alternation
 from lightning_modules.joint_objective import JointObjective
-from lightning_modules.method import Compressed, begin, outcome, replaced, train, try_search
+from lightning_modules.method import Compressed, begin, outcome, replaced, train
 from lightning_modules.progress import bar, say
 from lightning_modules.runner import Runner
+from lightning_modules.trial import try_search
 
 
 @dataclass(frozen=True)

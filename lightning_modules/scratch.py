@@ -22,8 +22,9 @@ from decompositions.format import Format
 from decompositions.initialise import initialise
 from decompositions.rank_search.rule import RankRule
 from decompositions.replace import describe, restore
-from lightning_modules.method import Compressed, begin, choose_ranks, outcome, train, try_search
+from lightning_modules.method import Compressed, begin, choose_ranks, outcome, train
 from lightning_modules.runner import Runner
+from lightning_modules.trial import try_search
 
 
 @dataclass(frozen=True)
