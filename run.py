@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from typing import TYPE_CHECKING
 
 import hydra
@@ -57,6 +58,7 @@ def main() -> None:
     """The command: what its user can mend is told in one line; exits with 1 then, with 130 when interrupted."""
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal may know ASCII alone
+    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"  # what it says, not a line of source
     sys.argv[1:] = arranged(sys.argv[1:])
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands errors over instead of printing them
     try:

@@ -22,7 +22,8 @@ from decompositions.format import Format
 from decompositions.rank_search.rule import RankRule
 from lightning_modules.method import Compressed, begin, choose_ranks, outcome, replaced, train
 from lightning_modules.runner import Runner
-from lightning_modules.trial import try_search
+from lightning_modules.schedule import Schedule
+from lightning_modules.trial import refuse_idle_distillation, try_search
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,9 @@ class Direct:
     min_rank: Annotated[int, Ge(0)] = 1
     normalize: bool = False
 
-    def check(self, network: nn.Module, input_shape: Sequence[int]) -> None:
+    def check(self, network: nn.Module, input_shape: Sequence[int], schedule: Schedule) -> None:
         """Raise `ValueError` if no layer can be compressed or the rank rule finds no ranks for such layers."""
+        refuse_idle_distillation(schedule, schedule.fine_tune.epochs)
         try_search(self, network, input_shape)
 
     def compress(self, reference: nn.Module, runner: Runner) -> Compressed:

@@ -28,8 +28,8 @@ from decompositions.rank_search.rule import RankChoice, RankRule
 from lightning_modules.method import Compressed, begin, outcome, replaced, train
 from lightning_modules.progress import say
 from lightning_modules.runner import Runner
-from lightning_modules.schedule import Phase
-from lightning_modules.trial import try_search
+from lightning_modules.schedule import Phase, Schedule
+from lightning_modules.trial import refuse_idle_distillation, try_search
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,14 @@ class Gradual:
     min_rank: Annotated[int, Ge(1)] = 1
     normalize: bool = False
 
-    def check(self, network: nn.Module, input_shape: Sequence[int]) -> None:
+    def check(self, network: nn.Module, input_shape: Sequence[int], schedule: Schedule) -> None:
         """Raise `ValueError` if no layer can be compressed, or its factors have no product."""
+        if 0 < schedule.fine_tune.epochs < self.num_stages:
+            raise ValueError(
+                f"num_stages: expected at most {schedule.fine_tune.epochs} (schedule.fine_tune.epochs), one epoch a "
+                f"stage, got {self.num_stages}"
+            )
+        refuse_idle_distillation(schedule, schedule.fine_tune.epochs)
         why = "each stage decomposes the weight that the factors of the last stand for"
         try_search(self, network, input_shape, why_dense=why)
 

@@ -39,7 +39,8 @@ from lightning_modules.joint_objective import JointObjective
 from lightning_modules.method import Compressed, begin, outcome, replaced, train
 from lightning_modules.progress import bar, say
 from lightning_modules.runner import Runner
-from lightning_modules.trial import try_search
+from lightning_modules.schedule import Schedule
+from lightning_modules.trial import refuse_idle_distillation, try_search
 
 
 @dataclass(frozen=True)
@@ -60,9 +61,10 @@ class Joint:
     min_rank: Annotated[int, Ge(0)] = 1
     normalize: bool = False
 
-    def check(self, network: nn.Module, input_shape: Sequence[int]) -> None:
+    def check(self, network: nn.Module, input_shape: Sequence[int], schedule: Schedule) -> None:
         """Raise `ValueError` if no layer can be compressed or the rank rule finds no ranks for such layers."""
         why = "the joint objective draws dense weights to those that the factors stand for"
+        refuse_idle_distillation(schedule, schedule.fine_tune.epochs)
         try_search(self, network, input_shape, why_dense=why)
 
     def compress(self, reference: nn.Module, runner: Runner) -> Compressed:

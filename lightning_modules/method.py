@@ -18,7 +18,7 @@ from lightning_modules.classifier import Classifier, cross_entropy
 from lightning_modules.distillation import Distilled
 from lightning_modules.progress import say
 from lightning_modules.runner import Runner
-from lightning_modules.schedule import Phase
+from lightning_modules.schedule import Phase, Schedule
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class Compressed:
 class Method(Protocol):
     """What trains when. Implementations are frozen dataclasses whose fields are the options of their YAML file."""
 
-    def check(self, network: nn.Module, input_shape: Sequence[int]) -> None:
-        """Raise `ValueError` if the method cannot compress `network`, whose weights are not trained yet."""
+    def check(self, network: nn.Module, input_shape: Sequence[int], schedule: Schedule) -> None:
+        """Raise `ValueError` if the method cannot compress `network`, not trained yet, on this schedule."""
         ...
 
     def compress(self, reference: nn.Module, runner: Runner) -> Compressed:

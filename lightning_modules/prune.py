@@ -26,6 +26,8 @@ from decompositions.site import Survey
 from lightning_modules.method import Compressed, train
 from lightning_modules.progress import say
 from lightning_modules.runner import Runner
+from lightning_modules.schedule import Schedule
+from lightning_modules.trial import refuse_idle_distillation
 
 
 @dataclass(frozen=True)
@@ -38,8 +40,9 @@ class Prune:
     share: Annotated[float, Gt(0), Le(1)] = 0.1
     layers: Annotated[list[str], MinLen(1)] = field(default_factory=lambda: ["*"])
 
-    def check(self, network: nn.Module, input_shape: Sequence[int]) -> None:
+    def check(self, network: nn.Module, input_shape: Sequence[int], schedule: Schedule) -> None:
         """Raise `ValueError` if no layer can be pruned or what may not go is more than `share` leaves."""
+        refuse_idle_distillation(schedule, schedule.fine_tune.epochs)
         num_kept_weights(self.share, network, dense_sites(network, input_shape, self.layers))
 
     def compress(self, reference: nn.Module, runner: Runner) -> Compressed:

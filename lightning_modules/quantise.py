@@ -31,6 +31,8 @@ from decompositions.int8_layers import int8_layer, require_kernels, why_float
 from decompositions.site import Survey
 from lightning_modules.method import Compressed
 from lightning_modules.runner import Runner
+from lightning_modules.schedule import Schedule
+from lightning_modules.trial import refuse_idle_distillation
 
 Ranges = dict[str, tuple[float, float]]
 
@@ -42,8 +44,9 @@ class QuantiseDynamic:
     runs_on: ClassVar[tuple[str, ...]] = ("cpu",)  # the kernels are the CPU's
     layers: Annotated[list[str], MinLen(1)] = field(default_factory=lambda: ["*"])
 
-    def check(self, network: nn.Module, input_shape: Sequence[int]) -> None:
+    def check(self, network: nn.Module, input_shape: Sequence[int], schedule: Schedule) -> None:
         """Raise `ValueError` if no layer can be quantised, or this machine has no int8 products."""
+        refuse_idle_distillation(schedule, 0)
         require_kernels(static=False)
         quantisable(network, input_shape, self.layers, static=False)
 
@@ -61,8 +64,9 @@ class QuantiseStatic:
     num_batches: Annotated[int, Ge(1)] = 8
     layers: Annotated[list[str], MinLen(1)] = field(default_factory=lambda: ["*"])
 
-    def check(self, network: nn.Module, input_shape: Sequence[int]) -> None:
+    def check(self, network: nn.Module, input_shape: Sequence[int], schedule: Schedule) -> None:
         """Raise `ValueError` if no layer can be quantised, or this machine has no int8 products."""
+        refuse_idle_distillation(schedule, 0)
         require_kernels(static=True)
         quantisable(network, input_shape, self.layers, static=True)
 

@@ -9,14 +9,17 @@ from torch import nn
 
 from lightning_modules.method import Compressed
 from lightning_modules.runner import Runner
+from lightning_modules.schedule import Schedule
+from lightning_modules.trial import refuse_idle_distillation
 
 
 @dataclass(frozen=True)
 class Reference:
     """Return the network as it was trained."""
 
-    def check(self, network: nn.Module, input_shape: Sequence[int]) -> None:
+    def check(self, network: nn.Module, input_shape: Sequence[int], schedule: Schedule) -> None:
         """Every network has a reference."""
+        refuse_idle_distillation(schedule, 0)
 
     def compress(self, reference: nn.Module, runner: Runner) -> Compressed:
         """The network itself, no epoch spent."""

@@ -24,7 +24,8 @@ from decompositions.rank_search.rule import RankRule
 from decompositions.replace import describe, restore
 from lightning_modules.method import Compressed, begin, choose_ranks, outcome, train
 from lightning_modules.runner import Runner
-from lightning_modules.trial import try_search
+from lightning_modules.schedule import Schedule
+from lightning_modules.trial import refuse_idle_distillation, try_search
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,9 @@ class Scratch:
     normalize: bool = False
     gain: Annotated[float, Gt(0)] = 2**0.5
 
-    def check(self, network: nn.Module, input_shape: Sequence[int]) -> None:
+    def check(self, network: nn.Module, input_shape: Sequence[int], schedule: Schedule) -> None:
         """Raise `ValueError` if no layer can be compressed or the rank rule finds no ranks for such layers."""
+        refuse_idle_distillation(schedule, schedule.from_scratch.epochs)
         try_search(self, network, input_shape)
 
     def compress(self, reference: nn.Module, runner: Runner) -> Compressed:

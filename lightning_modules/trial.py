@@ -9,6 +9,16 @@ from torch import nn
 
 from decompositions.frontier import as_rank
 from lightning_modules.method import Compressing, prepare_search
+from lightning_modules.schedule import Schedule
+
+
+def refuse_idle_distillation(schedule: Schedule, num_epochs: int) -> None:
+    """Raise `ValueError` if the reference is to teach in `num_epochs` epochs that are none."""
+    if schedule.distillation.weight > 0 and num_epochs == 0:
+        raise ValueError(
+            f"schedule.distillation.weight: expected 0, got {schedule.distillation.weight:g}: there is no epoch in "
+            "which this method trains a compressed network"
+        )
 
 
 def try_search(

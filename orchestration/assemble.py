@@ -91,7 +91,7 @@ def assemble(point: Point) -> Parts:
         )
     network = _try_network(parts, f"network {point.choices['network']} on {_shape(data)} images")
     try:
-        parts.method.check(network, data.input_shape)
+        parts.method.check(network, data.input_shape, parts.schedule)
     except Exception as error:
         raise ConfigError(f"method {point.choices['method']}: {_blame(error)}") from None
     return parts

@@ -11,7 +11,9 @@ from conftest import ROOT
 
 from decompositions import load_network
 from evaluation.result import read_result
+from orchestration.assemble import assemble
 from orchestration.job import run_point
+from orchestration.schema import ConfigError
 
 METHODS = sorted(path.stem for path in (ROOT / "conf" / "method").glob("*.yaml"))
 FAST = "network.hidden=[20]"
@@ -19,7 +21,7 @@ FAST = "network.hidden=[20]"
 
 @pytest.mark.parametrize("method", METHODS)
 def test_method_runs_and_leaves_a_whole_directory(make_point, method):
-    point = make_point(f"method={method}", FAST)
+    point = make_point(f"method={method}", FAST, "schedule.fine_tune.epochs=3")  # one a stage of musco
     result = run_point(point)
     assert result.status == "ok", result.status
     files = {path.name for path in point.directory.iterdir()}
@@ -59,6 +61,21 @@ def test_joint_methods_close_the_gap_between_weights_and_factors(make_point, met
         assert [h["penalty"] for h in history] == pytest.approx([1e-2 * 2**j for j in range(15)])
         assert history[-1]["violation"] < 1e-2 * history[0]["violation"]
         assert all(h["ranks"] == {"fc1": 4, "fc2": 4} for h in history)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (("method=reference",), "there is no epoch in which"),
+        (("method=quantise_dynamic",), "there is no epoch in which"),
+        (("method=tt", "schedule.from_scratch.epochs=0"), "there is no epoch in which"),
+        (("method=lc_svd", "schedule.fine_tune.epochs=0"), "there is no epoch in which"),
+        (("method=musco", "schedule.distillation.weight=0"), "num_stages: expected at most 1"),
+    ],
+)
+def test_an_idle_teacher_and_idle_stages_are_refused(make_point, overrides, said):
+    with pytest.raises(ConfigError, match=said):
+        assemble(make_point(FAST, "schedule.distillation.weight=0.5", *overrides))
 
 
 def run(make_point, *overrides):

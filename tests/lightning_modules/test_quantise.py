@@ -26,6 +26,7 @@ from orchestration.job import run_point
 from orchestration.schema import ConfigError
 
 SHAPE = (1, 28, 28)
+SCHEDULE = SimpleNamespace(distillation=SimpleNamespace(weight=0.0))
 
 
 @pytest.fixture(autouse=True)
@@ -211,7 +212,7 @@ def test_ranges_come_from_the_stated_batches_of_the_training_part_alone(lenet, r
 
 def test_what_cannot_be_quantised_says_why(lenet, runner):
     with pytest.raises(ValueError, match=r"no layer to quantise .*method=quantise_static has it"):
-        QuantiseDynamic(layers=["conv*"]).check(lenet, SHAPE)
+        QuantiseDynamic(layers=["conv*"]).check(lenet, SHAPE, SCHEDULE)
     lenet.conv1.padding_mode, lenet.conv1.padding = "reflect", (0, 0)
     layers = QuantiseStatic(layers=["conv*"]).compress(lenet, runner).layers
     assert "padding_mode=reflect" in layers["conv1"]["reason"]
@@ -232,13 +233,13 @@ def test_another_device_is_refused_before_anything_trains(make_point, monkeypatc
 )
 def test_a_processor_that_overflows_is_refused(lenet, monkeypatch, method, kind):
     forward = kind.forward
-    method.check(lenet, SHAPE)
+    method.check(lenet, SHAPE, SCHEDULE)
     with monkeypatch.context() as patch, pytest.raises(ValueError, match="this processor overflows"):
         patch.setattr(kind, "forward", lambda self, x: forward(self, x).clamp(max=32))
-        method.check(lenet, SHAPE)
+        method.check(lenet, SHAPE, SCHEDULE)
     monkeypatch.setattr(int8_layers.torch.ops, "onednn", SimpleNamespace())
     with pytest.raises(ValueError, match="built with oneDNN"):
-        QuantiseStatic().check(lenet, SHAPE)
+        QuantiseStatic().check(lenet, SHAPE, SCHEDULE)
 
 
 def test_int8_convolutions_are_counted_as_float_ones():
