@@ -24,8 +24,8 @@ from orchestration.job import run_point
 EQUAL = (
     "network.hidden=[20]", "decomposition=svd", "method.multipliers=true",
     "method.normalize=false", "method.choose_ranks=every_step", "schedule.l_step.epochs=2",
-    "schedule.penalty.initial=0.05", "schedule.penalty.growth=1.5", "schedule.penalty.num_steps=4",
-    "schedule.fine_tune.epochs=1",
+    "schedule.l_step_decay=0.9", "schedule.penalty.initial=0.05", "schedule.penalty.growth=1.5",
+    "schedule.penalty.num_steps=4", "schedule.fine_tune.epochs=1",
 )  # fmt: skip
 GIVEN = ("rank=fixed", "rank.ranks=4")
 JOINT = ("lc_svd", "lc_cur", "admm_svd", "admm_tucker", "admm_tt", "alternating_tucker")

@@ -115,7 +115,7 @@ def test_killed_anywhere_ends_alike(make_point, monkeypatch, method, tmp_path):
             assert again.status == "ok", again.status
             assert_equal(expected, outcome(point.directory, again))
             assert not list(point.results_dir.rglob("*.ckpt")) and not list(point.results_dir.rglob("checkpoint.pt"))
-    assert killed_times >= 8, "hardly any run was killed: the test tests nothing"
+    assert killed_times >= 6, "hardly any run was killed: the test tests nothing"
 
 
 def test_a_file_that_is_written_now_and_then_is_enough(make_point, monkeypatch, tmp_path):

@@ -1,0 +1,69 @@
+#!/usr/bin/env bash
+# The sweeps behind the tables in this folder: bash measured/sweeps.sh <table> …   (after `make demo`, from the root)
+# A sweep that was stopped goes on; DATA_ROOT holds MNIST/raw, RESULTS the rows (default: results).
+set -uo pipefail
+RUN="${PYTHON:-.venv/bin/python} run.py -m logger=none num_threads=1 results_dir=${RESULTS:-results}"
+SEEDS="seed=${SEEDS:-0,1,2}"
+
+# Joint methods have $1 L steps of an epoch and $2 epochs of fine-tuning; all others as many epochs in all.
+joint() { echo "schedule.l_step.epochs=1 schedule.penalty.num_steps=$1 schedule.fine_tune.epochs=$2"; }
+
+lenet300() {  # 12 epochs each, at 5, 10 and 20 % of the parameters; no normalisation, as in [IC20]
+    local net="dataset=mnist network=lenet300 $SEEDS" tuned="schedule.fine_tune.epochs=12"
+    local all="$net rank.share=0.05,0.1,0.2 method.normalize=false"
+    local lc="rank=budget schedule.penalty.initial=2e-3 schedule.penalty.growth=1.4"
+    $RUN $net method=reference,quantise_dynamic,quantise_static
+    $RUN $all method=svd,cur,tt_svd $tuned
+    $RUN $all method=lc_svd,lc_cur $lc $(joint 9 3)
+    $RUN $all method=tt,ntt method.gain=1.0 schedule.from_scratch.epochs=12
+    $RUN $net method=prune method.share=0.05,0.1,0.2 $tuned
+    $RUN $all method=admm_svd,admm_tt schedule.penalty.initial=1e-2 $(joint 9 3)
+    $RUN $all method=alternating_tucker decomposition=tucker $lc $(joint 9 3)
+    $RUN $all method=admm_tucker decomposition=tucker schedule.penalty.initial=1e-2 $(joint 9 3)
+    $RUN $all method=direct,gradual decomposition=tucker $tuned
+    $RUN $all method=svd $tuned schedule.distillation.weight=0.9
+    $RUN $net method=tucker_vbmf $tuned
+}
+
+lenet5() {  # 5 epochs each, at 10 % of the parameters
+    local net="dataset=mnist network=lenet5 $SEEDS schedule.reference.epochs=8" tuned="schedule.fine_tune.epochs=5"
+    local all="$net rank.share=0.1"
+    local lc="rank=budget method.normalize=true schedule.penalty.initial=5e-3 schedule.penalty.growth=2.2"
+    $RUN $net method=reference,quantise_dynamic,quantise_static
+    $RUN $all method=svd,cur,tt_svd $tuned
+    $RUN $all method=lc_svd,lc_cur,alternating_tucker $lc $(joint 4 1)
+    $RUN $all method=tt,ntt schedule.from_scratch.epochs=5
+    $RUN $all method=admm_svd,admm_tucker,admm_tt schedule.penalty.initial=2e-2 $(joint 4 1)
+    $RUN $all method=direct decomposition=tucker2 $tuned
+    $RUN $all method=musco rank=budget $tuned
+    $RUN $net method=prune $tuned
+    $RUN $all method=cp $tuned schedule.fine_tune.learning_rate=0.002   # at 0.02, the others' rate, CP diverges
+    $RUN $net method=tucker_vbmf $tuned
+}
+
+mlp1024() {  # [NPOV15]: 1024-1024-10, the first layer a train of (4,8,8,4)×(4,8,8,4), from scratch
+    local net="dataset=mnist dataset.padding=2 network=mlp1024 $SEEDS"
+    local train="$net method.layers=[fc1] decomposition.modes={1024:[4,8,8,4]} rank=fixed"
+    $RUN $net method=reference
+    $RUN $train method=tt rank.ranks=1,2,3,4,5,6,8,10
+    $RUN $train method=ntt rank.ranks=1,2,3,4,5,6,8,10
+}
+
+ablation() {  # what stands between the contractions of a nonlinear train
+    local net="dataset=mnist dataset.padding=2 network=mlp1024 $SEEDS"
+    $RUN $net method=ntt "method.layers=[fc1]" "decomposition.modes={1024:[4,8,8,4]}" rank=fixed rank.ranks=4 \
+        decomposition.activation=identity,relu,tanh decomposition.norm=none,batch,layer
+    $RUN dataset=mnist network=lenet5 $SEEDS schedule.reference.epochs=8 rank.share=0.1 schedule.from_scratch.epochs=3 \
+        method=ntt decomposition.activation=relu decomposition.norm=none,batch decomposition.placement=between,convolution
+}
+
+cifar10() {  # proves the path, and nothing about accuracy: 900 JPEG-coded training images, one seed
+    local net="dataset=cifar10_jpeg dataset.subset_per_class=100 network=resnet20,resnet32 seed=0"
+    local short="schedule.reference.epochs=15 method.layers=[conv1,'stage*'] rank.share=0.4 schedule.penalty.initial=1e-2"
+    $RUN $net method=reference schedule.reference.epochs=15
+    $RUN $net $short method=lc_svd,lc_cur,alternating_tucker rank=budget method.normalize=true $(joint 4 2)
+    $RUN $net $short method=admm_tt $(joint 4 2)
+    $RUN $net $short method=tt,ntt schedule.from_scratch.epochs=15
+}
+
+for table in "$@"; do "$table"; done
