@@ -31,10 +31,16 @@ def test_every_file_composes_and_passes_the_check(make_point, group, option):
         assert "_target_" in node
 
 
-@pytest.mark.parametrize(
-    ("dataset", "network", "method"), itertools.product(GROUPS["dataset"], GROUPS["network"], GROUPS["method"])
-)
-def test_every_combination_composes(make_point, dataset, network, method):
+# All pairs: of three groups no file knows more than one other.
+PAIRS = {
+    *itertools.product(GROUPS["dataset"], GROUPS["network"], ["lc_svd"]),
+    *itertools.product(["mnist"], GROUPS["network"], GROUPS["method"]),
+    *itertools.product(GROUPS["dataset"], ["lenet5"], GROUPS["method"]),
+}
+
+
+@pytest.mark.parametrize(("dataset", "network", "method"), sorted(PAIRS))
+def test_every_pair_composes(make_point, dataset, network, method):
     point = make_point(f"dataset={dataset}", f"network={network}", f"method={method}", tiny=False)
     assert (point.choices["dataset"], point.choices["network"], point.choices["method"]) == (dataset, network, method)
 
