@@ -81,6 +81,11 @@ class RankSearch:
     skipped: Mapping[str, str] = field(default_factory=dict)
     opened: tuple[str, ...] = ()
 
+    @property
+    def weights(self) -> dict[str, Tensor]:
+        """The weights of the sites as they are now."""
+        return {name: site.weight.detach() for name, site in self.sites.items()}
+
     def note_reference(self) -> None:
         """Measure the reference's accuracy now, if it can be, because the network is about to change."""
         if self.probe is not None:

@@ -48,8 +48,7 @@ class Direct:
     def compress(self, reference: nn.Module, runner: Runner) -> Compressed:
         """One C step, replacement, fine-tuning."""
         network, search = begin(self, reference, runner)
-        weights = {name: site.weight.detach() for name, site in search.sites.items()}
-        step = choose_ranks(search, weights, runner)
+        step = choose_ranks(search, runner)
         compressed = replaced(network, search, step)
         train(compressed, reference, runner.schedule.fine_tune, "fine-tuning", runner)
-        return outcome(compressed, search, step, step.violation(weights))
+        return outcome(compressed, search, step, step.violation(search.weights))

@@ -68,7 +68,7 @@ class Gradual:
             network.load_state_dict(saved["network"])
             first, history, choice = saved["stage"], saved["history"], RankChoice(saved["ranks"], saved["reason"])
         for stage in range(first, self.num_stages):
-            weights = {name: site.weight.detach() for name, site in search.sites.items()}
+            weights = search.weights
             if choice is None:
                 choice = self._choose(search, weights, before, stage, runner)
                 runner.remember({"stage": stage, "network": network.state_dict(), "history": history, **vars(choice)})

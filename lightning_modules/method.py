@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
-from torch import Tensor, nn
+from torch import nn
 
 from decompositions.c_step import CStep, RankSearch
 from decompositions.format import Format
@@ -96,10 +96,10 @@ def describe_layers(search: RankSearch, step: CStep) -> dict[str, dict[str, Any]
     return rows | {name: {"rank": None, "reason": reason} for name, reason in search.skipped.items()}
 
 
-def choose_ranks(search: RankSearch, weights: Mapping[str, Tensor], runner: Runner) -> CStep:
-    """One C step at the schedule's first penalty, whose ranks a run that goes on takes over: some rules measure."""
+def choose_ranks(search: RankSearch, runner: Runner) -> CStep:
+    """One C step on the weights as they are; its ranks are kept for a run that goes on, because some rules measure."""
     penalty, saved = runner.schedule.penalty.weight(0), runner.recall()
-    step = search(weights, penalty, None if saved is None else RankChoice(**saved))
+    step = search(search.weights, penalty, None if saved is None else RankChoice(**saved))
     if saved is None:
         runner.remember(vars(step.choice))
     say(f"ranks {step.ranks}: {step.choice.reason}")

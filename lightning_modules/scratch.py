@@ -51,8 +51,7 @@ class Scratch:
     def compress(self, reference: nn.Module, runner: Runner) -> Compressed:
         """Choose ranks, build a fresh network at these, train it."""
         _, search = begin(self, reference, runner)
-        weights = {name: site.weight.detach() for name, site in search.sites.items()}
-        step = choose_ranks(search, weights, runner)
+        step = choose_ranks(search, runner)
         network = restore(runner.untrained(), describe(search.format, step.ranks, search.opened))
         initialise(network, self.gain)
         train(network.to(runner.device), reference, runner.schedule.from_scratch, "training from scratch", runner)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
 
 from evaluation.reported import Reported
 from orchestration.point import Point, digest, without
+from orchestration.schema import CONF
 
-CONF = Path(__file__).parent.parent / "conf"
 SCHEDULES = ("published", "short")
 
 

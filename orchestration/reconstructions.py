@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import takewhile
 from pathlib import Path
 
-CONF = Path(__file__).parent.parent / "conf"
+from orchestration.schema import CONF
 
 
 def reconstructions() -> frozenset[tuple[str, str]]:
