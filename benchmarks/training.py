@@ -55,7 +55,7 @@ def main() -> None:
         optimizer = phase.optimizer(network)
         network.train()
         for index in torch.randperm(len(data.train)).split(256):
-            images = data.train.images[index].to(torch.float32).div_(data.scale).sub_(data.mean)
+            images = data.train.images[index].to(torch.float32).div_(data.scale).sub_(data.normalise.mean)
             loss = functional.cross_entropy(network(images), data.train.labels[index])
             optimizer.zero_grad()
             loss.backward()

@@ -37,7 +37,7 @@ class Augmentation:
         top, left, mirrored = moves.unbind(dim=1)
         padded = functional.pad(images, [self.crop_padding] * 4)
         windows = padded.unfold(2, height, 1).unfold(3, width, 1)  # a view of all: (b, c, top, left, height, width)
-        cut = windows[torch.arange(len(images)), :, top, left]
+        cut = windows[torch.arange(len(images), device=images.device), :, top, left]
         chosen = mirrored.nonzero().squeeze(1)
         cut[chosen] = cut[chosen].flip(3)
         return cut

@@ -22,7 +22,8 @@ import torch
 from annotated_types import Ge
 
 from datamodules.augment import Augmentation
-from datamodules.in_memory import Images, InMemoryData, hold_out
+from datamodules.data import hold_out
+from datamodules.in_memory import Images, InMemoryData
 
 FOLDER, ARCHIVE = "cifar-10-batches-py", "cifar-10-python.tar.gz"
 TRAIN = tuple(f"data_batch_{number}" for number in range(1, 6))

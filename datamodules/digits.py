@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import torch
 
-from datamodules.in_memory import Images, InMemoryData, hold_out
+from datamodules.data import hold_out
+from datamodules.in_memory import Images, InMemoryData
 
 NUM_TEST, NUM_VALIDATION, SPLIT_SEED = 450, 180, 0
 

@@ -12,8 +12,9 @@ import torch
 from annotated_types import Ge, Gt, Lt, MinLen
 
 from datamodules.augment import Augmentation
+from datamodules.data import hold_out
 from datamodules.image_files import find_root, read_images
-from datamodules.in_memory import Images, InMemoryData, hold_out
+from datamodules.in_memory import Images, InMemoryData
 
 SPLIT_SEED = 0
 

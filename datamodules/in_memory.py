@@ -1,7 +1,7 @@
 """Small images as tensors in memory, cut into batches there: no worker processes, no Python work per sample.
 
-Images stay uint8 and are moved (datamodules/augment.py) and normalised batch by batch; the order and the moves of an
-epoch depend on (seed, epoch) alone, so that a run repeats exactly.
+Images stay uint8, on the device that computes if they fit there, and are moved (datamodules/augment.py) and normalised
+batch by batch; the order and the moves of an epoch depend on (seed, epoch) alone, so that a run repeats exactly.
 """
 
 from __future__ import annotations
@@ -12,12 +12,16 @@ from dataclasses import dataclass
 from itertools import chain
 
 import torch
-from jaxtyping import Float, Int64, UInt8
-from pytorch_lightning import LightningDataModule
+from jaxtyping import Int64, UInt8
 from torch import Tensor
 
 from datamodules.augment import Augmentation
 from datamodules.channel_moments import channel_moments
+from datamodules.data import Data
+from datamodules.normalise import Normalise
+
+# Of what is free on a GPU the images may take so much; the rest is for the network.
+SHARE_OF_DEVICE = 0.25
 
 
 @dataclass(frozen=True)
@@ -34,31 +38,33 @@ class Images:
         """The samples at `index`."""
         return Images(self.images[index], self.labels[index])
 
+    def to(self, device: torch.device) -> Images:
+        """On `device` if that leaves room for a network, else where they are."""
+        if device.type == "cuda" and self.images.nbytes > SHARE_OF_DEVICE * torch.cuda.mem_get_info(device)[0]:
+            return self
+        return Images(self.images.to(device), self.labels.to(device))
 
-class Batches:
-    """An epoch of normalised batches, `((images / scale − mean) / deviation, labels)`; shuffled if a `seed` is given.
 
-    `mean` is the mean image of the training part, `(channel, height, width)`, or that of its channels, `(channel, 1,
-    1)`; `deviation`, of the same kind, may be absent. `epoch` chooses the order and what `augmentation` does, which
-    needs a seed.
+class ImageBatches:
+    """An epoch of normalised batches on `device`; shuffled if a `seed` is given.
+
+    `epoch` chooses the order and what `augmentation` does, which needs a seed.
     """
 
     def __init__(
         self,
         data: Images,
         batch_size: int,
-        scale: float,
-        mean: Float[Tensor, "channel height width"],
-        seed: int | None,
-        deviation: Float[Tensor, "channel height width"] | None = None,
+        normalise: Normalise,
+        device: torch.device | str = "cpu",
+        seed: int | None = None,
         augmentation: Augmentation | None = None,
     ) -> None:
         self.data = data
         self.batch_size = batch_size
-        self.scale = scale
-        self.mean = mean
+        self.device = torch.device(device)
+        self.normalise = normalise.to(self.device)
         self.seed = seed
-        self.deviation = deviation
         self.augmentation = augmentation
         self.epoch = 0
 
@@ -66,48 +72,44 @@ class Batches:
         return -(-len(self.data) // self.batch_size)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        num = len(self.data)
+        num, place = len(self.data), self.data.images.device
         order, moves = torch.arange(num), None
         if self.seed is not None:
-            # One generator per epoch: its state never depends on what ran before.
+            # One generator per epoch: its state never depends on what ran before. On the CPU: the same on all devices.
             generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
             order = torch.randperm(num, generator=generator)
-            moves = self.augmentation.draw(num, generator) if self.augmentation else None
+            moves = self.augmentation.draw(num, generator).to(self.device) if self.augmentation else None
+        order = order.to(place)
         for start in range(0, num, self.batch_size):
-            index = order[start : start + self.batch_size]
-            images = self.data.images[index]
+            batch = self.data.take(order[start : start + self.batch_size])
+            images, labels = batch.images.to(self.device), batch.labels.to(self.device)
             if self.augmentation and moves is not None:
                 images = self.augmentation(images, moves[start : start + self.batch_size])
-            images = images.to(torch.float32).div_(self.scale).sub_(self.mean)
-            yield images if self.deviation is None else images.div_(self.deviation), self.data.labels[index]
+            yield self.normalise(images), labels
 
 
-class InMemoryData(LightningDataModule):
-    """A data set whose parts fit in memory. Subclasses say where they come from in `load`.
+class InMemoryData(Data):
+    """A data set of small images. Subclasses say where they come from in `load`.
 
-    `split` is the written split, as it stands in every result. `fingerprint` is known after `setup`: it tells other
-    files under the same name apart. A subclass that states `official` refuses them. The training part's mean image is
+    A subclass that states `official` refuses files with another fingerprint. The training part's mean image is
     subtracted; where `per_channel` is true, the mean of each channel, and its deviation divides. `augmentation` acts on
     training batches alone.
     """
 
     input_shape: tuple[int, int, int]
-    num_classes: int
     scale: float  # the largest pixel value
-    split: str
     official: str | None = None
     per_channel: bool = False
     augmentation: Augmentation | None = None
 
-    fingerprint: str
     train: Images
     validation: Images
     test: Images
-    mean: Tensor
-    deviation: Tensor | None
+    normalise: Normalise
 
     def __init__(self) -> None:  # no options: what a subclass does not name is refused
         super().__init__()
+        self._placed: dict[tuple[int, torch.device], Images] = {}
 
     def load(self) -> tuple[Images, Images, Images]:
         """Return the training, validation and test part; raises `ValueError` that names path, files and remedy."""
@@ -129,26 +131,29 @@ class InMemoryData(LightningDataModule):
                 )
             self.train, self.validation, self.test = parts
             if self.per_channel:
-                self.mean, self.deviation = channel_moments(self.train.images, self.scale)
+                self.normalise = Normalise(self.scale, *channel_moments(self.train.images, self.scale))
             else:
-                self.mean, self.deviation = self.train.images.float().mean(dim=0) / self.scale, None
+                self.normalise = Normalise(self.scale, self.train.images.float().mean(dim=0) / self.scale)
 
-    def train_batches(self, batch_size: int, seed: int) -> Batches:
-        """Shuffled batches of the training part."""
-        return self._batches(self.train, batch_size, seed, self.augmentation)
+    def train_batches(self, batch_size: int, seed: int, device: torch.device | str = "cpu") -> ImageBatches:
+        """Shuffled and moved batches of the training part."""
+        part = self._on(self.train, device)
+        return ImageBatches(part, batch_size, self.normalise, device, seed, self.augmentation)
 
-    def validation_batches(self, batch_size: int = 1000) -> Batches:
+    def validation_batches(self, device: torch.device | str = "cpu") -> ImageBatches:
         """The validation part, in order: whatever is selected is selected on it."""
-        return self._batches(self.validation, batch_size)
+        return ImageBatches(self._on(self.validation, device), self.evaluation_batch_size, self.normalise, device)
 
-    def test_batches(self, batch_size: int = 1000) -> Batches:
+    def test_batches(self, device: torch.device | str = "cpu") -> ImageBatches:
         """The test part, in order: read once, at the end."""
-        return self._batches(self.test, batch_size)
+        return ImageBatches(self._on(self.test, device), self.evaluation_batch_size, self.normalise, device)
 
-    def _batches(
-        self, part: Images, batch_size: int, seed: int | None = None, augmentation: Augmentation | None = None
-    ) -> Batches:
-        return Batches(part, batch_size, self.scale, self.mean, seed, self.deviation, augmentation)
+    def _on(self, part: Images, device: torch.device | str) -> Images:
+        """`part` on a device, copied there once."""
+        key = (id(part), torch.device(device))
+        if key not in self._placed:
+            self._placed[key] = part.to(key[1])
+        return self._placed[key]
 
 
 def _fingerprint(parts: Iterable[Images]) -> str:
@@ -158,9 +163,3 @@ def _fingerprint(parts: Iterable[Images]) -> str:
         digest.update(f"{tuple(tensor.shape)}".encode())
         digest.update(tensor.contiguous().numpy().data)
     return digest.hexdigest()[:12]
-
-
-def hold_out(num: int, num_held_out: int, seed: int) -> tuple[Int64[Tensor, " kept"], Int64[Tensor, " held_out"]]:
-    """Split `range(num)` at random, the same way for the same seed: the kept and the held-out indices, sorted."""
-    order = torch.randperm(num, generator=torch.Generator().manual_seed(seed))
-    return order[num_held_out:].sort().values, order[:num_held_out].sort().values

@@ -16,7 +16,9 @@ from annotated_types import Ge, Le
 from torch import Tensor
 from torch.nn.functional import pad
 
-from datamodules.in_memory import Images, InMemoryData, hold_out
+from datamodules.data import hold_out
+from datamodules.in_memory import Images, InMemoryData
+from datamodules.normalise import Normalise
 
 FILES = {part: (f"{part}-images-idx3-ubyte", f"{part}-labels-idx1-ubyte") for part in ("train", "t10k")}
 NUM_VALIDATION, SPLIT_SEED = 5_000, 0
@@ -75,7 +77,7 @@ class MNIST(InMemoryData):
             self.train, self.validation, self.test = (
                 Images(pad(part.images, sides), part.labels) for part in (self.train, self.validation, self.test)
             )
-            self.mean = pad(self.mean, sides)
+            self.normalise = Normalise(self.scale, pad(self.normalise.mean, sides))
 
     def load(self) -> tuple[Images, Images, Images]:
         """Read the four files and split the training part."""

@@ -21,7 +21,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer, callbacks
 from pytorch_lightning.loggers import Logger
 from torch import nn
 
-from datamodules.in_memory import Batches, InMemoryData
+from datamodules.data import Batches, Data
 from evaluation.accuracy import Accuracy, accuracy
 from lightning_modules.checkpoint import KEY, Checkpoint, Position
 from lightning_modules.classifier import Classifier, Diverged
@@ -37,7 +37,7 @@ class Runner:
 
     def __init__(
         self,
-        data: InMemoryData,
+        data: Data,
         schedule: Schedule,
         make_trainer: Callable[..., Trainer],
         logger: Logger | None,
@@ -69,7 +69,7 @@ class Runner:
         self.num_phases += 1
         self.draw_anew()
         goes_on = self.checkpoint is not None and self.checkpoint.phase == self.num_phases
-        batches = self.data.train_batches(self.schedule.batch_size, self.seed)
+        batches = self.data.train_batches(self.schedule.batch_size, self.seed, self.device)
         batches.epoch = self.epochs
         with bar(title, epochs) if show else nullcontext(lambda note: None) as advance:
             trainer = self._trainer(epochs, [_Epochs(self, batches, title, advance)])
@@ -107,11 +107,11 @@ class Runner:
 
     def validate(self, network: nn.Module) -> Accuracy:
         """Accuracy on the validation part: the only one that may choose anything."""
-        return accuracy(network.to(self.device), self.data.validation_batches(), self.device)
+        return accuracy(network.to(self.device), self.data.validation_batches(self.device), self.device)
 
     def test(self, network: nn.Module) -> Accuracy:
         """Accuracy on the test part, for the row of results."""
-        return accuracy(network.to(self.device), self.data.test_batches(), self.device)
+        return accuracy(network.to(self.device), self.data.test_batches(self.device), self.device)
 
     def log(self, metrics: dict[str, Any]) -> None:
         """Send finite numbers to the logger, at the step reached so far."""

@@ -14,7 +14,7 @@ from pytorch_lightning import Trainer
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import nn
 
-from datamodules.in_memory import InMemoryData
+from datamodules.data import Data
 from decompositions.format import Format
 from decompositions.network_file import build_network
 from decompositions.rank_search.rule import RankRule
@@ -29,7 +29,7 @@ from orchestration.schema import ConfigError
 class Parts:
     """What a point is made of, ready to run; `builder` says how its network is built again in another process."""
 
-    data: InMemoryData
+    data: Data
     schedule: Schedule
     method: Method
     make_trainer: Callable[..., Trainer]
@@ -54,7 +54,7 @@ def assemble(point: Point) -> Parts:
     if given := sorted(DECIDED_BY_THE_POINT & set(config["logger"] or {})):
         raise ConfigError(f"logger.{given[0]}: the point decides this; use tags for words of your own")
     data = _build(config["dataset"], "dataset")
-    _require("dataset", data, InMemoryData)
+    _require("dataset", data, Data)
     try:
         data.prepare_data()  # some data know their shape only now
     except (ValueError, OSError) as error:
@@ -150,7 +150,7 @@ def _build(node: dict[str, Any], place: str) -> Any:
         raise ConfigError(f"{'.'.join([place, *where])}: {said}") from None
 
 
-def _shape(data: InMemoryData) -> str:
+def _shape(data: Data) -> str:
     return "×".join(str(size) for size in data.input_shape)
 
 

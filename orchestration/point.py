@@ -25,7 +25,7 @@ if TYPE_CHECKING:  # roles that a `_target_` must fill; not imported, because th
     from pytorch_lightning.loggers import Logger
     from torch.nn import Module
 
-    from datamodules.in_memory import InMemoryData
+    from datamodules.data import Data
     from decompositions.format import Format
     from decompositions.rank_search.rule import RankRule
     from evaluation.reported import Reported
@@ -34,10 +34,12 @@ if TYPE_CHECKING:  # roles that a `_target_` must fill; not imported, because th
 
 GROUPS = ("dataset", "network", "method", "decomposition", "rank", "schedule")
 
+# Options of data sets that say where their files are and how they are read: the same data come of them.
+WHERE_THE_DATA_IS = ("dataset.root", "dataset.download", "dataset.cache", "dataset.num_workers")
+
 # Where and how a point runs, not what it computes: two points that differ only here are the same point.
 NOT_IDENTITY = (
-    "logger", "results_dir", "force", "num_threads", "checkpoint_seconds", "tags", "reported", "dataset.root",
-    "dataset.download",
+    "logger", "results_dir", "force", "num_threads", "checkpoint_seconds", "tags", "reported", *WHERE_THE_DATA_IS,
 )  # fmt: skip
 
 
@@ -45,7 +47,7 @@ NOT_IDENTITY = (
 class Settings:
     """The root of a configuration: the keys of conf/config.yaml, and their types."""
 
-    dataset: InMemoryData
+    dataset: Data
     network: Callable[..., Module]
     schedule: Schedule
     method: Method

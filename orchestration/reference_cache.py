@@ -25,7 +25,7 @@ from lightning_modules.progress import say
 from lightning_modules.runner import Runner
 from orchestration.assemble import Parts
 from orchestration.lock import locked
-from orchestration.point import Point, digest, without
+from orchestration.point import WHERE_THE_DATA_IS, Point, digest, without
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class TrainedReference:
 
 def recipe(point: Point) -> dict[str, Any]:
     """All of a configuration that the weights of a reference depend on."""
-    config = without(point.config, ("dataset.root", "dataset.download"))
+    config = without(point.config, WHERE_THE_DATA_IS)
     schedule = config["schedule"]
     return {
         "dataset": config["dataset"],

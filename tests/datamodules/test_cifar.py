@@ -221,7 +221,9 @@ def test_options_reach_the_batches(root):
     data.setup()
     images, _ = next(iter(data.train_batches(8, seed=0)))
     order = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(0))[:8]
-    assert torch.equal(images, data.train.images[order].float().div(255).sub(data.mean).div(data.deviation))
+    assert torch.equal(
+        images, data.train.images[order].float().div(255).sub(data.normalise.mean).div(data.normalise.deviation)
+    )
     moved = CIFAR10(str(root))
     moved.setup()
     assert not torch.equal(next(iter(moved.train_batches(8, seed=0)))[0], images)

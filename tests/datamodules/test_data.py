@@ -10,9 +10,11 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
+from datamodules.data import hold_out
 from datamodules.digits import Digits
-from datamodules.in_memory import Batches, Images, hold_out
+from datamodules.in_memory import ImageBatches, Images
 from datamodules.mnist import FILES, MNIST, read_idx
+from datamodules.normalise import Normalise
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +71,7 @@ def test_order_depends_on_seed_and_epoch_alone(digits):
 
 def test_evaluation_parts_keep_their_order():
     data = Images(torch.arange(10, dtype=torch.uint8).reshape(10, 1, 1, 1), torch.arange(10))
-    batches = Batches(data, 4, 1.0, torch.zeros(1, 1, 1), seed=None)
+    batches = ImageBatches(data, 4, Normalise(1.0, torch.zeros(1, 1, 1)))
     assert [labels.tolist() for _, labels in batches] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
 
 

@@ -71,7 +71,7 @@ def test_same_ranks_violations_and_weights(multipliers, tmp_path):
     plain = Phase(EPOCHS, RATE, Exponential(), momentum=0.0)
     none = Phase(0, RATE, Exponential())
     schedule = Schedule(1.0, NUM, plain, plain, 1.0, none, none, penalty)
-    x = (data.train.images.double() / 255.0 - data.mean).reshape(NUM, WIDTH).numpy()
+    x = (data.train.images.double() / 255.0 - data.normalise.mean).reshape(NUM, WIDTH).numpy()
     start = [network[1].weight.detach().numpy().copy(), network[1].bias.detach().numpy().copy()]
     weight, expected = reference_lc(*start, x, data.train.labels.numpy(), penalty, multipliers)
 

@@ -75,7 +75,7 @@ def test_admm_is_admm_as_its_authors_write_it(tmp_path):
     data.setup()
     torch.manual_seed(2)
     network = nn.Sequential(nn.Flatten(), nn.Linear(WIDTH, 5))
-    x = (data.train.images.double() / 255.0 - data.mean).reshape(NUM, WIDTH).numpy()
+    x = (data.train.images.double() / 255.0 - data.normalise.mean).reshape(NUM, WIDTH).numpy()
     labels = data.train.labels.numpy()
     weight, bias = (p.detach().double().numpy().copy() for p in network.parameters())
 
