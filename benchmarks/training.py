@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 
 import torch
-from pytorch_lightning import Trainer
 from torch.nn import functional
 
 from benchmarks.ratios import medians, report
@@ -20,6 +19,7 @@ from datamodules.in_memory import Images, InMemoryData
 from lightning_modules.classifier import Classifier
 from lightning_modules.decay import Exponential
 from lightning_modules.joint_objective import JointObjective
+from lightning_modules.profile import Profile
 from lightning_modules.runner import Runner
 from lightning_modules.schedule import Penalty, Phase, Schedule
 from networks.lenet import lenet300
@@ -46,7 +46,7 @@ def main() -> None:
     schedule = Schedule(1.0, 256, phase, phase, 1.0, phase, phase, Penalty(1e-3, 1.1, 1))
     data = RandomMNIST()
     data.setup()
-    runner = Runner(data, schedule, lambda **options: Trainer(accelerator="cpu", devices=1, **options), None, seed=0)
+    runner = Runner(data, schedule, Profile("cpu"), None, seed=0)
     network = lenet300([1, 28, 28], 10)
     weights = {name: network.get_parameter(f"{name}.weight") for name in ("fc1", "fc2", "fc3")}
     zeros = {name: torch.zeros_like(weight) for name, weight in weights.items()}

@@ -41,6 +41,7 @@ class Classifier(LightningModule):
     def __init__(self, network: nn.Module, phase: Phase, rate_factor: float = 1.0, loss: Loss = cross_entropy) -> None:
         super().__init__()
         self.network = network
+        self.run: Callable[[Tensor], Any] = network.__call__  # the Runner may put its compiled form here
         self.phase = phase
         self.rate_factor = rate_factor
         self.loss = loss
@@ -50,7 +51,7 @@ class Classifier(LightningModule):
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         """The loss of one batch; summed on the device and read once an epoch, for reading it waits for the device."""
         images, labels = batch
-        loss = self.loss(images, self.network(images), labels)
+        loss = self.loss(images, self.run(images), labels)
         detached = loss.detach()
         self._loss_sum = detached.clone() if self._loss_sum is None else self._loss_sum.add_(detached)
         return loss

@@ -73,8 +73,7 @@ class QuantiseStatic:
     def compress(self, reference: nn.Module, runner: Runner) -> Compressed:
         """Find the ranges of the inputs, round the weights."""
         found = quantisable(reference, runner.data.input_shape, self.layers, static=True)
-        batches = runner.data.train_batches(runner.schedule.batch_size, runner.seed, runner.device)
-        images = [images for images, _ in islice(batches, self.num_batches)]
+        images = [images for images, _ in islice(runner.train_batches(), self.num_batches)]
         ranges = calibrate(reference, found, images)
         seen = sum(len(batch) for batch in images)
         return quantised(

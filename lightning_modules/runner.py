@@ -17,14 +17,16 @@ from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
-from pytorch_lightning import Callback, LightningModule, Trainer, callbacks
+from pytorch_lightning import LightningModule, Trainer, callbacks
 from pytorch_lightning.loggers import Logger
 from torch import nn
 
 from datamodules.data import Batches, Data
+from datamodules.limited import Limited
 from evaluation.accuracy import Accuracy, accuracy
 from lightning_modules.checkpoint import KEY, Checkpoint, Position
 from lightning_modules.classifier import Classifier, Diverged
+from lightning_modules.profile import Profile
 from lightning_modules.progress import bar
 from lightning_modules.schedule import Schedule
 
@@ -39,7 +41,7 @@ class Runner:
         self,
         data: Data,
         schedule: Schedule,
-        make_trainer: Callable[..., Trainer],
+        profile: Profile,
         logger: Logger | None,
         seed: int,
         stage: str = "method",
@@ -49,7 +51,7 @@ class Runner:
     ) -> None:
         self.data = data
         self.schedule = schedule
-        self.make_trainer = make_trainer
+        self.profile = profile
         self.logger = logger
         self.seed = seed
         self.stage = stage
@@ -59,7 +61,7 @@ class Runner:
         self.steps = 0
         self.num_phases = 0
         quiet_lightning()
-        self.device = self._trainer(0, []).strategy.root_device
+        self.device = profile.device()
 
     def train(self, module: Classifier, title: str, *, show: bool = True) -> None:
         """Fit `module` for the epochs of its phase; raises `Diverged` if its loss is no longer a number."""
@@ -69,12 +71,12 @@ class Runner:
         self.num_phases += 1
         self.draw_anew()
         goes_on = self.checkpoint is not None and self.checkpoint.phase == self.num_phases
-        batches = self.data.train_batches(self.schedule.batch_size, self.seed, self.device)
+        batches = self.train_batches()
         batches.epoch = self.epochs
         with bar(title, epochs) if show else nullcontext(lambda note: None) as advance:
-            trainer = self._trainer(epochs, [_Epochs(self, batches, title, advance)])
+            trainer = self.profile.trainer(epochs, [_Epochs(self, batches, title, advance)])
             module.train()
-            with _interruptible():
+            with self.profile.prepared(module.network) as module.run, _interruptible():
                 path = self.checkpoint.path if goes_on and self.checkpoint is not None else None
                 trainer.fit(module, train_dataloaders=batches, ckpt_path=path, weights_only=True)
         if not all(bool(parameter.isfinite().all()) for parameter in module.network.parameters()):
@@ -105,13 +107,17 @@ class Runner:
         """Seed the random numbers of one epoch of the current phase."""
         torch.manual_seed(((self.seed * 1_000_003 + self.num_phases) * 100_003 + epoch) % 2**63)
 
+    def train_batches(self) -> Batches:
+        """The training part, shuffled by the seed, in the schedule's batches."""
+        return self._limited(self.data.train_batches(self.schedule.batch_size, self.seed, self.device))
+
     def validate(self, network: nn.Module) -> Accuracy:
         """Accuracy on the validation part: the only one that may choose anything."""
-        return accuracy(network.to(self.device), self.data.validation_batches(self.device), self.device)
+        return accuracy(network.to(self.device), self._limited(self.data.validation_batches(self.device)), self.device)
 
     def test(self, network: nn.Module) -> Accuracy:
         """Accuracy on the test part, for the row of results."""
-        return accuracy(network.to(self.device), self.data.test_batches(self.device), self.device)
+        return accuracy(network.to(self.device), self._limited(self.data.test_batches(self.device)), self.device)
 
     def log(self, metrics: dict[str, Any]) -> None:
         """Send finite numbers to the logger, at the step reached so far."""
@@ -119,15 +125,9 @@ class Runner:
             numbers = {k: v for k, v in metrics.items() if isinstance(v, int | float) and math.isfinite(v)}
             self.logger.log_metrics(numbers, step=self.steps)
 
-    def _trainer(self, epochs: int, hooks: list[Callback]) -> Trainer:
-        return self.make_trainer(
-            max_epochs=epochs,
-            callbacks=hooks,
-            logger=False,  # metrics go through `log`: a new Trainer would begin again at step 0
-            enable_checkpointing=bool(hooks),  # ours alone
-            enable_progress_bar=False,
-            enable_model_summary=False,
-        )
+    def _limited(self, batches: Batches) -> Batches:
+        limit = self.profile.limit_batches
+        return batches if limit is None else Limited(batches, limit)
 
 
 def quiet_lightning() -> None:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
-from pytorch_lightning import Trainer
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import nn
 
@@ -19,6 +17,7 @@ from decompositions.format import Format
 from decompositions.network_file import build_network
 from decompositions.rank_search.rule import RankRule
 from lightning_modules.method import Method
+from lightning_modules.profile import Profile
 from lightning_modules.runner import quiet_lightning
 from lightning_modules.schedule import Schedule
 from orchestration.point import Point
@@ -32,13 +31,14 @@ class Parts:
     data: Data
     schedule: Schedule
     method: Method
-    make_trainer: Callable[..., Trainer]
+    profile: Profile
     builder: dict[str, Any]
 
-    def device(self) -> torch.device:
-        """Where the trainer would run; raises what Lightning raises if it cannot."""
-        trainer = self.make_trainer(logger=False, enable_checkpointing=False, enable_progress_bar=False)
-        return trainer.strategy.root_device
+    @property
+    def split(self) -> str:
+        """The written split, with what the profile leaves of it."""
+        limit = self.profile.limit_batches
+        return self.data.split if limit is None else f"{self.data.split}; of each the first {limit} batches only"
 
     def network(self, seed: int) -> nn.Module:
         """A freshly initialised network; the same for the same seed."""
@@ -50,7 +50,6 @@ def assemble(point: Point) -> Parts:
     """Instantiate the parts and try them on each other, untrained; raises `ConfigError` in one line."""
     config = point.config
     quiet_lightning()
-    _check_trainer(config["trainer"])
     if given := sorted(DECIDED_BY_THE_POINT & set(config["logger"] or {})):
         raise ConfigError(f"logger.{given[0]}: the point decides this; use tags for words of your own")
     data = _build(config["dataset"], "dataset")
@@ -73,14 +72,17 @@ def assemble(point: Point) -> Parts:
     roles: list[tuple[str, Any, type]] = [
         ("schedule", parts.schedule, Schedule),
         ("method", parts.method, Method),
+        ("trainer", parts.profile, Profile),
         ("decomposition", getattr(parts.method, "decomposition", None), Format),
         ("rank", getattr(parts.method, "rank", None), RankRule),
     ]
     for name, part, role in roles:
         if part is not None:
             _require(name, part, role)
+    if (devices := parts.profile.devices) > 1:
+        raise ConfigError(f"trainer.devices: a point runs on one device, got {devices}; start several points instead")
     try:
-        device = parts.device()
+        device = parts.profile.device()
     except (MisconfigurationException, ValueError, TypeError) as error:
         raise ConfigError(f"trainer: {_first_line(error)}") from None
     runs_on = getattr(parts.method, "runs_on", None)
@@ -120,24 +122,7 @@ def _try_network(parts: Parts, what: str) -> nn.Module:
     return network
 
 
-# The schedule and the runner say these of every phase.
-DECIDED_ELSEWHERE = frozenset(
-    """max_epochs min_epochs max_steps min_steps max_time limit_train_batches overfit_batches fast_dev_run callbacks
-    logger enable_checkpointing enable_progress_bar enable_model_summary num_nodes strategy barebones""".split()
-)
-
 DECIDED_BY_THE_POINT = frozenset(("name", "group", "job_type", "tags", "config", "save_dir", "id", "version"))
-
-
-def _check_trainer(trainer: dict[str, Any]) -> None:
-    """Refuse options of the Trainer that would be overwritten, or make the row untrue."""
-    if given := sorted(DECIDED_ELSEWHERE & set(trainer)):
-        raise ConfigError(f"trainer.{given[0]}: the schedule and the runner decide this; leave it out")
-    if (devices := trainer.get("devices", 1)) not in (1, "1"):
-        raise ConfigError(f"trainer.devices: a point runs on one device, got {devices}; start several points instead")
-    allowed = ("32-true", "16-mixed", "bf16-mixed")
-    if (precision := trainer.get("precision", allowed[0])) not in allowed:
-        raise ConfigError(f"trainer.precision: expected one of {', '.join(allowed)}, got {precision}")
 
 
 def _build(node: dict[str, Any], place: str) -> Any:

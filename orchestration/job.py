@@ -97,7 +97,7 @@ def _run(point: Point, parts: Parts) -> Result:
         "reported": config["reported"],
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "signature": {
-            "split": parts.data.split,
+            "split": parts.split,
             "counting": COUNTING,
             "latency": PROTOCOL,
         },
@@ -108,7 +108,7 @@ def _run(point: Point, parts: Parts) -> Result:
         logger = start_logger(point)
         parts.data.setup()
         row["signature"]["data"] = parts.data.fingerprint
-        device = parts.device()
+        device = parts.profile.device()
         try_batch(parts, device, config["latency_batch_size"])
         reference = trained_reference(point, parts, logger)
         # What was begun with force=true goes on with it, and nothing else does.
@@ -119,7 +119,7 @@ def _run(point: Point, parts: Parts) -> Result:
         runner = Runner(
             parts.data,
             parts.schedule,
-            parts.make_trainer,
+            parts.profile,
             logger,
             config["seed"],
             build=lambda: parts.network(config["seed"]),

@@ -21,7 +21,6 @@ from orchestration import scaled
 from orchestration.schema import ConfigError, check
 
 if TYPE_CHECKING:  # roles that a `_target_` must fill; not imported, because they need torch
-    from pytorch_lightning import Trainer
     from pytorch_lightning.loggers import Logger
     from torch.nn import Module
 
@@ -30,6 +29,7 @@ if TYPE_CHECKING:  # roles that a `_target_` must fill; not imported, because th
     from decompositions.rank_search.rule import RankRule
     from evaluation.reported import Reported
     from lightning_modules.method import Method
+    from lightning_modules.profile import Profile
     from lightning_modules.schedule import Schedule
 
 GROUPS = ("dataset", "network", "method", "decomposition", "rank", "schedule")
@@ -51,7 +51,7 @@ class Settings:
     network: Callable[..., Module]
     schedule: Schedule
     method: Method
-    trainer: Callable[..., Trainer]
+    trainer: Profile
     logger: Callable[..., Logger] | None
     seed: Annotated[int, Ge(0), Le(2**31 - 1)]
     num_threads: Annotated[int, Ge(1), Le(1024)] | None

@@ -98,7 +98,7 @@ def trained_reference(point: Point, parts: Parts, logger: Logger | None) -> Trai
             return cached
         checkpoint.load()
         runner = Runner(
-            parts.data, parts.schedule, parts.make_trainer, logger, seed, stage="reference", checkpoint=checkpoint
+            parts.data, parts.schedule, parts.profile, logger, seed, stage="reference", checkpoint=checkpoint
         )
         try:
             runner.train(Classifier(network, parts.schedule.reference), "reference")

@@ -13,6 +13,7 @@ from decompositions.svd import SVD
 from lightning_modules.checkpoint import Checkpoint
 from lightning_modules.decay import Exponential
 from lightning_modules.joint import Joint
+from lightning_modules.profile import Profile
 from lightning_modules.runner import Runner
 from lightning_modules.schedule import Penalty, Phase, Schedule
 
@@ -61,7 +62,6 @@ def reference_lc(weight, bias, x, labels, penalty, multipliers):
 
 @pytest.mark.parametrize("multipliers", [True, False])
 def test_same_ranks_violations_and_weights(multipliers, tmp_path):
-    from pytorch_lightning import Trainer
 
     data = OneBatch()
     data.setup()
@@ -77,9 +77,7 @@ def test_same_ranks_violations_and_weights(multipliers, tmp_path):
 
     network.float()
     checkpoint = Checkpoint(tmp_path / "checkpoint.pt", every_seconds=1e9, origin={})
-    runner = Runner(
-        data, schedule, lambda **o: Trainer(accelerator="cpu", devices=1, **o), None, seed=0, checkpoint=checkpoint
-    )
+    runner = Runner(data, schedule, Profile("cpu"), None, seed=0, checkpoint=checkpoint)
     method = Joint(SVD(), Cost(LAMBDA, "macs", relative=False), multipliers=multipliers)
     done = method.compress(network, runner)
     assert [h["ranks"]["1"] for h in done.history] == [rank for rank, _ in expected]

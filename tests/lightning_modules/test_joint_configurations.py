@@ -7,7 +7,6 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from pytorch_lightning import Trainer
 from test_joint_against_numpy import EPOCHS, NUM, RATE, WIDTH, OneBatch
 from torch import nn
 
@@ -17,6 +16,7 @@ from decompositions.svd import SVD
 from lightning_modules.checkpoint import Checkpoint
 from lightning_modules.decay import Exponential
 from lightning_modules.joint import Joint
+from lightning_modules.profile import Profile
 from lightning_modules.runner import Runner
 from lightning_modules.schedule import Penalty, Phase, Schedule
 from orchestration.job import run_point
@@ -104,9 +104,7 @@ def test_admm_is_admm_as_its_authors_write_it(tmp_path):
         1.0, NUM, plain, plain, 1.0, dataclasses.replace(plain, epochs=0), plain, Penalty(rho, 1, rounds)
     )
     checkpoint = Checkpoint(tmp_path / "checkpoint.pt", every_seconds=1e9, origin={})
-    runner = Runner(
-        data, schedule, lambda **o: Trainer(accelerator="cpu", devices=1, **o), None, seed=0, checkpoint=checkpoint
-    )
+    runner = Runner(data, schedule, Profile("cpu"), None, seed=0, checkpoint=checkpoint)
     done = Joint(SVD(), Fixed(rank), choose_ranks="once").compress(network, runner)
     state = checkpoint.position.state
     assert state is not None

@@ -104,7 +104,7 @@ def test_each_phase_has_its_own_random_numbers_and_a_seed_repeats_them(make_poin
     runs = []
     for seed in (0, 0, 1):
         seeds: list[int] = []
-        runner = Runner(parts.data, parts.schedule, parts.make_trainer, None, seed)
+        runner = Runner(parts.data, parts.schedule, parts.profile, None, seed)
         for _ in range(3):
             runner.train(Probe(parts.network(0), Phase(1, 0.1, Exponential())), "probe", show=False)
         runs.append(seeds)

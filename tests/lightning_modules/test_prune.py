@@ -27,7 +27,7 @@ FAST = "network.hidden=[20]"
 def runner(make_point):
     parts = assemble(make_point("method=prune", FAST, "schedule.fine_tune.epochs=2"))
     parts.data.setup()
-    return Runner(parts.data, parts.schedule, parts.make_trainer, None, 0)
+    return Runner(parts.data, parts.schedule, parts.profile, None, 0)
 
 
 @pytest.fixture

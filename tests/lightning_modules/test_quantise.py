@@ -263,6 +263,6 @@ def test_the_row_of_a_point(make_point, method, monkeypatch):
     assert 0 < result.violation < 1
     parts = assemble(point)
     parts.data.setup()
-    runner = Runner(parts.data, parts.schedule, parts.make_trainer, None, 0)
+    runner = Runner(parts.data, parts.schedule, parts.profile, None, 0)
     stored = runner.test(load_network(point.directory / "network.pt"))
     assert dataclasses.astuple(stored)[0] == after.test_top1_percent
