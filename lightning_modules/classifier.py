@@ -46,6 +46,7 @@ class Classifier(LightningModule):
         self.rate_factor = rate_factor
         self.loss = loss
         self.mean_loss = math.nan
+        self.curve: list[dict[str, float]] = []  # an entry an epoch
         self._loss_sum: Tensor | None = None
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
@@ -67,12 +68,12 @@ class Classifier(LightningModule):
             )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the last epoch's loss: a phase that was over has no epoch left to measure it in."""
-        checkpoint["mean_loss"] = self.mean_loss
+        """Keep what was measured: a phase that was over has no epoch left to measure it in."""
+        checkpoint |= {"mean_loss": self.mean_loss, "curve": self.curve}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take it back."""
-        self.mean_loss = checkpoint["mean_loss"]
+        self.mean_loss, self.curve = checkpoint["mean_loss"], checkpoint["curve"]
 
     def configure_optimizers(self) -> Any:
         """SGD and the phase's decay, stepped once an epoch."""

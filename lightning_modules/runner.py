@@ -63,8 +63,11 @@ class Runner:
         quiet_lightning()
         self.device = profile.device()
 
-    def train(self, module: Classifier, title: str, *, show: bool = True) -> None:
-        """Fit `module` for the epochs of its phase; raises `Diverged` if its loss is no longer a number."""
+    def train(self, module: Classifier, title: str, *, show: bool = True, validate: bool = False) -> None:
+        """Fit `module` for the epochs of its phase; raises `Diverged` if its loss is no longer a number.
+
+        With `validate` the module's curve has the validation accuracy too, which costs a pass over that part an epoch.
+        """
         epochs = module.phase.epochs
         if epochs == 0:
             return
@@ -74,7 +77,7 @@ class Runner:
         batches = self.train_batches()
         batches.epoch = self.epochs
         with bar(title, epochs) if show else nullcontext(lambda note: None) as advance:
-            trainer = self.profile.trainer(epochs, [_Epochs(self, batches, title, advance)])
+            trainer = self.profile.trainer(epochs, [_Epochs(self, batches, title, advance, validate)])
             module.train()
             with self.profile.prepared(module.network) as module.run, _interruptible():
                 path = self.checkpoint.path if goes_on and self.checkpoint is not None else None
@@ -155,11 +158,14 @@ class _Epochs(callbacks.Checkpoint):
     Lightning calls checkpoint callbacks last at the end of an epoch, after the module knows its mean loss.
     """
 
-    def __init__(self, runner: Runner, batches: Batches, title: str, advance: Callable[[str], None]) -> None:
+    def __init__(
+        self, runner: Runner, batches: Batches, title: str, advance: Callable[[str], None], validate: bool
+    ) -> None:
         self.runner = runner
         self.batches = batches
         self.title = title
         self.advance = advance
+        self.validate = validate
 
     def on_train_epoch_start(self, trainer: Trainer, module: LightningModule) -> None:
         self.batches.epoch = self.runner.epochs + trainer.current_epoch
@@ -175,6 +181,10 @@ class _Epochs(callbacks.Checkpoint):
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
         assert isinstance(module, Classifier)
+        entry = {"epoch": trainer.current_epoch + 1, "train_loss": module.mean_loss}
+        if self.validate:
+            entry["validation_top1_percent"] = self.runner.validate(module.network).top1_percent
+        module.curve.append(entry)
         self.advance(f"loss {module.mean_loss:.4f}")
         checkpoint = self.runner.checkpoint
         if checkpoint is not None and checkpoint.is_due():

@@ -101,7 +101,8 @@ def trained_reference(point: Point, parts: Parts, logger: Logger | None) -> Trai
             parts.data, parts.schedule, parts.profile, logger, seed, stage="reference", checkpoint=checkpoint
         )
         try:
-            runner.train(Classifier(network, parts.schedule.reference), "reference")
+            module = Classifier(network, parts.schedule.reference)
+            runner.train(module, "reference", validate=True)
             top1 = require_finite_loss(runner.validate(network)).top1_percent
         except Diverged:
             checkpoint.remove()
@@ -109,8 +110,7 @@ def trained_reference(point: Point, parts: Parts, logger: Logger | None) -> Trai
         seconds = checkpoint.seconds()
         say(f"reference trained: {runner.epochs} epochs, {seconds:.1f} s, validation top-1 {top1:.2f} %")
         save_network(path, network, parts.builder, structure={})
-        write_json(
-            about, {"epochs": runner.epochs, "seconds": seconds, "validation_top1_percent": top1, "recipe": wanted}
-        )
+        spent = {"epochs": runner.epochs, "seconds": seconds}
+        write_json(about, {**spent, "validation_top1_percent": top1, "curve": module.curve, "recipe": wanted})
         checkpoint.remove()
         return TrainedReference(load_network(path), path.stem, runner.epochs, seconds)

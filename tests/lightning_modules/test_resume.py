@@ -62,13 +62,17 @@ def killer(monkeypatch, owner, name: str, at: int, after: bool):
 
 
 def outcome(folder, result) -> tuple:
-    """All that a row says of the computation, and the network; not the times."""
+    """All that a row says of the computation, the curve of the reference, and the network; not the times."""
     numbers = [
         {k: v for k, v in dataclasses.asdict(side).items() if k not in ("latency_ms", "peak_memory_mib", "seconds")}
         for side in (result.reference, result.compressed)
     ]
     state = load_network(folder / "network.pt").state_dict()
-    return json.dumps([numbers, result.layers, result.history, result.violation, result.rank_reason]), state
+    (about,) = (folder.parents[3] / "references").rglob("*.json")
+    curve = json.loads(about.read_text())["curve"]
+    assert [entry["epoch"] for entry in curve] == list(range(1, result.reference.epochs + 1))
+    assert curve[-1]["validation_top1_percent"] == result.reference.validation_top1_percent
+    return json.dumps([numbers, result.layers, result.history, result.violation, result.rank_reason, curve]), state
 
 
 def assert_equal(first, second) -> None:
@@ -81,7 +85,7 @@ def places(method: str) -> list[tuple]:
     """Where to kill: in the middle of a C step, of an epoch, before and after a checkpoint is in place."""
     return [
         (RankSearch, "__call__", (1, 3) if method in ("lc_svd", "admm_tucker", "gradual") else (1,), False),
-        (Classifier, "training_step", (1, 60, 150), False),
+        (Classifier, "training_step", (30, 60, 150), False),
         (Checkpoint, "write", (2, 5, 8), True),
         (Checkpoint, "note", (1,), False),
     ]

@@ -218,12 +218,12 @@ def test_identity(make_point, tmp_path):
 
 
 def test_a_row_keeps_nothing_of_the_machine(make_point):
-    point = make_point("dataset=mnist", "dataset.root=/some/where", "tags=[a]", "+trainer.devices=1", "seed=2")
+    point = make_point("dataset=mnist", "dataset.root=/some/where", "tags=[a]", "++trainer.devices=1", "seed=2")
     assert "/some/where" not in str(point.identity)
     assert not {"results_dir", "logger", "num_threads"} & set(point.identity)
     kept = point.identifying_overrides
     assert "seed=2" in kept
-    assert "+trainer.devices=1" in kept
+    assert "++trainer.devices=1" in kept
     assert not [o for o in kept if o.startswith(("dataset.root", "results_dir", "tags", "logger"))]
 
 
