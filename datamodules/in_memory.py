@@ -17,7 +17,7 @@ from torch import Tensor
 
 from datamodules.augment import Augmentation
 from datamodules.channel_moments import channel_moments
-from datamodules.data import Data
+from datamodules.data import Data, part_of
 from datamodules.normalise import Normalise
 
 # Of what is free on a GPU the images may take so much; the rest is for the network.
@@ -67,24 +67,25 @@ class ImageBatches:
         self.seed = seed
         self.augmentation = augmentation
         self.epoch = 0
+        self.part = slice(None)
 
     def __len__(self) -> int:
         return -(-len(self.data) // self.batch_size)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        num, place = len(self.data), self.data.images.device
+        num, home = len(self.data), self.data.images.device
         order, moves = torch.arange(num), None
         if self.seed is not None:
             # One generator per epoch: its state never depends on what ran before. On the CPU: the same on all devices.
             generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
             order = torch.randperm(num, generator=generator)
             moves = self.augmentation.draw(num, generator).to(self.device) if self.augmentation else None
-        order = order.to(place)
-        for start in range(0, num, self.batch_size):
-            batch = self.data.take(order[start : start + self.batch_size])
+        for places in torch.arange(num).split(self.batch_size):
+            places = part_of(places, self.part, self.seed is not None)
+            batch = self.data.take(order[places].to(home))
             images, labels = batch.images.to(self.device), batch.labels.to(self.device)
             if self.augmentation and moves is not None:
-                images = self.augmentation(images, moves[start : start + self.batch_size])
+                images = self.augmentation(images, moves[places.to(self.device)])
             yield self.normalise(images), labels
 
 

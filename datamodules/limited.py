@@ -11,20 +11,11 @@ from datamodules.data import Batches
 
 
 class Limited:
-    """At most `num_batches` of `batches`."""
+    """At most `num_batches` of `batches`, whose `epoch` and `part` are still theirs."""
 
     def __init__(self, batches: Batches, num_batches: int) -> None:
         self.batches = batches
         self.num_batches = num_batches
-
-    @property
-    def epoch(self) -> int:
-        """That of the batches."""
-        return self.batches.epoch
-
-    @epoch.setter
-    def epoch(self, epoch: int) -> None:
-        self.batches.epoch = epoch
 
     def __len__(self) -> int:
         return min(len(self.batches), self.num_batches)

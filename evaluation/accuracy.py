@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -23,23 +23,34 @@ class Accuracy:
 
 
 @torch.no_grad()
-def accuracy(network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], device: torch.device | str) -> Accuracy:
-    """Evaluate `network` in evaluation mode; its mode is restored. A network that outputs NaN has a NaN loss."""
+def accuracy(
+    network: nn.Module,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    device: torch.device | str,
+    summed: Callable[[Tensor], Tensor] = lambda sums: sums,
+) -> Accuracy:
+    """Evaluate `network` in evaluation mode; its mode is restored. A network that outputs NaN has a NaN loss.
+
+    Where several processes read a part of the batches each, `summed` adds their sums.
+    """
     was_training = network.training
     network.eval()
-    hits = torch.zeros(2, dtype=torch.float64, device=device)
-    loss = torch.zeros((), dtype=torch.float64, device=device)
-    num, num_classes = 0, 0
+    # Samples, classes of each, hits of the first, hits among the first five, loss.
+    sums = torch.zeros(5, dtype=torch.float64, device=device)
     for images, labels in batches:
+        if not len(labels):
+            continue
         images, labels = images.to(device), labels.to(device)
         logits = network(images)  # (batch, classes)
-        num_classes = logits.shape[1]
+        num, num_classes = logits.shape
         ranked = logits.topk(min(5, num_classes), dim=1).indices == labels[:, None]
-        hits += torch.stack([ranked[:, 0].sum(), ranked.sum()])
-        loss += functional.cross_entropy(logits.float(), labels, reduction="sum")
-        num += len(labels)
+        hits = torch.stack([ranked[:, 0].sum(), ranked.sum()])
+        sums[0] += num
+        sums[1] += num * num_classes
+        sums[2:4] += hits
+        sums[4] += functional.cross_entropy(logits.float(), labels, reduction="sum")
     network.train(was_training)
-    if num == 0:
+    total, classes, top1, top5, loss = summed(sums).tolist()
+    if total == 0:
         raise ValueError("accuracy: expected at least one batch, got none")
-    top1, top5 = (100 * hits / num).tolist()
-    return Accuracy(top1, top5 if num_classes >= 100 else None, float(loss) / num)
+    return Accuracy(100 * top1 / total, 100 * top5 / total if classes >= 100 * total else None, loss / total)

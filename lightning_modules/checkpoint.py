@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from evaluation.environment import commit
+from lightning_modules.group import agreed, group
 from lightning_modules.progress import say
 
 KEY = "compression_bench"
@@ -48,8 +49,11 @@ class Checkpoint:
     def load(self) -> None:
         """Begin: read the file, if there is one of the same origin; what cannot be used is said and left."""
         self._start = time.perf_counter()
-        if not self.path.exists():
-            return
+        if group().rank == 0 and self.path.exists():
+            self._read()
+        self.position, self.phase, self.seconds_before = agreed((self.position, self.phase, self.seconds_before))
+
+    def _read(self) -> None:
         try:
             content = torch.load(self.path, map_location="cpu", weights_only=True)
             entry = content[KEY]
@@ -68,7 +72,7 @@ class Checkpoint:
         """The method has reached `position`; its tensors are copied, for training changes them in place."""
         self.position = Position(_copied(position.state), position.epochs, position.steps, position.num_phases)
         self.phase = 0
-        if self.is_due():
+        if group().rank == 0 and self.is_due():
             self.write(lambda path: torch.save({KEY: self.entry(phase=0)}, path))
 
     def is_due(self) -> bool:
@@ -85,13 +89,19 @@ class Checkpoint:
         }
 
     def write(self, save: Callable[[Path], None]) -> None:
-        """Let `save` write a new file, then put it in place in one step; a full disk is said, and no reason to stop."""
+        """Let `save` write a new file, then put it in place in one step; a full disk is said, and no reason to stop.
+
+        Of several processes all must ask, and the first one writes; there a full disk ends the point.
+        """
         temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             save(temporary)
-            os.replace(temporary, self.path)
+            if group().rank == 0:
+                os.replace(temporary, self.path)
         except (OSError, RuntimeError) as error:  # torch says RuntimeError when the disk is full
+            if group().size > 1:  # the others are on their way to the next epoch already
+                raise
             say(f"no checkpoint: {self.path} cannot be written ({str(error).partition(chr(10))[0]})")
         finally:
             temporary.unlink(missing_ok=True)
@@ -103,6 +113,8 @@ class Checkpoint:
 
     def remove(self) -> None:
         """The stage is over: leave nothing, nor a file that a killed process was writing."""
+        if group().rank > 0:
+            return
         for path in (self.path, *self.path.parent.glob(f".{self.path.name}.*")):
             path.unlink(missing_ok=True)
 

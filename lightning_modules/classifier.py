@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from evaluation.accuracy import Accuracy
+from lightning_modules.group import group, sample_weight, summed
 from lightning_modules.schedule import Phase
 
 
@@ -53,6 +54,8 @@ class Classifier(LightningModule):
         """The loss of one batch; summed on the device and read once an epoch, for reading it waits for the device."""
         images, labels = batch
         loss = self.loss(images, self.run(images), labels)
+        if batch_idx + 1 == self.trainer.num_training_batches:  # all others are full
+            loss = loss * sample_weight(len(labels))
         detached = loss.detach()
         self._loss_sum = detached.clone() if self._loss_sum is None else self._loss_sum.add_(detached)
         return loss
@@ -60,7 +63,7 @@ class Classifier(LightningModule):
     def on_train_epoch_end(self) -> None:
         """Read the epoch's mean loss; raises `Diverged` if it is not a number."""
         assert self._loss_sum is not None
-        self.mean_loss = float(self._loss_sum) / int(self.trainer.num_training_batches)
+        self.mean_loss = float(summed(self._loss_sum)) / group().size / int(self.trainer.num_training_batches)
         self._loss_sum = None
         if not math.isfinite(self.mean_loss):
             raise Diverged(

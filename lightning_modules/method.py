@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
 from torch import nn
@@ -16,6 +16,7 @@ from decompositions.rank_search.rule import RankChoice, RankRule
 from decompositions.replace import Structure, describe, replace_layers
 from lightning_modules.classifier import Classifier, cross_entropy
 from lightning_modules.distillation import Distilled
+from lightning_modules.group import Agreed, group
 from lightning_modules.progress import say
 from lightning_modules.runner import Runner
 from lightning_modules.schedule import Phase, Schedule
@@ -84,7 +85,8 @@ def begin(method: Compressing, reference: nn.Module, runner: Runner) -> tuple[nn
     """A copy of the reference that may be changed, where it will be trained, and the search of its ranks."""
     network = copy.deepcopy(reference).to(runner.device)
     shape = runner.data.input_shape
-    return network, prepare_search(method, network, shape, lambda: runner.validate(network).top1_percent)
+    search = prepare_search(method, network, shape, lambda: runner.validate(network).top1_percent)
+    return network, search if group().size == 1 else replace(search, rule=Agreed(search.rule))
 
 
 def describe_layers(search: RankSearch, step: CStep) -> dict[str, dict[str, Any]]:

@@ -23,6 +23,7 @@ LAYOUTS = {4: torch.channels_last, 5: torch.channels_last_3d}
 class Profile:
     """Options of training that any network and method can have.
 
+    `devices` of one machine train together, a process each, on a part of every batch; gradients are averaged.
     `precision` is Lightning's name of it. Gradients of `accumulate` batches are added before a step. `deterministic`
     refuses operators that do not repeat their bits. `channels_last` keeps the weights of convolutions, and so their
     activations, with the channels innermost. `compile` runs the network through `torch.compile`, anew for each
@@ -45,6 +46,7 @@ class Profile:
         return Trainer(
             accelerator=self.accelerator,
             devices=self.devices,
+            strategy="ddp" if self.devices > 1 else "auto",
             precision=self.precision,
             accumulate_grad_batches=self.accumulate,
             deterministic=self.deterministic,  # said even if false: it is a switch of the whole process

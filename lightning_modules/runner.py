@@ -12,20 +12,21 @@ import math
 import signal
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
 from pytorch_lightning import LightningModule, Trainer, callbacks
 from pytorch_lightning.loggers import Logger
-from torch import nn
+from torch import Tensor, nn
 
 from datamodules.data import Batches, Data
 from datamodules.limited import Limited
 from evaluation.accuracy import Accuracy, accuracy
 from lightning_modules.checkpoint import KEY, Checkpoint, Position
 from lightning_modules.classifier import Classifier, Diverged
+from lightning_modules.group import agreed, group, summed
 from lightning_modules.profile import Profile
 from lightning_modules.progress import bar
 from lightning_modules.schedule import Schedule
@@ -74,16 +75,18 @@ class Runner:
         self.num_phases += 1
         self.draw_anew()
         goes_on = self.checkpoint is not None and self.checkpoint.phase == self.num_phases
-        batches = self.train_batches()
-        batches.epoch = self.epochs
+        batches = self.data.train_batches(self.schedule.batch_size, self.seed, self.device)
+        batches.epoch, batches.part = self.epochs, group().part
         with bar(title, epochs) if show else nullcontext(lambda note: None) as advance:
             trainer = self.profile.trainer(epochs, [_Epochs(self, batches, title, advance, validate)])
             module.train()
             with self.profile.prepared(module.network) as module.run, _interruptible():
                 path = self.checkpoint.path if goes_on and self.checkpoint is not None else None
-                trainer.fit(module, train_dataloaders=batches, ckpt_path=path, weights_only=True)
+                trainer.fit(module, train_dataloaders=self._limited(batches), ckpt_path=path, weights_only=True)
         if not all(bool(parameter.isfinite().all()) for parameter in module.network.parameters()):
             raise Diverged(f"a weight is NaN or infinite after {title}; lower the learning rate")
+        if group().size > 1:  # what is drawn from here on is the same in all processes
+            self.draw_anew(epochs)
         self.epochs += epochs
         self.steps += trainer.global_step
         module.to(self.device)  # Lightning hands the module back on the CPU
@@ -106,21 +109,26 @@ class Runner:
         if self.checkpoint is not None:
             self.checkpoint.note(Position(state, self.epochs, self.steps, self.num_phases))
 
-    def draw_anew(self, epoch: int = 0) -> None:
+    def draw_anew(self, epoch: int = 0, process: int = 0) -> None:
         """Seed the random numbers of one epoch of the current phase."""
-        torch.manual_seed(((self.seed * 1_000_003 + self.num_phases) * 100_003 + epoch) % 2**63)
+        own = process * 1_000_033  # what drops out differs between the processes, as it does between samples
+        torch.manual_seed(((self.seed * 1_000_003 + self.num_phases) * 100_003 + epoch + own) % 2**63)
 
-    def train_batches(self) -> Batches:
+    def train_batches(self) -> Iterable[tuple[Tensor, Tensor]]:
         """The training part, shuffled by the seed, in the schedule's batches."""
         return self._limited(self.data.train_batches(self.schedule.batch_size, self.seed, self.device))
 
     def validate(self, network: nn.Module) -> Accuracy:
-        """Accuracy on the validation part: the only one that may choose anything."""
-        return accuracy(network.to(self.device), self._limited(self.data.validation_batches(self.device)), self.device)
+        """Accuracy on the validation part: the only one that may choose anything. Every process must ask."""
+        return self._accuracy(network, self.data.validation_batches(self.device))
 
     def test(self, network: nn.Module) -> Accuracy:
-        """Accuracy on the test part, for the row of results."""
-        return accuracy(network.to(self.device), self._limited(self.data.test_batches(self.device)), self.device)
+        """Accuracy on the test part, for the row of results. Every process must ask."""
+        return self._accuracy(network, self.data.test_batches(self.device))
+
+    def _accuracy(self, network: nn.Module, batches: Batches) -> Accuracy:
+        batches.part = group().part
+        return accuracy(network.to(self.device), self._limited(batches), self.device, summed)
 
     def log(self, metrics: dict[str, Any]) -> None:
         """Send finite numbers to the logger, at the step reached so far."""
@@ -128,7 +136,7 @@ class Runner:
             numbers = {k: v for k, v in metrics.items() if isinstance(v, int | float) and math.isfinite(v)}
             self.logger.log_metrics(numbers, step=self.steps)
 
-    def _limited(self, batches: Batches) -> Batches:
+    def _limited(self, batches: Batches) -> Batches | Limited:
         limit = self.profile.limit_batches
         return batches if limit is None else Limited(batches, limit)
 
@@ -169,7 +177,7 @@ class _Epochs(callbacks.Checkpoint):
 
     def on_train_epoch_start(self, trainer: Trainer, module: LightningModule) -> None:
         self.batches.epoch = self.runner.epochs + trainer.current_epoch
-        self.runner.draw_anew(trainer.current_epoch)
+        self.runner.draw_anew(trainer.current_epoch, group().rank)
 
     def on_train_batch_end(
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -187,7 +195,7 @@ class _Epochs(callbacks.Checkpoint):
         module.curve.append(entry)
         self.advance(f"loss {module.mean_loss:.4f}")
         checkpoint = self.runner.checkpoint
-        if checkpoint is not None and checkpoint.is_due():
+        if checkpoint is not None and agreed(checkpoint.is_due()):
             checkpoint.write(trainer.save_checkpoint)
 
     def on_save_checkpoint(self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]) -> None:

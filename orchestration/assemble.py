@@ -79,8 +79,8 @@ def assemble(point: Point) -> Parts:
     for name, part, role in roles:
         if part is not None:
             _require(name, part, role)
-    if (devices := parts.profile.devices) > 1:
-        raise ConfigError(f"trainer.devices: a point runs on one device, got {devices}; start several points instead")
+    if (batch := parts.schedule.batch_size) % (devices := parts.profile.devices):
+        raise ConfigError(f"schedule.batch_size: expected a multiple of the {devices} trainer.devices, got {batch}")
     try:
         device = parts.profile.device()
     except (MisconfigurationException, ValueError, TypeError) as error:

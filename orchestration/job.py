@@ -19,17 +19,15 @@ from evaluation.counts import COUNTING
 from evaluation.environment import environment
 from evaluation.latency import PROTOCOL
 from evaluation.result import Result, read_result, write_result
-from lightning_modules.checkpoint import Checkpoint, origin
 from lightning_modules.classifier import Diverged
 from lightning_modules.progress import say
-from lightning_modules.runner import Runner
 from orchestration.assemble import Parts, assemble
+from orchestration.compute import compute
 from orchestration.lock import locked
 from orchestration.logger import finish_logger, start_logger
-from orchestration.measures import measure, try_batch
 from orchestration.point import Point
-from orchestration.reference_cache import trained_reference
 from orchestration.schema import ConfigError
+from orchestration.several import run_processes
 
 log = logging.getLogger("compression_bench")
 
@@ -46,8 +44,9 @@ def run_point(point: Point) -> Result:
     with locked(point.directory / ".lock"):
         if not point.config["force"] and (done := finished(point)) is not None:  # by the process that held the lock
             return _taken(point, done)
-        with _log_file(point.directory / "run.log"), _threads(point.config["num_threads"]):
-            return _run(point, parts)
+        if (num := parts.profile.devices) > 1:
+            return _run_in(num, point, parts)
+        return run_here(point, parts)
 
 
 def _taken(point: Point, result: Result) -> Result:
@@ -77,6 +76,27 @@ def require_writable(folder: Path) -> None:
         raise ConfigError(f"results_dir: cannot write to {folder}: {error.strerror}") from None
 
 
+def run_here(point: Point, parts: Parts) -> Result:
+    """Run a point whose lock is held, in this process, and write its row; it may be the first of several."""
+    with _log_file(point.directory / "run.log"), _threads(point.config["num_threads"]):
+        return _run(point, parts)
+
+
+def _run_in(num: int, point: Point, parts: Parts) -> Result:
+    """Run a point in processes of its own; if they ended without a row, write one that says why."""
+    path, began = point.directory / "result.json", time.time_ns()
+    why = run_processes(point, num)
+    if path.exists() and path.stat().st_mtime_ns >= began:
+        return read_result(path)
+    status, seconds = f"failed: {why or 'the processes left no row'}", (time.time_ns() - began) / 1e9
+    here = environment(torch.device("cpu"))
+    result = Result(**_row(point, parts), status=status, seconds=seconds, environment=here)
+    if finished(point) is None:  # a good row (force=true) stays
+        write_result(path, result)
+    say(f"{point.label}: {status}")
+    return result
+
+
 def _run(point: Point, parts: Parts) -> Result:
     config, began = point.config, time.perf_counter()
     (point.directory / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
@@ -86,22 +106,7 @@ def _run(point: Point, parts: Parts) -> Result:
         path.unlink(missing_ok=True)
         network_path.unlink(missing_ok=True)
     say(f"{point.label} ({point.id})")
-    row: dict[str, Any] = {
-        "id": point.id,
-        "variant": point.variant,
-        "choices": point.choices,
-        "seed": config["seed"],
-        "config": point.identity,
-        "overrides": point.identifying_overrides,
-        "tags": config["tags"],
-        "reported": config["reported"],
-        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "signature": {
-            "split": parts.split,
-            "counting": COUNTING,
-            "latency": PROTOCOL,
-        },
-    }
+    row = _row(point, parts)
     logger, status, device = None, "ok", torch.device("cpu")
     checkpoint = None
     try:
@@ -109,29 +114,11 @@ def _run(point: Point, parts: Parts) -> Result:
         parts.data.setup()
         row["signature"]["data"] = parts.data.fingerprint
         device = parts.profile.device()
-        try_batch(parts, device, config["latency_batch_size"])
-        reference = trained_reference(point, parts, logger)
-        # What was begun with force=true goes on with it, and nothing else does.
-        known = origin(of=point.id, reference=reference.digest, forced=config["force"])
-        checkpoint = Checkpoint(point.directory / "checkpoint.pt", config["checkpoint_seconds"], known)
-        checkpoint.load()
-        # The reference has another: what the method draws does not depend on whether it was in the cache.
-        runner = Runner(
-            parts.data,
-            parts.schedule,
-            parts.profile,
-            logger,
-            config["seed"],
-            build=lambda: parts.network(config["seed"]),
-            checkpoint=checkpoint,
-        )
-        compressed = parts.method.compress(reference.network, runner)
-        row |= measure(parts, runner, reference, compressed, checkpoint.seconds(), config["latency_batch_size"])
+        compressed, measured, checkpoint = compute(point, parts, logger)
+        row |= measured
         save_network(new_network, compressed.network, parts.builder, compressed.structure)
     except Diverged as error:
         status = f"diverged: {_one_line(error)}"
-        if checkpoint is not None:
-            checkpoint.remove()
     except Exception as error:  # one point's failure must not end the sweep; the log keeps where it was
         kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
         status = f"failed: {kind}{_one_line(error)}"
@@ -155,6 +142,27 @@ def _run(point: Point, parts: Parts) -> Result:
     if not result.is_ok:
         say(f"{point.label}: {status}")
     return result
+
+
+def _row(point: Point, parts: Parts) -> dict[str, Any]:
+    """What is known of a row before anything has run."""
+    config = point.config
+    return {
+        "id": point.id,
+        "variant": point.variant,
+        "choices": point.choices,
+        "seed": config["seed"],
+        "config": point.identity,
+        "overrides": point.identifying_overrides,
+        "tags": config["tags"],
+        "reported": config["reported"],
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "signature": {
+            "split": parts.split,
+            "counting": COUNTING,
+            "latency": PROTOCOL,
+        },
+    }
 
 
 def _one_line(error: Exception) -> str:

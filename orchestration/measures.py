@@ -13,6 +13,7 @@ from evaluation.latency import measure_latency_ms
 from evaluation.memory import measure_peak_memory_mib
 from evaluation.result import Measure
 from lightning_modules.classifier import require_finite_loss
+from lightning_modules.group import group
 from lightning_modules.method import Compressed
 from lightning_modules.runner import Runner
 from orchestration.assemble import Parts
@@ -33,12 +34,17 @@ def try_batch(parts: Parts, device: torch.device, size: int) -> None:
 def measure(
     parts: Parts, runner: Runner, reference: TrainedReference, compressed: Compressed, seconds: float, large_batch: int
 ) -> dict[str, Any]:
-    """What a row says of both networks, measured in the same way, in one process."""
+    """What a row says of both networks, measured in the same way, in one process.
+
+    Of several processes all share the accuracies; the first one measures the rest, while the others wait.
+    """
     networks = [reference.network.to(runner.device), compressed.network.to(runner.device)]
     accuracies = [
         (require_finite_loss(runner.validate(network)), require_finite_loss(runner.test(network)))
         for network in networks
     ]
+    if group().rank > 0:
+        return {}
     latency: list[dict[str, float]] = [{}, {}]
     memory: list[dict[str, float]] = [{}, {}]
     for size in (1, large_batch):

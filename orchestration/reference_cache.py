@@ -9,6 +9,7 @@ import hashlib
 import json
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from decompositions.network_file import load_network, save_network
 from evaluation.result import write_json
 from lightning_modules.checkpoint import Checkpoint, origin
 from lightning_modules.classifier import Classifier, Diverged, require_finite_loss
+from lightning_modules.group import agreed, group
 from lightning_modules.progress import say
 from lightning_modules.runner import Runner
 from orchestration.assemble import Parts
@@ -71,11 +73,15 @@ def _read(path: Path, about: Path) -> TrainedReference | None:
     if not (path.exists() and about.exists()):
         return None
     try:
-        cost = json.loads(about.read_text(encoding="utf-8"))
-        return TrainedReference(load_network(path), path.stem, cost["epochs"], cost["seconds"])
+        return _load(path, about)
     except (ValueError, KeyError, TypeError, OSError) as error:
         say(f"the cached reference is trained anew: {error}")
         return None
+
+
+def _load(path: Path, about: Path) -> TrainedReference:
+    cost = json.loads(about.read_text(encoding="utf-8"))
+    return TrainedReference(load_network(path), path.stem, cost["epochs"], cost["seconds"])
 
 
 def trained_reference(point: Point, parts: Parts, logger: Logger | None) -> TrainedReference:
@@ -90,12 +96,14 @@ def trained_reference(point: Point, parts: Parts, logger: Logger | None) -> Trai
     path = folder / f"{digest(wanted)}.pt"
     about = path.with_suffix(".json")
     folder.mkdir(parents=True, exist_ok=True)
-    with locked(path.with_suffix(".lock")):
+    # Of several processes the first one holds the lock for all.
+    with locked(path.with_suffix(".lock")) if group().rank == 0 else nullcontext():
         checkpoint = Checkpoint(path.with_suffix(".ckpt"), point.config["checkpoint_seconds"], origin(of=path.stem))
-        if (cached := _read(path, about)) is not None:
+        cached = _read(path, about) if group().rank == 0 else None
+        if agreed(cached is not None):
             say(f"reference taken from {path}")
             checkpoint.remove()
-            return cached
+            return cached or _load(path, about)
         checkpoint.load()
         runner = Runner(
             parts.data, parts.schedule, parts.profile, logger, seed, stage="reference", checkpoint=checkpoint
@@ -109,8 +117,10 @@ def trained_reference(point: Point, parts: Parts, logger: Logger | None) -> Trai
             raise
         seconds = checkpoint.seconds()
         say(f"reference trained: {runner.epochs} epochs, {seconds:.1f} s, validation top-1 {top1:.2f} %")
-        save_network(path, network, parts.builder, structure={})
-        spent = {"epochs": runner.epochs, "seconds": seconds}
-        write_json(about, {**spent, "validation_top1_percent": top1, "curve": module.curve, "recipe": wanted})
+        if group().rank == 0:
+            save_network(path, network, parts.builder, structure={})
+            spent = {"epochs": runner.epochs, "seconds": seconds}
+            write_json(about, {**spent, "validation_top1_percent": top1, "curve": module.curve, "recipe": wanted})
         checkpoint.remove()
-        return TrainedReference(load_network(path), path.stem, runner.epochs, seconds)
+        agreed(None)  # until the first process has written them
+        return _load(path, about)

@@ -1,0 +1,73 @@
+"""The processes that train one point together: which of them this is, and what they agree on.
+
+Alone, a process is the first of one, and nothing here costs anything.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from torch import Tensor, distributed
+
+from decompositions.rank_search.rule import RankChoice, RankProblem, RankRule
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Group:
+    """Process number `rank`, from 0, of `size`."""
+
+    rank: int
+    size: int
+
+    @property
+    def part(self) -> slice:
+        """Which samples of every batch are this process's."""
+        return slice(self.rank, None, self.size)
+
+
+def group() -> Group:
+    """The group of this process."""
+    if distributed.is_available() and distributed.is_initialized():
+        return Group(distributed.get_rank(), distributed.get_world_size())
+    return Group(0, 1)
+
+
+def agreed(value: T) -> T:
+    """What the first process has."""
+    if group().size == 1:
+        return value
+    box = [value]
+    distributed.broadcast_object_list(box, src=0)
+    return box[0]
+
+
+def summed(values: Tensor) -> Tensor:
+    """The sum over all processes, the same bits in each."""
+    if group().size > 1:
+        values = values.clone()
+        distributed.all_reduce(values)
+    return values
+
+
+def sample_weight(num: int) -> float:
+    """What this process's mean over `num` samples counts in a mean of the processes that is to be one of the samples.
+
+    Every process must ask.
+    """
+    size = group().size
+    return 1.0 if size == 1 else num * size / float(summed(torch.tensor(float(num))))
+
+
+@dataclass(frozen=True)
+class Agreed:
+    """A rank rule whose choice is the first process's: some rules measure, and no two measures are equal."""
+
+    rule: RankRule
+
+    def __call__(self, problem: RankProblem) -> RankChoice:
+        """Choose, and take what the first process chose."""
+        return agreed(self.rule(problem))

@@ -1,0 +1,78 @@
+"""A point on several devices: its own group of processes, started by torchrun, and nothing of it left at the end.
+
+Lightning's own way starts the command line again in each process, sweep and all: its ranks then run through different
+points and average their gradients. Here the processes get one point, in a file, and write one row.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import re
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import torch
+from torch import distributed
+
+from lightning_modules import progress
+from orchestration.point import Point
+
+ROOT = Path(__file__).parent.parent
+# Another process may train the reference that all wait for; a process that dies ends the group at once.
+PATIENCE = timedelta(days=7)
+
+
+def run_processes(point: Point, num: int) -> str | None:
+    """Run `point` in `num` processes; returns None, or in a line why they ended badly.
+
+    What they say on their error streams goes to `processes.log` beside the row.
+    """
+    task, log = point.directory / "point.json", point.directory / "processes.log"
+    task.write_text(json.dumps(dataclasses.asdict(point)), encoding="utf-8")
+    threads = point.config["num_threads"] or max(1, (os.cpu_count() or 1) // num)
+    command = [
+        *(sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={num}"),
+        *("-m", "orchestration.worker", str(task.absolute())),
+    ]
+    paths = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONPATH": paths}
+    with log.open("w", encoding="utf-8") as errors:
+        process = subprocess.Popen(command, stderr=errors, env=environment)
+        try:
+            code = process.wait()
+        except BaseException:
+            process.terminate()  # torchrun hands it on to its processes
+            process.wait()
+            raise
+    task.unlink(missing_ok=True)
+    return None if code == 0 else f"{_reason(log.read_text(encoding='utf-8', errors='replace'))} (see {log})"
+
+
+def _reason(log: str) -> str:
+    """Which process was the first to fail, and how, from torchrun's summary."""
+    _, _, summary = log.rpartition("Root Cause")
+    rank = re.search(r"rank\s*: (\d+)", summary)
+    code = re.search(r"exitcode\s*: (-?\d+)", summary)
+    if rank is None or code is None:
+        return "the processes did not start"
+    how = f"was killed by signal {-int(code[1])}" if int(code[1]) < 0 else f"ended with {code[1]}"
+    return f"process {rank[1]} {how}"
+
+
+def read_point(task: Path) -> Point:
+    """The point that `run_processes` wrote down."""
+    stored = json.loads(task.read_text(encoding="utf-8"))
+    return Point(stored["config"], stored["choices"], tuple(stored["overrides"]))
+
+
+def join() -> None:
+    """Become one of torchrun's processes: the first one speaks for all."""
+    cuda = torch.cuda.is_available()
+    if cuda:
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    distributed.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=PATIENCE)
+    progress.console.quiet = distributed.get_rank() > 0

@@ -1,0 +1,103 @@
+"""A point in several processes: the numbers of one, one row, and nothing left of it, whatever happens to a process."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import threading
+import time
+
+import pytest
+import torch
+
+from datamodules.data import part_of
+from evaluation.result import read_result
+from orchestration.job import run_point
+from orchestration.schema import ConfigError
+
+# 1,167 samples in batches of 64: the last one has 15, an uneven number for two processes.
+POINT = ("num_threads=1", "network.hidden=[24,16]", "schedule.batch_size=64", "method=alternating_tucker")
+TWO = ("trainer.devices=2",)
+
+
+def processes() -> list[str]:
+    listed = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
+    return [line for line in listed.splitlines() if "orchestration.worker" in line]
+
+
+@pytest.mark.slow
+def test_two_processes_compute_what_one_does(make_point, capfd):
+    alone = run_point(make_point(*POINT))
+    point = make_point(*POINT, *TWO)
+    before = processes()
+    together = run_point(point)
+    assert alone.status == together.status == "ok", together.status
+    assert processes() == before
+    said = capfd.readouterr().out
+    assert said.count("reference trained: 2 epochs") == 2, "each process speaks, or none"
+    curves = [
+        json.loads(path.read_text())["curve"] for path in sorted((point.results_dir / "references").rglob("*.json"))
+    ]
+    assert len(curves) == 2
+    for one, other in zip(*curves, strict=True):
+        assert one["train_loss"] == pytest.approx(other["train_loss"], rel=1e-5)
+        assert one["validation_top1_percent"] == pytest.approx(other["validation_top1_percent"], abs=0.6)
+    for one, other in zip(alone.history, together.history, strict=True):
+        assert one["ranks"] == other["ranks"]
+        assert one["violation"] == pytest.approx(other["violation"], rel=1e-3)
+    for side in ("reference", "compressed"):
+        one, other = getattr(alone, side), getattr(together, side)
+        assert one.test_loss == pytest.approx(other.test_loss, rel=1e-3)
+        assert one.num_params == other.num_params
+        assert one.epochs == other.epochs
+    assert len(list(point.directory.rglob("result.json"))) == 1
+    assert not (point.directory / "point.json").exists()
+    assert run_point(point) == together, "taken from the disk"
+
+
+@pytest.mark.slow
+def test_a_process_that_is_killed_fails_its_point_alone(make_point):
+    point = make_point(*POINT, *TWO, "schedule.reference.epochs=100000")
+    others = processes()
+
+    def kill() -> None:
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline:
+            lock = list(point.results_dir.rglob("*.lock"))
+            started = [line for line in processes() if line not in others and "torch.distributed" not in line]
+            if len(started) == 2 and any("references" in str(path) for path in lock):
+                time.sleep(1)
+                os.kill(max(int(line.split()[0]) for line in started), signal.SIGKILL)
+                return
+            time.sleep(0.1)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    result = run_point(point)
+    thread.join()
+    assert "was killed by signal 9" in result.status, result.status
+    assert result.status.startswith("failed: process 1")
+    assert read_result(point.directory / "result.json").status == result.status
+    assert processes() == others
+    assert run_point(make_point(*POINT)).status == "ok"
+
+
+def test_batches_are_shared_evenly_or_refused(make_point):
+    from orchestration.assemble import assemble
+
+    with pytest.raises(ConfigError, match=r"schedule.batch_size: expected a multiple of the 3 trainer.devices, got 64"):
+        assemble(make_point("trainer.devices=3", "schedule.batch_size=64"))
+
+
+@pytest.mark.parametrize("num", [1, 2, 3, 7, 15, 64])
+def test_parts_of_a_batch(num):
+    index = torch.arange(num) + 5
+    parts = [part_of(index, slice(rank, None, 3), training=False) for rank in range(3)]
+    assert sorted(torch.cat(parts).tolist()) == index.tolist()
+    parts = [part_of(index, slice(rank, None, 3), training=True) for rank in range(3)]
+    assert min(map(len, parts)) > 0
+    if num < 3:
+        assert all(part.tolist() == index.tolist() for part in parts)
+    assert torch.equal(part_of(index, slice(None), training=True), index)
