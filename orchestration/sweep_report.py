@@ -9,9 +9,9 @@ from typing import Any
 from evaluation.result import Result, read_result
 from evaluation.table import print_comparison
 from orchestration.assemble import assemble
-from orchestration.job import finished, require_writable
 from orchestration.point import Point, digest, without
 from orchestration.reconstructions import reconstructions
+from orchestration.row import finished, require_writable
 from orchestration.schema import ConfigError
 
 

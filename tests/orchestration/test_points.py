@@ -115,7 +115,6 @@ def test_a_typo_inside_a_yaml_file_is_refused(make_point, tmp_path):
         (["dataset=mnist", "dataset.root=/nowhere"], "MNIST: /nowhere/MNIST/raw lacks train-images"),
         (["method.min_rank=1000"], "no layer has a rank of at least min_rank=1000 that is smaller"),
         (["rank=fixed", "rank.ranks=999"], "layer fc1 takes a rank from 1 to 64, got 999"),
-        (["trainer.devices=2"], "trainer.devices: a point runs on one device, got 2"),
         (["rank=fixed", "rank.ranks={conv1: 3}"], "method lc_svd: rank.ranks: 'conv1' matches none"),
     ],
 )
