@@ -78,14 +78,19 @@ class ImageBatches:
             # One generator per epoch: its state never depends on what ran before. On the CPU: the same on all devices.
             generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
             order = torch.randperm(num, generator=generator)
-            moves = self.augmentation.draw(num, generator).to(self.device) if self.augmentation else None
+            if self.augmentation:
+                height, width = self.data.images.shape[2:]
+                moves = self.augmentation.draw(num, (height, width), generator).to(self.device)
         order = order.to(place)
         for start in range(0, num, self.batch_size):
             batch = self.data.take(order[start : start + self.batch_size])
             images, labels = batch.images.to(self.device), batch.labels.to(self.device)
             if self.augmentation and moves is not None:
-                images = self.augmentation(images, moves[start : start + self.batch_size])
-            yield self.normalise(images), labels
+                chosen = moves[start : start + self.batch_size]
+                moved = self.normalise(self.augmentation(images, chosen))
+                yield self.augmentation.cut_out(moved, chosen), labels
+            else:
+                yield self.normalise(images), labels
 
 
 class InMemoryData(Data):
