@@ -94,7 +94,7 @@ def loaded(kind: type[CIFAR], root: Path, **options) -> CIFAR:
 
 def pack(folder: Path) -> Path:
     path = folder.parent / f"{folder.name.replace('-batches-py', '-python')}.tar.gz"
-    with tarfile.open(path, "w:gz") as archive:
+    with tarfile.open(path, "w:gz", compresslevel=1) as archive:
         archive.add(folder, folder.name)
     for file in folder.iterdir():
         file.unlink()
@@ -203,7 +203,7 @@ def test_a_damaged_archive_is_named(kind, folder, root):
         path.write_bytes(content)
         with pytest.raises(ValueError, match=rf"{path.name}: (cannot be read|lacks)"):
             kind(str(root)).setup()
-    with tarfile.open(path, "w:gz") as archive:
+    with tarfile.open(path, "w:gz", compresslevel=1) as archive:
         archive.addfile(tarfile.TarInfo(f"{folder.name}/{kind.release.test}"), io.BytesIO())
     lacking = ", ".join(f"{folder.name}/{name}" for name in kind.release.train)
     with pytest.raises(ValueError, match=f"lacks {lacking}; fetch"):
