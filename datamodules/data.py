@@ -64,8 +64,13 @@ class Data(LightningDataModule):
         raise TypeError(f"{type(self).__name__} must define test_batches()")
 
 
+def epoch_generator(seed: int, epoch: int) -> torch.Generator:
+    """One generator an epoch: its state never depends on what ran before. On the CPU: the same on all devices."""
+    return torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+
+
 def part_of(index: Int64[Tensor, " sample"], part: slice, training: bool) -> Int64[Tensor, " some"]:
-    """The samples of a batch that are in `part`; of a training batch never none."""
+    """The samples of a batch that are in `part`; of a training batch with fewer than processes, all."""
     return index if training and len(index) < (part.step or 1) else index[part]
 
 

@@ -25,7 +25,7 @@ class ImageFolder(InMemoryData):
     `name` is what the written split calls the data. Images of other sizes than the first are refused, unless `size`
     is given: then all become `size × size`. `validation_share` of the training part, drawn at random, is for
     validation. Of each class, `subset_per_class` limits the training images, and the test images too: the first by
-    name. `crop_padding` and `flip` move the training images.
+    name. `crop_padding`, `flip` and `cutout` change the training images: datamodules/augment.py.
     """
 
     scale = 255.0
@@ -41,6 +41,7 @@ class ImageFolder(InMemoryData):
         subset_per_class: Annotated[int, Ge(1)] | None = None,
         crop_padding: Annotated[int, Ge(0)] = 0,
         flip: bool = False,
+        cutout: Annotated[int, Ge(0)] = 0,
     ) -> None:
         super().__init__()
         self.root = Path(root).expanduser()
@@ -49,7 +50,7 @@ class ImageFolder(InMemoryData):
         self.size = size
         self.validation_share = validation_share
         self.subset_per_class = subset_per_class
-        self.augmentation = Augmentation(crop_padding, flip)
+        self.augmentation = Augmentation(crop_padding, flip, cutout)
 
     def prepare_data(self) -> None:
         """Read and decode the images: their shape and classes are known from now on."""

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from datamodules.augment import Augmentation
 from datamodules.channel_moments import channel_moments
-from datamodules.data import Data, part_of
+from datamodules.data import Data, epoch_generator, part_of
 from datamodules.normalise import Normalise
 
 # Of what is free on a GPU the images may take so much; the rest is for the network.
@@ -76,17 +76,21 @@ class ImageBatches:
         num, home = len(self.data), self.data.images.device
         order, moves = torch.arange(num), None
         if self.seed is not None:
-            # One generator per epoch: its state never depends on what ran before. On the CPU: the same on all devices.
-            generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+            generator = epoch_generator(self.seed, self.epoch)
             order = torch.randperm(num, generator=generator)
-            moves = self.augmentation.draw(num, generator).to(self.device) if self.augmentation else None
+            if self.augmentation:
+                height, width = self.data.images.shape[2:]
+                moves = self.augmentation.draw(num, (height, width), generator).to(self.device)
         for places in torch.arange(num).split(self.batch_size):
             places = part_of(places, self.part, self.seed is not None)
             batch = self.data.take(order[places].to(home))
             images, labels = batch.images.to(self.device), batch.labels.to(self.device)
             if self.augmentation and moves is not None:
-                images = self.augmentation(images, moves[places.to(self.device)])
-            yield self.normalise(images), labels
+                chosen = moves[places.to(self.device)]
+                moved = self.normalise(self.augmentation(images, chosen))
+                yield self.augmentation.cut_out(moved, chosen), labels
+            else:
+                yield self.normalise(images), labels
 
 
 class InMemoryData(Data):

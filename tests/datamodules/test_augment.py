@@ -39,7 +39,7 @@ def data() -> Pictures:
 def test_against_brute_force(padding, flip, channels, height, width):
     images = pictures(50, channels, height, width).images
     augmentation = Augmentation(padding, flip)
-    moves = augmentation.draw(50, torch.Generator().manual_seed(0))
+    moves = augmentation.draw(50, (height, width), torch.Generator().manual_seed(0))
     found = augmentation(images, moves)
     assert found.dtype == torch.uint8
     for image, (top, left, mirrored), moved in zip(images.numpy(), moves.tolist(), found.numpy(), strict=True):
@@ -49,12 +49,56 @@ def test_against_brute_force(padding, flip, channels, height, width):
 
 
 def test_every_place_and_both_sides_are_drawn_alike():
-    moves = Augmentation(1, True).draw(18_000, torch.Generator().manual_seed(3))
+    moves = Augmentation(1, True).draw(18_000, (8, 8), torch.Generator().manual_seed(3))
     cells = torch.bincount(moves[:, 0] * 6 + moves[:, 1] * 2 + moves[:, 2], minlength=18)
     assert len(cells) == 18
     assert float((cells - 1000).abs().max()) < 5 * (1000 * 17 / 18) ** 0.5, "five standard deviations"
-    assert not Augmentation(1, False).draw(100, torch.Generator())[:, 2].any()
-    assert not Augmentation(0, True).draw(100, torch.Generator())[:, :2].any()
+    assert not Augmentation(1, False).draw(100, (8, 8), torch.Generator())[:, 2].any()
+    assert not Augmentation(0, True).draw(100, (8, 8), torch.Generator())[:, :2].any()
+
+
+@pytest.mark.parametrize("side", [1, 2, 3, 8, 20])
+@pytest.mark.parametrize(("channels", "height", "width"), [(3, 8, 8), (1, 5, 7)])
+def test_cutout_against_brute_force(side, channels, height, width):
+    augmentation = Augmentation(2, True, side)
+    moves = augmentation.draw(60, (height, width), torch.Generator().manual_seed(0))
+    values = torch.randn(60, channels, height, width)
+    expected = values.clone().numpy()
+    found = augmentation.cut_out(values, moves)
+    for image, (row, column) in zip(expected, moves[:, 3:].tolist(), strict=True):
+        top, left = row - side // 2, column - side // 2
+        for y in range(height):
+            for x in range(width):
+                if top <= y < top + side and left <= x < left + side:
+                    image[:, y, x] = 0
+    assert np.array_equal(found, expected)
+
+
+def test_crops_and_flips_are_drawn_alike_with_and_without_cutout():
+    plain, cut = (Augmentation(4, True, s).draw(99, (5, 7), torch.Generator().manual_seed(2)) for s in (0, 3))
+    assert torch.equal(plain, cut[:, :3])
+    assert (plain.shape, cut.shape) == ((99, 3), (99, 5))
+    corners = torch.randint(9, (99, 2), generator=(generator := torch.Generator().manual_seed(2)))
+    mirrored = torch.randint(2, (99, 1), generator=generator)
+    assert torch.equal(plain, torch.cat([corners, mirrored], dim=1)), "as ever: rows depend on it"
+    centres = Augmentation(0, False, 3).draw(3500, (5, 7), torch.Generator().manual_seed(2))[:, 3:]
+    counts = torch.bincount(centres[:, 0] * 7 + centres[:, 1], minlength=35)
+    assert len(counts) == 35
+    assert float((counts - 100).abs().max()) < 5 * 100**0.5, "the centre is anywhere"
+
+
+def test_cutout_is_the_mean_after_normalisation(data):
+    plain = epoch(data, 3, 1)
+    data.augmentation = Augmentation(2, True, 4)
+    found = epoch(data, 3, 1)
+    square = (found != plain).any(dim=1)
+    assert not found.permute(0, 2, 3, 1)[square].any(), "zero"
+    assert torch.equal(found.permute(0, 2, 3, 1)[~square], plain.permute(0, 2, 3, 1)[~square])
+    areas = square.sum(dim=(1, 2))
+    assert areas.max() == 16
+    assert areas.min() < 16, "some squares are cut off at the border"
+    assert torch.equal(found, epoch(data, 3, 1, batch_size=7))
+    assert not torch.equal(found, epoch(data, 3, 2))
 
 
 def epoch(data: InMemoryData, seed: int, number: int, batch_size: int = 16) -> torch.Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,11 @@ from sklearn.datasets import load_digits
 
 from datamodules.data import hold_out
 from datamodules.digits import Digits
+from datamodules.fashion_mnist import FashionMNIST
+from datamodules.idx_files import read_idx
+from datamodules.idx_images import FILES, IdxImages
 from datamodules.in_memory import ImageBatches, Images
-from datamodules.mnist import FILES, MNIST, read_idx
+from datamodules.mnist import MNIST
 from datamodules.normalise import Normalise
 
 
@@ -87,37 +91,94 @@ def idx(array: np.ndarray) -> bytes:
     return bytes([0, 0, 8, array.ndim]) + sizes + array.astype(np.uint8).tobytes()
 
 
+@pytest.fixture(params=[MNIST, FashionMNIST])
+def kind(request, monkeypatch) -> type[IdxImages]:
+    """The class, which takes any files for official."""
+    monkeypatch.setattr(request.param, "official", None)
+    monkeypatch.setattr(request.param, "num_per_class", None)
+    monkeypatch.setattr(request.param, "md5", None)
+    return request.param
+
+
 @pytest.fixture
-def mnist_root(tmp_path: Path, monkeypatch) -> Path:
-    """Small files in the official format: 5,020 training and 30 test images, two files gzipped; taken for official."""
-    monkeypatch.setattr(MNIST, "official", None)
-    raw = tmp_path / "MNIST" / "raw"
+def raw(kind, tmp_path: Path) -> Path:
+    """Small files in the official format: 5,020 training and 30 test images, two files gzipped."""
+    raw = tmp_path / kind.folder_name / "raw"
     raw.mkdir(parents=True)
     rng = np.random.default_rng(0)
     for part, num in (("train", 5020), ("t10k", 30)):
-        images, labels = rng.integers(0, 256, (num, 28, 28)), rng.integers(0, 10, num)
-        (raw / f"{FILES[part][0]}.gz").write_bytes(gzip.compress(idx(images)))
+        images, labels = rng.integers(0, 256, (num, 28, 28)), rng.permutation(num) % 10
+        (raw / f"{FILES[part][0]}.gz").write_bytes(gzip.compress(idx(images), 1))
         (raw / FILES[part][1]).write_bytes(idx(labels))
-    return tmp_path
+    return raw
 
 
-def test_mnist_reads_plain_and_gzipped_files(mnist_root):
-    data = MNIST(str(mnist_root))
+@pytest.fixture
+def root(raw) -> Path:
+    return raw.parent.parent
+
+
+def test_plain_and_gzipped_files_are_read(kind, raw, root):
+    data = kind(str(root))
     data.setup()
     assert [len(p) for p in (data.train, data.validation, data.test)] == [20, 5000, 30]
-    raw = mnist_root / "MNIST" / "raw"
     with gzip.open(raw / f"{FILES['t10k'][0]}.gz") as file:
         expected = np.frombuffer(file.read(), np.uint8, offset=16).reshape(-1, 1, 28, 28)
     assert np.array_equal(data.test.images.numpy(), expected)
     assert data.test.labels.tolist() == list((raw / FILES["t10k"][1]).read_bytes()[8:])
 
 
-def test_other_files_than_the_official_ones_are_refused(mnist_root, monkeypatch):
+@pytest.mark.parametrize("kind", [MNIST], indirect=True)
+def test_other_files_than_the_official_ones_are_refused(kind, root, monkeypatch):
     """Another data set in the same format must not share a name, a reference or a row with MNIST."""
     monkeypatch.undo()
     with pytest.raises(ValueError, match=r"MNIST: fingerprint [0-9a-f]{12}, expected 4713448bdac9: ") as caught:
-        MNIST(str(mnist_root)).setup()
+        kind(str(root)).setup()
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", [FashionMNIST], indirect=True)
+def test_a_gzipped_file_must_have_the_sum_that_torchvision_knows(kind, raw, root, monkeypatch):
+    from torchvision.datasets import FashionMNIST as Torchvision
+
+    monkeypatch.undo()
+    assert dict(Torchvision.resources) == kind.md5
+    name = "train-images-idx3-ubyte.gz"
+    with pytest.raises(ValueError, match=rf"{name}: md5 sum [0-9a-f]{{32}}, expected {kind.md5[name]}: ") as caught:
+        kind(str(root)).setup()
+    assert "\n" not in str(caught.value)
+    sums = {path.name: hashlib.md5(path.read_bytes()).hexdigest() for path in raw.glob("*.gz")}
+    monkeypatch.setattr(kind, "md5", sums)
+    monkeypatch.setattr(kind, "num_per_class", {"train": 502, "t10k": 3})
+    kind(str(root)).setup()
+    labels = np.arange(30) % 10
+    labels[0] = 1  # as in MNIST, whose files have the same names
+    (raw / FILES["t10k"][1]).write_bytes(idx(labels))
+    with pytest.raises(ValueError, match="t10k-labels-idx1-ubyte has 2 to 4 images of a class; expected 3 of each"):
+        kind(str(root)).setup()
+
+
+def test_the_official_numbers_of_fashion_mnist():
+    assert {part: 10 * num for part, num in FashionMNIST.num_per_class.items()} == {"train": 60_000, "t10k": 10_000}
+
+
+@pytest.mark.parametrize("kind", [FashionMNIST], indirect=True)
+def test_options_reach_the_batches(kind, root):
+    def batch(**options):
+        data = kind(str(root), **options)
+        data.setup()
+        assert data.test.images.shape[1:] == data.input_shape
+        return next(iter(data.train_batches(20, seed=0)))[0]
+
+    plain = batch()
+    assert batch(padding=2).shape == (20, 1, 32, 32)
+    assert torch.equal(batch(padding=2)[..., 2:-2, 2:-2], plain)
+    cut, flipped, cropped = (
+        batch(**{option: value}) for option, value in (("cutout", 8), ("flip", True), ("crop_padding", 2))
+    )
+    assert ((cut == plain) | (cut == 0)).all()
+    assert not torch.equal(cut, plain)
+    assert len({images.numpy().tobytes() for images in (plain, cut, flipped, cropped)}) == 4
 
 
 def test_the_fingerprint_tells_data_apart(monkeypatch):
@@ -149,31 +210,30 @@ def test_an_empty_part_is_refused():
         Empty().setup()
 
 
-def test_torchvision_reads_the_same(mnist_root):
-    from torchvision.datasets import MNIST as Torchvision
+def test_torchvision_reads_the_same(kind, raw, root):
+    import torchvision.datasets
 
-    raw = mnist_root / "MNIST" / "raw"
     for packed in raw.glob("*.gz"):
         packed.with_suffix("").write_bytes(gzip.decompress(packed.read_bytes()))
-    data = MNIST(str(mnist_root))
+    data = kind(str(root))
     data.setup()
-    theirs = Torchvision(str(mnist_root), train=False)
+    theirs = getattr(torchvision.datasets, kind.folder_name)(str(root), train=False)
     assert torch.equal(theirs.data, data.test.images[:, 0])
     assert torch.equal(theirs.targets, data.test.labels)
 
 
-def test_missing_files_are_named_with_the_folder_and_the_remedy(mnist_root):
-    (mnist_root / "MNIST" / "raw" / FILES["t10k"][1]).unlink()
+def test_missing_files_are_named_with_the_folder_and_the_remedy(kind, raw, root):
+    (raw / FILES["t10k"][1]).rename(raw / "t10k-labels.idx1-ubyte")  # as some archives name it
     with pytest.raises(ValueError, match="download=true") as caught:
-        MNIST(str(mnist_root)).prepare_data()
+        kind(str(root)).prepare_data()
     message = str(caught.value)
-    assert str(mnist_root / "MNIST" / "raw") in message
+    assert f"{kind.title}: {raw} lacks" in message
     assert "t10k-labels-idx1-ubyte" in message
     assert "train-images" not in message
     assert "\n" not in message
 
 
-def test_download_happens_only_when_asked_for(tmp_path, monkeypatch):
+def test_download_happens_only_when_asked_for(kind, tmp_path, monkeypatch):
     import torchvision.datasets
 
     calls = []
@@ -182,12 +242,12 @@ def test_download_happens_only_when_asked_for(tmp_path, monkeypatch):
         calls.append((root, download))
         raise RuntimeError("Error downloading:\nno network")
 
-    monkeypatch.setattr(torchvision.datasets, "MNIST", fake)
+    monkeypatch.setattr(torchvision.datasets, kind.folder_name, fake)
     with pytest.raises(ValueError, match="lacks"):
-        MNIST(str(tmp_path)).prepare_data()
+        kind(str(tmp_path)).prepare_data()
     assert calls == []
     with pytest.raises(ValueError, match=r"download to .* failed: Error downloading:$"):
-        MNIST(str(tmp_path), download=True).prepare_data()
+        kind(str(tmp_path), download=True).prepare_data()
     assert calls == [(str(tmp_path), True)]
 
 
@@ -219,15 +279,14 @@ def test_damaged_files_are_named(tmp_path, damage, complaint):
 
 
 @pytest.mark.parametrize(("images", "labels"), [((30, 8, 8), 0), ((30, 28, 28), 47)])
-def test_other_images_and_labels_are_refused(mnist_root, images, labels):
-    raw = mnist_root / "MNIST" / "raw"
+def test_other_images_and_labels_are_refused(kind, raw, root, images, labels):
     (raw / FILES["t10k"][0]).write_bytes(idx(np.zeros(images)))
     (raw / FILES["t10k"][1]).write_bytes(idx(np.full(30, labels)))
     with pytest.raises(ValueError, match="with labels 0 to 9"):
-        MNIST(str(mnist_root)).setup()
+        kind(str(root)).setup()
 
 
-def test_images_and_labels_must_match(mnist_root):
-    (mnist_root / "MNIST" / "raw" / FILES["t10k"][1]).write_bytes(idx(np.zeros(29)))
+def test_images_and_labels_must_match(kind, raw, root):
+    (raw / FILES["t10k"][1]).write_bytes(idx(np.zeros(29)))
     with pytest.raises(ValueError, match=r"\(30, 28, 28\) and t10k-labels-idx1-ubyte \(29,\)"):
-        MNIST(str(mnist_root)).setup()
+        kind(str(root)).setup()

@@ -1,0 +1,40 @@
+"""The idx format of MNIST [LBBH98], plain or gzipped.
+
+[LBBH98] LeCun, Bottou, Bengio & Haffner, Gradient-based learning applied to document recognition, 1998.
+"""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def find_file(folder: Path, name: str) -> Path | None:
+    """The file `name` in `folder`, or its gzipped form; None if neither is there."""
+    return next((path for path in (folder / name, folder / f"{name}.gz") if path.is_file()), None)
+
+
+def read_idx(path: Path) -> Tensor:
+    """Read an idx file of unsigned bytes, gzipped or not; raises `ValueError` if it is damaged or of another kind.
+
+    Format: two zero bytes, the type (8: uint8), the number of dimensions, each size as a big-endian int32, the bytes.
+    """
+    try:
+        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except (OSError, EOFError, zlib.error) as error:
+        raise ValueError(f"{path}: cannot be read ({error}); fetch the file again") from None
+    if len(data) < 4 or data[:3] != b"\x00\x00\x08":
+        raise ValueError(f"{path}: expected an idx file of unsigned bytes; fetch the file again")
+    num_dimensions = data[3]
+    header = 4 + 4 * num_dimensions
+    shape = [int.from_bytes(data[4 + 4 * i : 8 + 4 * i], "big") for i in range(num_dimensions)]
+    if len(data) - header != int(np.prod(shape)):
+        raise ValueError(
+            f"{path}: expected {header + int(np.prod(shape))} bytes for {shape}, got {len(data)}: truncated?"
+        )
+    return torch.from_numpy(np.frombuffer(data, np.uint8, offset=header).reshape(shape).copy())
