@@ -1,6 +1,6 @@
 """Eleven motions of real handwritten digits [AK98], written as MPEG-1 files in UCF11's tree: its small stand-in.
 
-A digit of random angle and place stands still, moves in one of eight directions, or turns in one of two; what leaves on
+A digit of random angle, at a random place of a grid, stands still, moves in one of eight directions, or turns in one of two; what leaves on
 one side comes in on the other. So a single frame looks alike in all classes, and only the motion tells them apart. The
 digits of a group are in no other group.
 
@@ -38,15 +38,16 @@ MOTIONS = {
     "clockwise": (0, 0, 6),
     "anticlockwise": (0, 0, -6),
 }
-NUM_GROUPS, NUM_CLIPS, NUM_FRAMES = 25, 4, 24  # of the data, of a group, of a clip
+NUM_GROUPS, NUM_CLIPS, NUM_FRAMES = 25, 3, 24  # of the data, of a group, of a clip
 HEIGHT, WIDTH, DIGIT_SIZE, GRID = 48, 64, 24, 16
+GREY = 102  # as videos are on average; black would be far from zero when it is normalised
 FRAMES_PER_SECOND = 25  # MPEG-1 knows a few rates only
 
 
 class MovingDigits(UCF11):
-    """1,100 clips of 24 frames, written below `root` when they are first asked for; read like UCF11.
+    """825 clips of 24 frames, written below `root` when they are first asked for; read like UCF11.
 
-    There is no `flip`: a mirrored motion is another class.
+    There is no `flip`: a mirrored motion is another class. With fewer frames than 6, opposite motions look alike.
     """
 
     name = "moving digits"
@@ -114,16 +115,19 @@ def _files() -> Iterator[tuple[str, tuple[int, int, int]]]:
 def draw(
     digit: Float[np.ndarray, "8 8"], motion: tuple[int, int, int], rng: np.random.Generator
 ) -> UInt8[np.ndarray, "frame height width 3"]:
-    """Move an enlarged digit over a black frame, from a random place and angle."""
+    """Move an enlarged digit over a grey frame, from a random place and angle."""
     from PIL import Image
 
     right, down, degrees = motion
-    large = Image.fromarray((digit * (255 / 16)).astype(np.uint8)).resize((DIGIT_SIZE,) * 2, Image.Resampling.BICUBIC)
+    light = Image.fromarray((GREY + digit * ((255 - GREY) / 16)).astype(np.uint8))
+    large = light.resize((DIGIT_SIZE,) * 2, Image.Resampling.BICUBIC)
     left, top = GRID * rng.integers(WIDTH // GRID), GRID * rng.integers(HEIGHT // GRID)
     angle = rng.uniform(0, 360)
-    frames = np.zeros((NUM_FRAMES, HEIGHT, WIDTH, 3), np.uint8)
+    frames = np.full((NUM_FRAMES, HEIGHT, WIDTH, 3), GREY, np.uint8)
     for time in range(NUM_FRAMES):
-        turned = large.rotate(angle - degrees * time, Image.Resampling.BILINEAR)  # counted anticlockwise
+        turned = large.rotate(
+            angle - degrees * time, Image.Resampling.BILINEAR, fillcolor=GREY
+        )  # counted anticlockwise
         frames[time, :DIGIT_SIZE, :DIGIT_SIZE] = np.asarray(turned)[:, :, None]
         frames[time] = np.roll(frames[time], (top + down * time, left + right * time), axis=(0, 1))
     return frames

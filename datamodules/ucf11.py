@@ -56,9 +56,7 @@ class UCF11(Data):
     ) -> None:
         super().__init__()
         if (fold is None) == (protocol == "five_fold"):
-            raise ValueError(
-                f"dataset.fold: expected 0 to 4 with protocol=five_fold, else null; got {fold}, {protocol}"
-            )
+            raise ValueError(f"dataset.fold: expected 0 to 4 with five_fold, else null; got {fold} with {protocol}")
         self.root = Path(root).expanduser()
         self.view: View = view
         self.frames = Frames(num_frames, height, width)

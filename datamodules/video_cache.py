@@ -44,7 +44,7 @@ def fill_cache(
     """Decode what the cache lacks; return `{clip: its file in the cache}` in the order of `clips`.
 
     `clips` are `{name: video file}`; a name is a path below the cache. Broken clips are left out with a warning if
-    `broken` is "skip". Raises `ValueError` that names a broken clip and the `remedy`, or the cache if it cannot be written.
+    `broken` is "skip". Raises `ValueError` that names a broken clip and its `remedy`, or an unwritable cache.
     `num_workers` processes decode, with one thread each; 0 decodes in this one.
     """
     folder = cache / frames.folder

@@ -1,4 +1,4 @@
-"""Video files to arrays of bytes, with PyAV (FFmpeg): which frames of a clip, at which size, and which clips are broken."""
+"""Video files to arrays of bytes, with PyAV (FFmpeg): which frames, at which size, and what a broken clip is."""
 
 from __future__ import annotations
 
