@@ -1,8 +1,8 @@
 """Eleven motions of real handwritten digits [AK98], written as MPEG-1 files in UCF11's tree: its small stand-in.
 
-A digit of random angle, at a random place of a grid, stands still, moves in one of eight directions, or turns in one of two; what leaves on
-one side comes in on the other. So a single frame looks alike in all classes, and only the motion tells them apart. The
-digits of a group are in no other group.
+A digit of random angle, at a random place of a grid, stands still, moves in one of eight directions, or turns in one of
+two; what leaves on one side comes in on the other. So a single frame looks alike in all classes, and only the motion
+tells them apart. The digits of a group are in no other group.
 
 [AK98] Alpaydin & Kaynak, Optical recognition of handwritten digits, UCI machine learning repository, 1998.
 """
@@ -125,9 +125,8 @@ def draw(
     angle = rng.uniform(0, 360)
     frames = np.full((NUM_FRAMES, HEIGHT, WIDTH, 3), GREY, np.uint8)
     for time in range(NUM_FRAMES):
-        turned = large.rotate(
-            angle - degrees * time, Image.Resampling.BILINEAR, fillcolor=GREY
-        )  # counted anticlockwise
+        anticlockwise = angle - degrees * time
+        turned = large.rotate(anticlockwise, Image.Resampling.BILINEAR, fillcolor=GREY)
         frames[time, :DIGIT_SIZE, :DIGIT_SIZE] = np.asarray(turned)[:, :, None]
         frames[time] = np.roll(frames[time], (top + down * time, left + right * time), axis=(0, 1))
     return frames

@@ -16,7 +16,7 @@ from annotated_types import Ge, Le
 
 from datamodules.data import Data
 from datamodules.ucf11_files import Clip, find_clips, find_tree
-from datamodules.ucf11_split import Protocol, check_parts, describe, parts_of
+from datamodules.ucf11_split import Part, Protocol, check_parts, describe, parts_of
 from datamodules.video_batches import ClipBatches, Clips, View
 from datamodules.video_cache import fill_cache, open_clip
 from datamodules.video_decode import Frames
@@ -117,7 +117,7 @@ class UCF11(Data):
         return ClipBatches(self.test, self.evaluation_batch_size, self.view, device)
 
 
-def _fingerprint(kept: list[tuple[Clip, str, int]]) -> str:
+def _fingerprint(kept: list[tuple[Clip, Part, int]]) -> str:
     """Twelve hex digits of names, labels, parts, lengths, and of each file's size and a piece from its middle."""
     digest = hashlib.sha256()
     for clip, part, num_frames in kept:

@@ -37,8 +37,8 @@ def find_tree(root: Path) -> Path:
     there = [root / name for name in FOLDERS if (root / name).is_dir()]
     if not there:
         raise ValueError(
-            f"UCF11: {root.absolute()} holds no {' or '.join(FOLDERS)}; expected {LAYOUT}: fetch the archive from "
-            f"{SOURCE} and unpack it by hand, and set dataset.root or the environment variable DATA_ROOT to where it lies"
+            f"UCF11: {root.absolute()} holds no {' or '.join(FOLDERS)}; expected {LAYOUT}: fetch the archive "
+            f"from {SOURCE} by hand, unpack it, and set dataset.root (or DATA_ROOT) to where it lies"
         )
     if len(there) > 1:
         raise ValueError(f"UCF11: both {there[0]} and {there[1]} are there; move one away, so that rows name one")

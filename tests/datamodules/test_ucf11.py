@@ -113,7 +113,7 @@ def test_25_groups_are_split_as_documented():
     assert [g for g in parts if parts[g] == "test"] == [5, 10, 15, 20, 25]
     assert [g for g in parts if parts[g] == "validation"] == [4, 14, 24]
     tested = [[g for g in range(1, 26) if part_of_group(g, fold) == "test"] for fold in range(5)]
-    assert sorted(sum(tested, [])) == list(range(1, 26)), "every group is tested once"
+    assert sorted(group for groups in tested for group in groups) == list(range(1, 26)), "every group is tested once"
     assert [len(groups) for groups in tested] == [5] * 5
     for fold in range(5):
         assert sum(part_of_group(g, fold) == "validation" for g in range(1, 26)) in (2, 3)
