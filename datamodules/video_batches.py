@@ -39,9 +39,10 @@ class Clips:
     def read(self, index: Sequence[int]) -> tuple[UInt8[Tensor, "batch frame 3 height width"], Int64[Tensor, " batch"]]:
         """The clips at `index`, zeros after their ends, and the number of frames that each has."""
         arrays = [open_clip(self.paths[place]) for place in index]
-        batch = torch.zeros((len(arrays), self.num_frames, *arrays[0].shape[1:]), dtype=torch.uint8)
+        batch = torch.empty((len(arrays), self.num_frames, *arrays[0].shape[1:]), dtype=torch.uint8)
         for row, array in zip(batch.numpy(), arrays, strict=True):
             row[: len(array)] = array
+            row[len(array) :] = 0
         return batch, torch.tensor([len(array) for array in arrays])
 
 
