@@ -1,0 +1,129 @@
+"""UCF11, the YouTube actions: 1,600 clips of eleven classes, 25 groups each [Liu09], decoded once into a cache.
+
+Files, protocols, decoding and batches each have a module of their own beside this one.
+
+[Liu09] Liu, Luo & Shah, Recognizing realistic actions from videos "in the wild", CVPR 2009.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Annotated, Literal
+
+import torch
+from annotated_types import Ge, Le
+
+from datamodules.data import Data
+from datamodules.ucf11_files import Clip, find_clips, find_tree
+from datamodules.ucf11_split import Part, Protocol, check_parts, describe, parts_of
+from datamodules.video_batches import ClipBatches, Clips, View
+from datamodules.video_cache import fill_cache, open_clip
+from datamodules.video_decode import Frames
+
+# A batch of long clips must fit into memory too.
+EVALUATION_CLIPS, EVALUATION_FRAMES = 50, 1500
+NUM_HASHED_BYTES = 4096
+
+
+class UCF11(Data):
+    """The clips below `root` (see datamodules/ucf11_files.py), of which nothing is ever fetched.
+
+    `view` is "frames", `(frame, 3, height, width)`, for recurrent networks, or "clips", `(3, frame, height, width)`,
+    for 3-D convolutions. A clip gives `num_frames`, evenly spaced, or all if that is None; then zeros follow the
+    normalised frames up to the longest clip. A frame that is exactly zero is padding: no real one is, because no byte
+    equals the mean that is subtracted. `protocol` is explained in datamodules/ucf11_split.py; `fold` belongs to
+    "five_fold". `flip` mirrors half of the training clips. `broken` clips "fail" or are counted in the written split.
+    The decoded clips are kept in `cache`, or else in `<root>/ucf11_cache`; `num_workers` processes decode.
+    """
+
+    name = "UCF11"
+    remedy = "fetch it again, or leave such clips out with dataset.broken=skip"
+
+    def __init__(
+        self,
+        root: str,
+        view: View = "frames",
+        num_frames: Annotated[int, Ge(1)] | None = 6,
+        height: Annotated[int, Ge(1)] = 120,
+        width: Annotated[int, Ge(1)] = 160,
+        protocol: Protocol = "group_split",
+        fold: Annotated[int, Ge(0), Le(4)] | None = None,
+        flip: bool = False,
+        broken: Literal["fail", "skip"] = "fail",
+        cache: str | None = None,
+        num_workers: Annotated[int, Ge(0)] = 0,
+    ) -> None:
+        super().__init__()
+        if (fold is None) == (protocol == "five_fold"):
+            raise ValueError(f"dataset.fold: expected 0 to 4 with five_fold, else null; got {fold} with {protocol}")
+        self.root = Path(root).expanduser()
+        self.view: View = view
+        self.frames = Frames(num_frames, height, width)
+        self.protocol: Protocol = protocol
+        self.fold = fold
+        self.flip = flip
+        self.broken: Literal["fail", "skip"] = broken
+        self.cache = self.root / "ucf11_cache" if cache is None else Path(cache).expanduser()
+        self.num_workers = num_workers
+
+    def prepare_data(self) -> None:
+        """Find the clips and decode what the cache lacks: their number, shape and split are known from now on."""
+        found = find_clips(find_tree(self.root))
+        sources = {clip.name: clip.path for clip in found}
+        files = fill_cache(sources, self.cache, self.frames, self.broken, self.num_workers, self.remedy)
+        # The split is drawn before broken clips are left out, so that they move no other clip.
+        both = zip(found, parts_of(found, self.protocol, self.fold), strict=True)
+        kept = [(clip, part) for clip, part in both if clip.name in files]
+        clips, parts = [clip for clip, _ in kept], [part for _, part in kept]
+        check_parts(clips, parts, {clip.class_name for clip in found})
+        lengths = [len(open_clip(files[clip.name])) for clip in clips]
+        longest = max(lengths)
+        channels = (longest, 3) if self.view == "frames" else (3, longest)
+        self.input_shape = (*channels, self.frames.height, self.frames.width)
+        self.num_classes = 1 + max(clip.label for clip in found)
+        self.evaluation_batch_size = max(1, min(EVALUATION_CLIPS, EVALUATION_FRAMES // longest))
+        self.split = f"{self.name}, {describe(clips, parts, self.protocol, self.fold)}; {self.frames}"
+        if skipped := len(found) - len(clips):
+            self.split += f"; {skipped} broken clips left out"
+        self._parts = {
+            part: Clips(
+                [files[clip.name] for clip, its in kept if its == part],
+                torch.tensor([clip.label for clip, its in kept if its == part]),
+                longest,
+            )
+            for part in ("train", "validation", "test")
+        }
+        self._kept = list(zip(clips, parts, lengths, strict=True))
+
+    def setup(self, stage: str | None = None) -> None:
+        """Make the three parts ready."""
+        if not hasattr(self, "train"):
+            if not hasattr(self, "_parts"):
+                self.prepare_data()
+            self.train, self.validation, self.test = (self._parts[part] for part in ("train", "validation", "test"))
+            self.fingerprint = _fingerprint(self._kept)
+
+    def train_batches(self, batch_size: int, seed: int, device: torch.device | str = "cpu") -> ClipBatches:
+        """Shuffled batches of the training part, half of its clips mirrored if `flip` is true."""
+        return ClipBatches(self.train, batch_size, self.view, device, seed, self.flip)
+
+    def validation_batches(self, device: torch.device | str = "cpu") -> ClipBatches:
+        """The validation part, in order: whatever is selected is selected on it."""
+        return ClipBatches(self.validation, self.evaluation_batch_size, self.view, device)
+
+    def test_batches(self, device: torch.device | str = "cpu") -> ClipBatches:
+        """The test part, in order: read once, at the end."""
+        return ClipBatches(self.test, self.evaluation_batch_size, self.view, device)
+
+
+def _fingerprint(kept: list[tuple[Clip, Part, int]]) -> str:
+    """Twelve hex digits of names, labels, parts, lengths, and of each file's size and a piece from its middle."""
+    digest = hashlib.sha256()
+    for clip, part, num_frames in kept:
+        size = clip.path.stat().st_size
+        digest.update(f"{clip.name} {clip.label} {part} {num_frames} {size}\n".encode())
+        with clip.path.open("rb") as file:
+            file.seek(max(0, (size - NUM_HASHED_BYTES) // 2))
+            digest.update(file.read(NUM_HASHED_BYTES))
+    return digest.hexdigest()[:12]

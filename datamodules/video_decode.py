@@ -1,0 +1,78 @@
+"""Video files to arrays of bytes, with PyAV (FFmpeg): which frames, at which size, and what a broken clip is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+
+# Raised whenever the same files decode to other bytes than before: caches of old bytes are then not read.
+VERSION = 1
+# A header may count a few frames more than there are (dropped ones); a file that was cut lacks more than that.
+SHARE_OF_PROMISED_FRAMES = 0.9
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Which frames are kept, and their size: `num_frames` evenly spaced over the clip, or all if it is None."""
+
+    num_frames: int | None
+    height: int
+    width: int
+
+    def __str__(self) -> str:
+        """As it stands in a written split and in the name of a cache."""
+        return f"{'all' if self.num_frames is None else self.num_frames} frames of {self.height}×{self.width}"
+
+    @property
+    def folder(self) -> str:
+        """A folder's name that says all that the decoded bytes depend on, beside their source."""
+        return f"{'all' if self.num_frames is None else self.num_frames}_frames_{self.height}x{self.width}_v{VERSION}"
+
+    def chosen(self, num: int) -> list[int]:
+        """The kept frames of a clip of `num`: the middles of equal pieces; a shorter clip repeats some."""
+        if self.num_frames is None:
+            return list(range(num))
+        return [(2 * piece + 1) * num // (2 * self.num_frames) for piece in range(self.num_frames)]
+
+    def fits(self, array: np.ndarray) -> bool:
+        """Whether `array` can be a clip that was decoded like this."""
+        size = len(array) if array.ndim == 4 and self.num_frames is None else self.num_frames
+        return array.dtype == np.uint8 and array.shape == (size, 3, self.height, self.width) and array.size > 0
+
+
+class BrokenClip(Exception):
+    """A file that is no readable video: what is wrong with it."""
+
+
+def decode(path: Path, frames: Frames) -> UInt8[np.ndarray, "frame 3 height width"]:
+    """Decode the chosen frames of a file to red, green and blue, on one thread.
+
+    Raises `BrokenClip` if the file is no video, if decoding stops with an error, if no whole frame comes out, or if the
+    header counts over a tenth more frames than come out. Frames that FFmpeg calls corrupt (as the last one of a file
+    that was cut) are left out. MPEG-1 counts no frames: such a file that was cut is a shorter clip, not a broken one.
+    """
+    import av
+
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                raise BrokenClip("it holds no video")
+            stream = container.streams.video[0]
+            stream.thread_type = "NONE"
+            whole = [frame for frame in container.decode(stream) if not frame.is_corrupt]
+            promised = stream.frames  # 0 where the format does not count them
+            if not whole or len(whole) < SHARE_OF_PROMISED_FRAMES * promised:
+                raise BrokenClip(f"{len(whole)} whole frames" + (f" of {promised}" if promised else ""))
+            kept = np.empty((len(frames.chosen(len(whole))), 3, frames.height, frames.width), np.uint8)
+            for place, index in enumerate(frames.chosen(len(whole))):
+                pixels = whole[index].to_ndarray(
+                    format="rgb24", width=frames.width, height=frames.height, interpolation="BILINEAR", threads=1
+                )
+                kept[place] = pixels.transpose(2, 0, 1)  # (3, height, width)
+            return kept
+    except (av.FFmpegError, OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise BrokenClip(reason) from None
