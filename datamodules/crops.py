@@ -56,11 +56,10 @@ class Crops:
         """The centre, as torchvision's Resize and CenterCrop cut it; raises as `random` does."""
         with _opened(content) as image:
             whole = _coloured(image)
-        shorter = min(whole.size)
-        width, height = (int(self.resize * side / shorter) for side in whole.size)
-        left, top = round((width - self.size) / 2), round((height - self.size) / 2)
-        resized = whole.resize((width, height), Image.Resampling.BILINEAR)
-        return np.asarray(resized.crop((left, top, left + self.size, top + self.size)))
+            width, height = (int(self.resize * side / min(image.size)) for side in image.size)
+            left, top = round((width - self.size) / 2), round((height - self.size) / 2)
+            resized = whole.resize((width, height), Image.Resampling.BILINEAR)
+            return np.asarray(resized.crop((left, top, left + self.size, top + self.size)))
 
 
 def draw_window(width: int, height: int, min_area: float, generator: np.random.Generator) -> tuple[int, int, int, int]:

@@ -71,15 +71,17 @@ def _jpeg(name: str, path: Path) -> str:
 def _members(file: IO[bytes], start: int, size: int, place: str) -> Iterator[Entry]:
     """The files of a tar archive of `size` bytes that begins at `start`, their offsets counted from 0."""
     file.seek(start)
-    end = start
+    # Every archive ends with two blocks of zeros: without them it was cut, if only between two of its files.
+    limit = start + size - 1024
+    too_early = tarfile.ReadError(f"{place} ends too early")
     with tarfile.open(fileobj=file, mode="r:") as archive:
         for member in archive:
+            if member.offset_data + member.size > limit:
+                raise too_early
             if member.isfile():
                 yield member.name, member.offset_data, member.size
-                end = member.offset_data + member.size
-    # Every archive ends with two blocks of zeros: without them it was cut between two members, or inside the last.
-    if end + 1024 > start + size:
-        raise tarfile.ReadError(f"{place} ends too early")
+    if size < 1024:
+        raise too_early
 
 
 def _recall(kept: Path, archive: Path, stamp: str) -> ImageIndex | None:
