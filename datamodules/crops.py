@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from datamodules.image_files import MODES
 
@@ -80,7 +80,10 @@ def draw_window(width: int, height: int, min_area: float, generator: np.random.G
 
 
 def _opened(content: bytes) -> Image.Image:
-    image = Image.open(io.BytesIO(content))
+    try:
+        image = Image.open(io.BytesIO(content))
+    except UnidentifiedImageError:
+        raise ValueError(f"{len(content)} bytes of no known kind of image") from None
     if image.mode not in MODES:
         raise ValueError(f"pixels of kind {image.mode}; convert it to eight bits a channel")
     return image

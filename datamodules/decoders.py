@@ -7,6 +7,7 @@ depends on, so that a batch is the same for any number of workers, and one set o
 from __future__ import annotations
 
 import warnings
+import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -63,6 +64,10 @@ class Decoders:
         self.decoder = decoder
         self.num_workers = num_workers
         self._idle: dict[bool, list[DataLoader]] = {False: [], True: []}
+        # Held from outside until this object goes: a loader that is found in a cycle of garbage, as an exception or a
+        # Trainer makes them, has lost its queues by then and waits five seconds for each worker to end.
+        self._loaders: list[DataLoader] = []
+        weakref.finalize(self, self._loaders.clear)
 
     def __call__(self, requests: Sequence[Request], pin: bool) -> Iterator[UInt8[Tensor, "batch size size 3"]]:
         """The batches, in pinned memory if `pin`; raises `ValueError` in one line for an image that cannot be read."""
@@ -91,16 +96,17 @@ class Decoders:
             if left:
                 idle.append(loader)
             raise
-        except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
+        except (RuntimeError, ConnectionError, EOFError) as error:
+            if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
                 raise
+            self._loaders.remove(loader)
             raise ValueError(
                 f"a process that decodes images died ({' '.join(str(error).split())}); it may have lacked memory, or "
                 "shared memory (/dev/shm): lower dataset.num_workers or schedule.batch_size"
             ) from None
 
     def _loader(self, pin: bool) -> DataLoader:
-        return DataLoader(
+        loader = DataLoader(
             self.decoder,
             batch_size=None,  # a request is a batch
             sampler=_Requests(),
@@ -111,6 +117,8 @@ class Decoders:
             worker_init_fn=_quiet,
             generator=torch.Generator(),  # the global one is left alone
         )
+        self._loaders.append(loader)
+        return loader
 
 
 class _Requests(Sampler[Request]):
