@@ -33,7 +33,7 @@ def write_images(folder: Path, num: int) -> float:
     for index in range(num):
         coarse = generator.integers(0, 256, (12, 16, 3), dtype=np.uint8)
         shapes = np.asarray(Image.fromarray(coarse).resize((500, 375), Image.Resampling.BICUBIC), np.int16)
-        grain = generator.normal(0, 11, (375, 500, 1))
+        grain = generator.normal(0, 16, (375, 500, 1))
         path = folder / f"class{index % NUM_CLASSES}" / f"{index:05}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.clip(shapes + grain, 0, 255).astype(np.uint8)).save(path, quality=90)
