@@ -33,7 +33,7 @@ def find_imagenet(root: Path, cache: Path | None) -> Found:
             raise ValueError(
                 f"ImageNet: {root.absolute()} lacks {archive}, and there is no folder {folder}/ with images in "
                 f"{folder}/<wnid>/ instead; get {TRAIN}, {VAL} and {DEVKIT} from image-net.org, and set dataset.root "
-                "or the environment variable DATA_ROOT to where they are: nothing is downloaded"
+                "to where they are (otherwise the folder imagenet in DATA_ROOT): nothing is downloaded"
             )
     classes, train = _train(root, cache)
     names, test = _test(root, cache)

@@ -54,8 +54,8 @@ class StreamedFolder(StreamedImages):
         if "train" not in there or len(there) < 2:
             raise ValueError(
                 f"{self.name}: {self.root.absolute()} holds {', '.join(there) or 'neither train nor test'}; expected "
-                "train/<class>/<image> and test/<class>/<image> (or val/): set dataset.root or the environment "
-                "variable DATA_ROOT"
+                "train/<class>/<image> and test/<class>/<image> (or val/): set dataset.root (otherwise the "
+                "folder images in DATA_ROOT)"
             )
         if len(there) == 3 and self.validation_share is not None:
             raise ValueError(
