@@ -150,8 +150,7 @@ def test_an_abandoned_epoch_leaves_nothing_behind(workers):
             next(abandoned)
         del abandoned
         assert torch.equal(epoch(batches)[0], expected)
-    pool = workers._decoders._idle[False]
-    assert len(pool) == 1, "the same workers served all"
+    assert len(workers._decoders._loaders) == 1, "the same workers served all"
 
 
 def test_two_epochs_may_run_beside_each_other(workers):
