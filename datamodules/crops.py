@@ -1,0 +1,93 @@
+"""Cut what a network reads out of a coded image: a random window to train on, the centre to evaluate on.
+
+The window is that of [Sze15], as torchvision draws it: 8 % (or `min_area`) to 100 % of the area, 3/4 to 4/3 as wide as
+high, ten tries, then the largest centred one. Differs from torchvision: where the window is at least twice as large as
+what is cut from it, a JPEG is decoded at 1/2, 1/4 or 1/8 of its size, which its DCT gives for less work, and resized
+from there. Windows that are smaller, and all of evaluation, have torchvision's pixels.
+
+[Sze15] Szegedy, Liu, Jia et al., Going deeper with convolutions, CVPR 2015.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image, UnidentifiedImageError
+
+from datamodules.image_files import MODES
+
+RATIO = (3 / 4, 4 / 3)
+NUM_TRIES = 10
+SHRINKAGES = (8, 4, 2)  # what the DCT can be scaled by
+
+
+@dataclass(frozen=True)
+class Crops:
+    """Cut `size × size` pixels: at random, at least `min_area` of the image, mirrored with probability 1/2 if `flip`;
+    or from the centre, after the shorter side has become `resize`."""
+
+    size: int
+    resize: int
+    min_area: float
+    flip: bool
+
+    def random(self, content: bytes, generator: np.random.Generator) -> UInt8[np.ndarray, "size size 3"]:
+        """A random window; raises what Pillow raises, or `ValueError`, for bytes that are no image."""
+        with _opened(content) as image:
+            width, height = image.size
+            left, top, across, down = draw_window(width, height, self.min_area, generator)
+            fits = [s for s in SHRINKAGES if min(across, down) >= s * self.size]
+            if fits:
+                image.draft(None, (width // fits[0], height // fits[0]))  # does nothing where there is no DCT
+            shrinkage = fits[0] if image.size != (width, height) else 1
+            box = [edge / shrinkage for edge in (left, top, left + across, top + down)]
+            # Whole pixels first: resizing alone would look at those beside the window.
+            first = math.floor(box[0]), math.floor(box[1])
+            window = _coloured(image.crop((*first, math.ceil(box[2]), math.ceil(box[3]))))
+            inside = (box[0] - first[0], box[1] - first[1], box[2] - first[0], box[3] - first[1])
+            pixels = np.asarray(window.resize((self.size, self.size), Image.Resampling.BILINEAR, inside))
+        return pixels[:, ::-1] if self.flip and generator.random() < 0.5 else pixels
+
+    def centre(self, content: bytes) -> UInt8[np.ndarray, "size size 3"]:
+        """The centre, as torchvision's Resize and CenterCrop cut it; raises as `random` does."""
+        with _opened(content) as image:
+            whole = _coloured(image)
+            width, height = (int(self.resize * side / min(image.size)) for side in image.size)
+            left, top = round((width - self.size) / 2), round((height - self.size) / 2)
+            resized = whole.resize((width, height), Image.Resampling.BILINEAR)
+            return np.asarray(resized.crop((left, top, left + self.size, top + self.size)))
+
+
+def draw_window(width: int, height: int, min_area: float, generator: np.random.Generator) -> tuple[int, int, int, int]:
+    """Left, top, width and height of a random window of an image.
+
+    Share of the area uniform in `(min_area, 1)`, logarithm of the ratio uniform in `log RATIO`, place uniform.
+    """
+    for _ in range(NUM_TRIES):
+        area = width * height * generator.uniform(min_area, 1)
+        ratio = math.exp(generator.uniform(math.log(RATIO[0]), math.log(RATIO[1])))
+        across, down = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+        if 0 < across <= width and 0 < down <= height:
+            left, top = generator.integers(width - across + 1), generator.integers(height - down + 1)
+            return int(left), int(top), across, down
+    across = min(width, round(height * RATIO[1]))
+    down = min(height, round(width / RATIO[0]))
+    return (width - across) // 2, (height - down) // 2, across, down
+
+
+def _opened(content: bytes) -> Image.Image:
+    try:
+        image = Image.open(io.BytesIO(content))
+    except UnidentifiedImageError:
+        raise ValueError(f"{len(content)} bytes of no known kind of image") from None
+    if image.mode not in MODES:
+        raise ValueError(f"pixels of kind {image.mode}; convert it to eight bits a channel")
+    return image
+
+
+def _coloured(image: Image.Image) -> Image.Image:
+    return image if image.mode == "RGB" else image.convert("RGB")

@@ -1,0 +1,139 @@
+"""Read, decode and cut images into batches of bytes, in worker processes that stay from one epoch to the next.
+
+A request names the part, the images, and the seed and epoch of their random windows. It holds all that its batch
+depends on, so that a batch is the same for any number of workers, and one set of workers serves all parts and epochs.
+"""
+
+from __future__ import annotations
+
+import warnings
+import weakref
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Int64, UInt8
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from datamodules.crops import Crops
+from datamodules.image_files import UNREADABLE
+from datamodules.image_index import ImageIndex
+
+
+@dataclass(frozen=True)
+class Request:
+    """A batch: the images at `indices` of part number `part`; centred, or at random for `(seed, epoch)`."""
+
+    part: int
+    indices: Int64[np.ndarray, " batch"]
+    seed_and_epoch: tuple[int, int] | None = None
+
+
+class Decoder(Dataset[tuple[Tensor, str]]):
+    """From a request to its batch, or to what is wrong with an image: words, where an exception from a worker would be
+    a page."""
+
+    def __init__(self, parts: Sequence[ImageIndex], crops: Crops) -> None:
+        self.parts = tuple(parts)
+        self.crops = crops
+
+    def __getitem__(self, request: Request) -> tuple[UInt8[Tensor, "batch size size 3"], str]:
+        images = np.empty((len(request.indices), self.crops.size, self.crops.size, 3), np.uint8)
+        part = self.parts[request.part]
+        for place, index in enumerate(request.indices.tolist()):
+            try:
+                images[place] = self._cut(part.read(index), index, request.seed_and_epoch)
+            except UNREADABLE as error:
+                reason = " ".join(str(error).split()) or type(error).__name__
+                said = f"{part.place(index)}: not a readable image ({reason}); fetch it again, or mend or delete it"
+                return torch.empty(0, self.crops.size, self.crops.size, 3, dtype=torch.uint8), said
+        return torch.from_numpy(images), ""
+
+    def _cut(self, content: bytes, index: int, seed_and_epoch: tuple[int, int] | None) -> np.ndarray:
+        if seed_and_epoch is None:
+            return self.crops.centre(content)
+        return self.crops.random(content, np.random.default_rng((*seed_and_epoch, index)))
+
+
+class Decoders:
+    """`num_workers` processes that answer requests in order; with 0 this process does it."""
+
+    def __init__(self, decoder: Decoder, num_workers: int) -> None:
+        self.decoder = decoder
+        self.num_workers = num_workers
+        self._idle: dict[bool, list[DataLoader]] = {False: [], True: []}
+        # Held from outside until this object goes: a loader that is found in a cycle of garbage, as an exception or a
+        # Trainer makes them, has lost its queues by then and waits five seconds for each worker to end.
+        self._loaders: list[DataLoader] = []
+        weakref.finalize(self, self._loaders.clear)
+
+    def __call__(self, requests: Sequence[Request], pin: bool) -> Iterator[UInt8[Tensor, "batch size size 3"]]:
+        """The batches, in pinned memory if `pin`; raises `ValueError` in one line for an image that cannot be read."""
+        answers = self._in_workers(requests, pin) if self.num_workers else map(self.decoder.__getitem__, requests)
+        for images, problem in answers:
+            if problem:
+                raise ValueError(problem)
+            yield images
+
+    def _in_workers(self, requests: Sequence[Request], pin: bool) -> Iterator[tuple[Tensor, str]]:
+        # Whoever iterates has the workers for himself; a second iteration beside the first gets others.
+        idle = self._idle[pin]
+        loader = idle.pop() if idle else self._loader(pin)
+        assert isinstance(loader.sampler, _Requests)
+        loader.sampler.requests = requests
+        left = len(requests)
+        try:
+            batches = iter(loader)  # the workers drop what an abandoned iteration still wanted
+            while left:
+                answer = next(batches)
+                left -= 1
+                if not left:  # now, because nobody may ask again, once he has all
+                    idle.append(loader)
+                yield answer
+        except GeneratorExit:
+            if left:
+                idle.append(loader)
+            raise
+        except (RuntimeError, ConnectionError, EOFError) as error:
+            if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
+                raise
+            self._loaders.remove(loader)
+            raise ValueError(
+                f"a process that decodes images died ({' '.join(str(error).split())}); it may have lacked memory, or "
+                "shared memory (/dev/shm): lower dataset.num_workers or schedule.batch_size"
+            ) from None
+
+    def _loader(self, pin: bool) -> DataLoader:
+        loader = DataLoader(
+            self.decoder,
+            batch_size=None,  # a request is a batch
+            sampler=_Requests(),
+            num_workers=self.num_workers,
+            collate_fn=_unchanged,  # type: ignore[arg-type]
+            pin_memory=pin,
+            persistent_workers=True,
+            worker_init_fn=_quiet,
+            generator=torch.Generator(),  # the global one is left alone
+        )
+        self._loaders.append(loader)
+        return loader
+
+
+class _Requests(Sampler[Request]):
+    """What the workers are to do next."""
+
+    requests: Sequence[Request] = ()
+
+    def __iter__(self) -> Iterator[Request]:
+        return iter(self.requests)
+
+
+def _unchanged(answer: tuple[Tensor, str]) -> tuple[Tensor, str]:
+    return answer
+
+
+def _quiet(worker: int) -> None:
+    """Pillow warns of odd metadata, of which no pixel depends."""
+    warnings.filterwarnings("ignore", module="PIL")

@@ -1,0 +1,40 @@
+"""Find images in folders, one a class, `<folder>/<class>/<image>`, without opening them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from datamodules.image_index import ImageIndex, index_of
+
+ENDINGS = (".jpeg", ".jpg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm")
+
+
+def list_classes(folder: Path) -> tuple[tuple[str, ...], ImageIndex]:
+    """The classes below `folder`, sorted, and their images; raises `ValueError` if there is none, or an empty one.
+
+    Hidden files are left out; any other file that is no image by its name is refused.
+    """
+    classes = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
+    if not classes:
+        raise ValueError(f"{folder}: no folder of images; expected {folder.name}/<class>/<image>: set dataset.root")
+    entries: list[tuple[str, int, int]] = []
+    labels: list[int] = []
+    for label, name in enumerate(classes):
+        found = sorted((f"{name}/{file}", 0, size) for file, size in list_images(folder / name))
+        if not found:
+            raise ValueError(f"{folder / name} holds no image; put some there, or delete the class")
+        entries += found
+        labels += [label] * len(found)
+    return tuple(classes), index_of(folder, False, entries, labels)
+
+
+def list_images(folder: Path) -> Iterator[tuple[str, int]]:
+    """Name and size in bytes of the images in one folder, in no order."""
+    for entry in os.scandir(folder):
+        if entry.name.startswith(".") or entry.is_dir():
+            continue
+        if not entry.name.lower().endswith(ENDINGS):
+            raise ValueError(f"{entry.path}: expected an image ({', '.join(ENDINGS)}); move or delete this file")
+        yield entry.name, entry.stat().st_size

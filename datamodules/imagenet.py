@@ -1,0 +1,55 @@
+"""ImageNet, the 1000 classes of ILSVRC2012 [RDS15], from its official archives as they are, or from extracted folders.
+
+Where files may be is said in datamodules/imagenet_files.py, how they are read in datamodules/streamed_images.py.
+
+[RDS15] Russakovsky, Deng, Su et al., ImageNet large scale visual recognition challenge, IJCV 115, 2015.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from annotated_types import Ge, Gt, Le, Lt
+
+from datamodules.image_index import Found
+from datamodules.imagenet_files import find_imagenet
+from datamodules.streamed_images import StreamedImages
+
+
+class ImageNet(StreamedImages):
+    """The official validation part is the test part; the validation part is taken from the training part.
+
+    A pass over the archives is needed once; what it found is kept in `cache`, None: beside them.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        cache: str | None = None,
+        size: Annotated[int, Ge(1)] = 224,
+        resize: Annotated[int, Ge(1)] = 256,
+        min_crop_area: Annotated[float, Gt(0), Le(1)] = 0.08,
+        flip: bool = True,
+        validation_share: Annotated[float, Gt(0), Lt(1)] = 0.02,
+        subset_classes: Annotated[int, Ge(2)] | None = None,
+        subset_per_class: Annotated[int, Ge(1)] | None = None,
+        num_workers: Annotated[int, Ge(0), Le(1024)] | None = None,
+    ) -> None:
+        super().__init__(
+            "ILSVRC2012, the official validation part as test part",
+            size,
+            resize,
+            min_crop_area,
+            flip,
+            validation_share,
+            subset_classes,
+            subset_per_class,
+            num_workers,
+        )
+        self.root = Path(root).expanduser()
+        self.cache = None if cache is None else Path(cache).expanduser()
+
+    def find(self) -> Found:
+        """Find both official parts."""
+        return find_imagenet(self.root, self.cache)

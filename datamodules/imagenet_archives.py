@@ -1,0 +1,112 @@
+"""Where each JPEG lies inside the official archives of ImageNet, which are read in place.
+
+One pass over their headers finds all images. The train archive has 1.3 million: what was found is kept in a file, so
+that the next start takes a second.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+import tarfile
+import warnings
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+import numpy as np
+
+from datamodules.image_index import ImageIndex, index_of
+
+WNID = re.compile(r"n\d{8}")
+Entry = tuple[str, int, int]  # name, offset, size
+
+
+def index_archive(path: Path, cache: Path | None) -> ImageIndex:
+    """The images of an archive of JPEGs, or of archives `<wnid>.tar` of them, not labelled yet.
+
+    What was found is kept in `cache` (None: beside the archive) until the archive's size or time changes. Raises
+    `ValueError` for an archive that is truncated, or holds something else.
+    """
+    status = path.stat()
+    stamp = json.dumps({"version": 1, "archive": path.name, "size": status.st_size, "mtime_ns": status.st_mtime_ns})
+    kept = (cache or path.parent) / f"{path.name}.index.npz"
+    index = _recall(kept, path, stamp)
+    if index is None:
+        print(f"reading the headers of {path}, once", file=sys.stderr, flush=True)
+        index = index_of(path, True, sorted(_entries(path)))
+        _keep(kept, index, stamp)
+    return index
+
+
+def _entries(path: Path) -> Iterator[Entry]:
+    try:
+        with path.open("rb") as file:
+            for name, offset, size in _members(file, 0, path.stat().st_size, str(path)):
+                if not name.endswith(".tar"):
+                    yield _jpeg(name, path), offset, size
+                    continue
+                wnid = PurePosixPath(name).stem
+                if not WNID.fullmatch(wnid):
+                    raise ValueError(f"{path}: holds {name}; expected archives named <wnid>.tar, as n01440764.tar")
+                inside = list(_members(file, offset, size, f"{path}: {name}"))
+                if not inside:
+                    raise ValueError(f"{path}: {name} holds no image; fetch the archive again")
+                for image, place, length in inside:
+                    yield f"{wnid}/{_jpeg(image, path)}", place, length
+    except (tarfile.TarError, OSError, EOFError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{path}: cannot be read as an archive ({reason}); fetch it again") from None
+
+
+def _jpeg(name: str, path: Path) -> str:
+    if not name.lower().endswith((".jpeg", ".jpg")):
+        raise ValueError(f"{path}: holds {name}; expected JPEG files: is this the official archive?")
+    return PurePosixPath(name).name
+
+
+def _members(file: IO[bytes], start: int, size: int, place: str) -> Iterator[Entry]:
+    """The files of a tar archive of `size` bytes that begins at `start`, their offsets counted from 0."""
+    file.seek(start)
+    # Every archive ends with two blocks of zeros: without them it was cut, if only between two of its files.
+    limit = start + size - 1024
+    too_early = tarfile.ReadError(f"{place} ends too early")
+    with tarfile.open(fileobj=file, mode="r:") as archive:
+        for member in archive:
+            if member.offset_data + member.size > limit:
+                raise too_early
+            if member.isfile():
+                yield member.name, member.offset_data, member.size
+    if size < 1024:
+        raise too_early
+
+
+def _recall(kept: Path, archive: Path, stamp: str) -> ImageIndex | None:
+    """What an earlier pass found; None if there is nothing, or it is of another state of the archive, or damaged."""
+    try:
+        with np.load(kept, allow_pickle=False) as file:
+            if str(file["stamp"]) != stamp:
+                return None
+            names, offsets, sizes = (file[field] for field in ("names", "offsets", "sizes"))
+            return ImageIndex(archive, True, names, offsets, sizes, np.zeros(len(names), np.int64))
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
+
+
+def _keep(kept: Path, index: ImageIndex, stamp: str) -> None:
+    """Write the index down, all or nothing; where that is impossible, say so and go on."""
+    new = kept.with_name(f"{kept.name}.{os.getpid()}.new")
+    try:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with new.open("wb") as file:
+            np.savez(file, stamp=np.array(stamp), names=index.names, offsets=index.offsets, sizes=index.sizes)
+        new.replace(kept)
+    except OSError as error:
+        warnings.warn(
+            f"{kept}: cannot be written ({error.strerror}), so that every start reads the headers of {index.container} "
+            "again; set dataset.cache to a folder that can be written",
+            stacklevel=2,
+        )

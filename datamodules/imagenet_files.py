@@ -1,0 +1,84 @@
+"""Find the images of ILSVRC2012 [RDS15]: in folders, one a class, or inside the official archives as they are.
+
+Of the training part `<root>/train/<wnid>/*.JPEG` or `<root>/ILSVRC2012_img_train.tar`; of the official validation part
+`<root>/val/<wnid>/*.JPEG`, or, with the development kit, `<root>/val/*.JPEG` or `<root>/ILSVRC2012_img_val.tar`. A
+label is a place among the WordNet ids, sorted.
+
+[RDS15] Russakovsky, Deng, Su et al., ImageNet large scale visual recognition challenge, IJCV 115, 2015.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from datamodules.image_index import Found, ImageIndex, index_of
+from datamodules.image_tree import list_classes, list_images
+from datamodules.imagenet_archives import WNID, index_archive
+from datamodules.imagenet_devkit import ARCHIVE as DEVKIT
+from datamodules.imagenet_devkit import validation_wnids
+
+TRAIN, VAL = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"
+
+
+def find_imagenet(root: Path, cache: Path | None) -> Found:
+    """Both official parts, the second as test part; raises `ValueError` that names path, files and remedy.
+
+    Nothing is extracted; what a pass over an archive found is kept in `cache`, or beside it.
+    """
+    for folder, archive in (("train", TRAIN), ("val", VAL)):
+        if not (root / folder).is_dir() and not (root / archive).is_file():
+            raise ValueError(
+                f"ImageNet: {root.absolute()} lacks {archive}, and there is no folder {folder}/ with images in "
+                f"{folder}/<wnid>/ instead; get {TRAIN}, {VAL} and {DEVKIT} from image-net.org, and set dataset.root "
+                "to where they are (otherwise the folder imagenet in DATA_ROOT): nothing is downloaded"
+            )
+    classes, train = _train(root, cache)
+    names, test = _test(root, cache)
+    if odd := sorted(set(classes) ^ set(names)):
+        there, lacking = (train, test) if odd[0] in classes else (test, train)
+        raise ValueError(
+            f"ImageNet: class {odd[0]} is in {there.container} and not in {lacking.container}; both need the same "
+            "classes (for fewer of them set dataset.subset_classes)"
+        )
+    return Found(classes, train, test)
+
+
+def _train(root: Path, cache: Path | None) -> tuple[tuple[str, ...], ImageIndex]:
+    if (root / "train").is_dir():
+        return _tree(root / "train")
+    index = index_archive(root / TRAIN, cache)
+    if not len(index) or not all(b"/" in name for name in index.names.tolist()):
+        raise ValueError(f"{root / TRAIN}: expected archives <wnid>.tar inside, one a class; fetch it again")
+    return _labelled(index, index.names.astype("S9").astype(str))  # a WordNet id has nine letters
+
+
+def _test(root: Path, cache: Path | None) -> tuple[tuple[str, ...], ImageIndex]:
+    folder = root / "val"
+    if folder.is_dir() and any(path.is_dir() and not path.name.startswith(".") for path in folder.iterdir()):
+        return _tree(folder)
+    if folder.is_dir():
+        index = index_of(folder, False, sorted((name, 0, size) for name, size in list_images(folder)))
+    else:
+        index = index_archive(root / VAL, cache)
+    if not len(index):
+        raise ValueError(f"{index.container} holds no image; expected those of {VAL}")
+    return _labelled(index, validation_wnids(root, len(index)))
+
+
+def _tree(folder: Path) -> tuple[tuple[str, ...], ImageIndex]:
+    classes, index = list_classes(folder)
+    if odd := [name for name in classes if not WNID.fullmatch(name)]:
+        raise ValueError(
+            f"{folder / odd[0]}: expected folders named by WordNet ids, as n01440764; rename or move it (other images "
+            "of yours are dataset=image_folder_streamed)"
+        )
+    return classes, index
+
+
+def _labelled(index: ImageIndex, wnids: Sequence[str] | np.ndarray) -> tuple[tuple[str, ...], ImageIndex]:
+    """The classes, sorted, and the index with labels, given the class of every image."""
+    classes, labels = np.unique(np.asarray(wnids), return_inverse=True)
+    return tuple(classes.tolist()), index.labelled(labels.astype(np.int64))
