@@ -16,12 +16,12 @@ class Batches(Protocol):
     """An epoch of `(samples, labels)`: float32 `(batch, *input_shape)`, normalised, and int64 `(batch,)`.
 
     Both lie on the device that was asked for. `epoch` chooses the order and the random moves of training batches; the
-    same epoch of the same seed is the same again, whatever was read before. Of every batch only `part` is read, for
+    same epoch of the same seed is the same again, whatever was read before. Of every batch only `share` is read, for
     several processes may share it: a training batch with too few samples for all is read by each of them as a whole.
     """
 
     epoch: int
-    part: slice
+    share: slice
 
     def __len__(self) -> int: ...
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]: ...
@@ -69,9 +69,9 @@ def epoch_generator(seed: int, epoch: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed * 1_000_003 + epoch)
 
 
-def part_of(index: Int64[Tensor, " sample"], part: slice, training: bool) -> Int64[Tensor, " some"]:
-    """The samples of a batch that are in `part`; of a training batch with fewer than processes, all."""
-    return index if training and len(index) < (part.step or 1) else index[part]
+def share_of(index: Int64[Tensor, " sample"], share: slice, training: bool) -> Int64[Tensor, " some"]:
+    """The samples of a batch that are in `share`; of a training batch with fewer than processes, all."""
+    return index if training and len(index) < (share.step or 1) else index[share]
 
 
 def hold_out(num: int, num_held_out: int, seed: int) -> tuple[Int64[Tensor, " kept"], Int64[Tensor, " held_out"]]:

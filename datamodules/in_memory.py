@@ -17,7 +17,7 @@ from torch import Tensor
 
 from datamodules.augment import Augmentation
 from datamodules.channel_moments import channel_moments
-from datamodules.data import Data, epoch_generator, part_of
+from datamodules.data import Data, epoch_generator, share_of
 from datamodules.normalise import Normalise
 
 # Of what is free on a GPU the images may take so much; the rest is for the network.
@@ -67,7 +67,7 @@ class ImageBatches:
         self.seed = seed
         self.augmentation = augmentation
         self.epoch = 0
-        self.part = slice(None)
+        self.share = slice(None)
 
     def __len__(self) -> int:
         return -(-len(self.data) // self.batch_size)
@@ -82,7 +82,7 @@ class ImageBatches:
                 height, width = self.data.images.shape[2:]
                 moves = self.augmentation.draw(num, (height, width), generator).to(self.device)
         for places in torch.arange(num).split(self.batch_size):
-            places = part_of(places, self.part, self.seed is not None)
+            places = share_of(places, self.share, self.seed is not None)
             batch = self.data.take(order[places].to(home))
             images, labels = batch.images.to(self.device), batch.labels.to(self.device)
             if self.augmentation and moves is not None:

@@ -11,7 +11,7 @@ from datamodules.data import Batches
 
 
 class Limited:
-    """At most `num_batches` of `batches`, whose `epoch` and `part` are still theirs."""
+    """At most `num_batches` of `batches`, whose `epoch` and `share` are still theirs."""
 
     def __init__(self, batches: Batches, num_batches: int) -> None:
         self.batches = batches

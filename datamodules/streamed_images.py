@@ -16,7 +16,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from datamodules.crops import Crops
-from datamodules.data import Data, hold_out
+from datamodules.data import Data, epoch_generator, hold_out, share_of
 from datamodules.decoders import Decoder, Decoders, Request
 from datamodules.image_index import Found, fingerprint
 from datamodules.normalise import Normalise
@@ -46,6 +46,7 @@ class StreamedBatches:
         self.normalise = normalise.to(self.device)
         self.seed = seed
         self.epoch = 0
+        self.share = slice(None)
 
     def __len__(self) -> int:
         return -(-len(self.labels) // self.batch_size)
@@ -53,9 +54,9 @@ class StreamedBatches:
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         order, drawn = torch.arange(len(self.labels)), None
         if self.seed is not None:
-            generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+            generator = epoch_generator(self.seed, self.epoch)
             order, drawn = torch.randperm(len(order), generator=generator), (self.seed, self.epoch)
-        chosen = order.split(self.batch_size)
+        chosen = [share_of(places, self.share, drawn is not None) for places in order.split(self.batch_size)]
         requests = [Request(self.part, indices.numpy(), drawn) for indices in chosen]
         pin = self.device.type == "cuda"
         for indices, images in zip(chosen, self.decoders(requests, pin), strict=False):

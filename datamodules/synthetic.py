@@ -13,7 +13,7 @@ from annotated_types import Ge, MaxLen, MinLen
 from jaxtyping import Int64, UInt8
 from torch import Generator, Tensor
 
-from datamodules.data import Data, epoch_generator, part_of
+from datamodules.data import Data, epoch_generator, share_of
 from datamodules.normalise import Normalise
 
 GRID = 8  # cells along the height and the width of a class's pattern
@@ -74,7 +74,7 @@ class SyntheticBatches:
         self.normalise = Normalise(255.0, torch.tensor(0.5), torch.tensor(0.2)).to(device)
         self.seed = seed
         self.epoch = 0
-        self.part = slice(None)
+        self.share = slice(None)
 
     def __len__(self) -> int:
         return -(-len(self.labels) // self.batch_size)
@@ -84,7 +84,7 @@ class SyntheticBatches:
         if self.seed is not None:
             order = torch.randperm(len(self.labels), generator=epoch_generator(self.seed, self.epoch))
         for index in order.to(self.labels.device).split(self.batch_size):
-            index = part_of(index, self.part, self.seed is not None)
+            index = share_of(index, self.share, self.seed is not None)
             labels = self.labels[index]
             yield self.normalise(self.pool.samples(labels, self.noises[index])), labels
 

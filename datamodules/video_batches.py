@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
+from datamodules.data import epoch_generator, share_of
 from datamodules.normalise import Normalise
 from datamodules.video_cache import open_clip
 
@@ -39,11 +40,11 @@ class Clips:
     def read(self, index: Sequence[int]) -> tuple[UInt8[Tensor, "batch frame 3 height width"], Int64[Tensor, " batch"]]:
         """The clips at `index`, zeros after their ends, and the number of frames that each has."""
         arrays = [open_clip(self.paths[place]) for place in index]
-        batch = torch.empty((len(arrays), self.num_frames, *arrays[0].shape[1:]), dtype=torch.uint8)
+        batch = torch.empty((len(arrays), self.num_frames, *open_clip(self.paths[0]).shape[1:]), dtype=torch.uint8)
         for row, array in zip(batch.numpy(), arrays, strict=True):
             row[: len(array)] = array
             row[len(array) :] = 0
-        return batch, torch.tensor([len(array) for array in arrays])
+        return batch, torch.tensor([len(array) for array in arrays], dtype=torch.int64)
 
 
 class ClipBatches:
@@ -72,6 +73,7 @@ class ClipBatches:
         self.seed = seed
         self.flip = flip
         self.epoch = 0
+        self.share = slice(None)
 
     def __len__(self) -> int:
         return -(-len(self.data) // self.batch_size)
@@ -80,15 +82,15 @@ class ClipBatches:
         num = len(self.data)
         order, mirrored = torch.arange(num), torch.zeros(num, dtype=torch.bool)
         if self.seed is not None:
-            # One generator per epoch: its state never depends on what ran before. On the CPU: the same on all devices.
-            generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+            generator = epoch_generator(self.seed, self.epoch)
             order = torch.randperm(num, generator=generator)
             if self.flip:
                 mirrored = torch.randint(2, (num,), generator=generator).bool()
-        for start in range(0, num, self.batch_size):
-            index = order[start : start + self.batch_size]
+        for places in torch.arange(num).split(self.batch_size):
+            places = share_of(places, self.share, self.seed is not None)
+            index = order[places]
             clips, lengths = self.data.read(index.tolist())
-            clips, chosen = clips.to(self.device), mirrored[start : start + self.batch_size].to(self.device)
+            clips, chosen = clips.to(self.device), mirrored[places].to(self.device)
             if chosen.any():
                 clips[chosen] = clips[chosen].flip(-1)
             yield self._values(clips, lengths), self.data.labels[index].to(self.device)

@@ -24,7 +24,7 @@ class Group:
     size: int
 
     @property
-    def part(self) -> slice:
+    def share(self) -> slice:
         """Which samples of every batch are this process's."""
         return slice(self.rank, None, self.size)
 

@@ -76,7 +76,7 @@ class Runner:
         self.draw_anew()
         goes_on = self.checkpoint is not None and self.checkpoint.phase == self.num_phases
         batches = self.data.train_batches(self.schedule.batch_size, self.seed, self.device)
-        batches.epoch, batches.part = self.epochs, group().part
+        batches.epoch, batches.share = self.epochs, group().share
         with bar(title, epochs) if show else nullcontext(lambda note: None) as advance:
             trainer = self.profile.trainer(epochs, [_Epochs(self, batches, title, advance, validate)])
             module.train()
@@ -127,7 +127,7 @@ class Runner:
         return self._accuracy(network, self.data.test_batches(self.device))
 
     def _accuracy(self, network: nn.Module, batches: Batches) -> Accuracy:
-        batches.part = group().part
+        batches.share = group().share
         return accuracy(network.to(self.device), self._limited(batches), self.device, summed)
 
     def log(self, metrics: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ import time
 import pytest
 import torch
 
-from datamodules.data import part_of
+from datamodules.data import share_of
 from evaluation.result import read_result
 from orchestration.job import run_point
 from orchestration.schema import ConfigError
@@ -94,10 +94,10 @@ def test_batches_are_shared_evenly_or_refused(make_point):
 @pytest.mark.parametrize("num", [1, 2, 3, 7, 15, 64])
 def test_parts_of_a_batch(num):
     index = torch.arange(num) + 5
-    parts = [part_of(index, slice(rank, None, 3), training=False) for rank in range(3)]
+    parts = [share_of(index, slice(rank, None, 3), training=False) for rank in range(3)]
     assert sorted(torch.cat(parts).tolist()) == index.tolist()
-    parts = [part_of(index, slice(rank, None, 3), training=True) for rank in range(3)]
+    parts = [share_of(index, slice(rank, None, 3), training=True) for rank in range(3)]
     assert min(map(len, parts)) > 0
     if num < 3:
         assert all(part.tolist() == index.tolist() for part in parts)
-    assert torch.equal(part_of(index, slice(None), training=True), index)
+    assert torch.equal(share_of(index, slice(None), training=True), index)
