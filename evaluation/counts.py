@@ -26,10 +26,10 @@ FREE = frozenset(
     avg_pool3d _adaptive_avg_pool2d _adaptive_avg_pool3d adaptive_max_pool2d adaptive_max_pool3d native_batch_norm
     _native_batch_norm_legit_no_training cudnn_batch_norm miopen_batch_norm native_layer_norm native_group_norm
     hardtanh hardswish hardsigmoid leaky_relu elu silu gelu mish softplus threshold native_dropout _safe_softmax
-    _softmax _log_softmax mean sum amax amin max min argmax cumsum cat stack constant_pad_nd reflection_pad1d
+    _softmax _log_softmax mean sum any amax amin max min argmax cumsum cat stack constant_pad_nd reflection_pad1d
     reflection_pad2d reflection_pad3d replication_pad1d replication_pad2d replication_pad3d upsample_nearest2d
     upsample_bilinear2d index_select gather embedding pixel_shuffle channel_shuffle flip roll copy _to_copy clone
-    contiguous empty empty_like empty_strided new_empty zeros zeros_like new_zeros ones ones_like unsafe_split
+    contiguous transpose squeeze unsqueeze empty empty_like empty_strided new_empty zeros zeros_like new_zeros ones ones_like unsafe_split
     unsafe_chunk full full_like arange fill zero lift_fresh _local_scalar_dense _unsafe_view _reshape_alias
     resize""".split()
 )

@@ -26,7 +26,7 @@ from orchestration.schema import ConfigError
 
 @dataclass(frozen=True)
 class Parts:
-    """What a point is made of, ready to run; `builder` says how its network is built again in another process."""
+    """What a point is made of, ready to run; `builder` says how its network is built, untrained."""
 
     data: Data
     schedule: Schedule
@@ -39,6 +39,12 @@ class Parts:
         """The written split, with what the profile leaves of it."""
         limit = self.profile.limit_batches
         return self.data.split if limit is None else f"{self.data.split}; of each the first {limit} batches only"
+
+    @property
+    def rebuilder(self) -> dict[str, Any]:
+        """How to build the network for a file that holds its state: without the weights that it once started from."""
+        arguments = self.builder["arguments"]
+        return self.builder | {"arguments": {**arguments, **({"weights": None} if "weights" in arguments else {})}}
 
     def network(self, seed: int) -> nn.Module:
         """A freshly initialised network; the same for the same seed."""

@@ -84,7 +84,7 @@ def _run(point: Point, parts: Parts) -> Result:
         device = parts.profile.device()
         compressed, measured, checkpoint = compute(point, parts, logger)
         row |= measured
-        save_network(new_network(point), compressed.network, parts.builder, compressed.structure)
+        save_network(new_network(point), compressed.network, parts.rebuilder, compressed.structure)
     except Diverged as error:
         status = f"diverged: {_one_line(error)}"
     except Exception as error:  # one point's failure must not end the sweep; the log keeps where it was

@@ -118,7 +118,7 @@ def trained_reference(point: Point, parts: Parts, logger: Logger | None) -> Trai
         seconds = checkpoint.seconds()
         say(f"reference trained: {runner.epochs} epochs, {seconds:.1f} s, validation top-1 {top1:.2f} %")
         if group().rank == 0:
-            save_network(path, network, parts.builder, structure={})
+            save_network(path, network, parts.rebuilder, structure={})
             spent = {"epochs": runner.epochs, "seconds": seconds}
             write_json(about, {**spent, "validation_top1_percent": top1, "curve": module.curve, "recipe": wanted})
         checkpoint.remove()

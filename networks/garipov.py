@@ -1,0 +1,61 @@
+"""The two CIFAR networks of [GPNV16]: six 3×3 convolutions, with one linear layer or three behind them.
+
+Widths 64, 64, 128, 128, 128, 128, each with batch norm and ReLU; max-pooling 3/2 after the second and the fourth.
+What their paper leaves open is ours: no biases beside norms, a padding of 1 everywhere, He's variance at the start.
+
+[GPNV16] Garipov, Podoprikhin, Novikov & Vetrov, Ultimate tensorization: compressing convolutional and FC layers alike,
+arXiv:1611.03214, 2016.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from itertools import pairwise
+
+from torch import nn
+
+WIDTHS = (64, 64, 128, 128, 128, 128)
+POOLED = (2, 4)
+HIDDEN = (1536, 512)
+
+
+def garipov_conv(input_shape: Sequence[int], num_classes: int) -> nn.Sequential:
+    """The convolutions, their mean over all pixels, and a linear layer: 557,258 parameters on CIFAR-10."""
+    layers = _convolutions(input_shape)
+    layers |= OrderedDict(pool=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten(), fc=nn.Linear(WIDTHS[-1], num_classes))
+    return _started(nn.Sequential(layers))
+
+
+def garipov_conv_fc(input_shape: Sequence[int], num_classes: int) -> nn.Sequential:
+    """The convolutions and linear layers 8192-1536-512-10 with batch norms: 13.93 million parameters on CIFAR-10."""
+    layers = _convolutions(input_shape)
+    height, width = (-(-side // 4) for side in input_shape[1:])  # two poolings that round up
+    layers["flatten"] = nn.Flatten()
+    sizes = (WIDTHS[-1] * height * width, *HIDDEN)
+    for index, (size, next_size) in enumerate(pairwise(sizes), start=1):
+        layers[f"fc{index}"] = nn.Linear(size, next_size, bias=False)
+        layers[f"fc_bn{index}"] = nn.BatchNorm1d(next_size)
+        layers[f"fc_relu{index}"] = nn.ReLU()
+    layers["fc3"] = nn.Linear(HIDDEN[-1], num_classes)
+    return _started(nn.Sequential(layers))
+
+
+def _convolutions(input_shape: Sequence[int]) -> OrderedDict[str, nn.Module]:
+    layers = OrderedDict[str, nn.Module]()
+    for index, (width_in, width) in enumerate(pairwise((input_shape[0], *WIDTHS)), start=1):
+        layers[f"conv{index}"] = nn.Conv2d(width_in, width, 3, padding=1, bias=False)
+        layers[f"bn{index}"] = nn.BatchNorm2d(width)
+        layers[f"relu{index}"] = nn.ReLU()
+        if index in POOLED:
+            layers[f"pool{index}"] = nn.MaxPool2d(3, stride=2, padding=1)
+    return layers
+
+
+def _started(network: nn.Sequential) -> nn.Sequential:
+    for layer in network:
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+    return network

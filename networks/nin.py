@@ -1,0 +1,46 @@
+"""Network in network for 32×32 images [LCY14], with batch norms, as [IC20] compress it: 222.5 million MACs.
+
+Three stages of a k×k convolution and two of 1×1, pooling and dropout between them, and the mean over all pixels of the
+last one's channels, one a class.
+
+[LCY14] Lin, Chen & Yan, Network in network, ICLR 2014.
+[IC20] Idelbayev & Carreira-Perpiñán, Low-rank compression of neural nets: learning the rank of each layer, CVPR 2020.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Annotated
+
+from annotated_types import Ge, Lt
+from torch import nn
+
+
+def nin(input_shape: Sequence[int], num_classes: int, dropout: Annotated[float, Ge(0), Lt(1)] = 0.5) -> nn.Sequential:
+    """Network in network; names are `conv1` … `conv9`. Weights start at He's variance, biases at zero."""
+    stages = (
+        ((192, 5), (160, 1), (96, 1)),
+        ((192, 5), (192, 1), (192, 1)),
+        ((192, 3), (192, 1), (num_classes, 1)),
+    )
+    pools = (nn.MaxPool2d(3, stride=2, padding=1), nn.AvgPool2d(3, stride=2, padding=1))
+    layers, channels, number = OrderedDict[str, nn.Module](), input_shape[0], 0
+    for stage, convolutions in enumerate(stages):
+        for size, kernel in convolutions:
+            number += 1
+            layers[f"conv{number}"] = nn.Conv2d(channels, size, kernel, padding=kernel // 2)
+            if number < 9:  # the last one gives the logits
+                layers[f"bn{number}"] = nn.BatchNorm2d(size)
+                layers[f"relu{number}"] = nn.ReLU()
+            channels = size
+        if stage < len(pools):
+            layers[f"pool{stage + 1}"] = pools[stage]
+            layers[f"dropout{stage + 1}"] = nn.Dropout(dropout)
+    layers |= OrderedDict(pool3=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten())
+    network = nn.Sequential(layers)
+    for layer in network:
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            nn.init.zeros_(layer.get_parameter("bias"))
+    return network

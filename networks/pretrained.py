@@ -1,0 +1,73 @@
+"""The networks of torchvision, with weights from a file where there is one; nothing is ever fetched.
+
+Any name of torchvision's registry that classifies images or clips: alexnet, resnet50, mobilenet_v2, r3d_18, …
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torchvision import models
+
+CHANNELS = 3
+
+
+def torchvision_network(
+    input_shape: Sequence[int], num_classes: int, name: str, weights: str | None = None
+) -> nn.Module:
+    """The network `name`, untrained, or with the `weights` of a file or of torchvision's name for them.
+
+    A name (IMAGENET1K_V1) must have been fetched into torchvision's cache before. Where the weights were made for
+    another number of classes, the last layer stays untrained. Raises `ValueError` in one line for a name that is not
+    known, weights that are not there or of another network, and samples that are no RGB images or clips.
+    """
+    known = models.list_models(module=models) + models.list_models(module=models.video)
+    if name not in known:
+        raise ValueError(f"network.name: torchvision has no classifier '{name}'; known: {', '.join(sorted(known))}")
+    is_video = name in models.list_models(module=models.video)
+    if len(input_shape) != (4 if is_video else 3) or input_shape[0] != CHANNELS:
+        expected = "(3, frame, height, width)" if is_video else "(3, height, width)"
+        raise ValueError(f"{name} takes samples of {expected}, got {list(input_shape)}; take other data")
+    options = {"init_weights": True} if name in ("googlenet", "inception_v3") else {}  # or it warns
+    if name in ("googlenet", "inception_v3"):
+        options["aux_logits"] = False
+    network = models.get_model(name, weights=None, num_classes=num_classes, **options)
+    if weights is not None:
+        _load(network, _state(name, weights), f"network.weights={weights}")
+    return network
+
+
+def _state(name: str, weights: str) -> dict[str, Tensor]:
+    path = Path(weights).expanduser()
+    if not path.is_file():
+        known = models.get_model_weights(name).__members__
+        if weights not in known:
+            raise ValueError(
+                f"network.weights: there is no file {path.absolute()}, and {name} has no weights of that name; "
+                f"expected a file or one of {', '.join(known) or 'none'}"
+            )
+        url = known[weights].url
+        path = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
+        if not path.is_file():
+            raise ValueError(f"network.weights: {path} is not there; fetch it from {url}, nothing is fetched here")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # damaged bytes make torch raise almost anything
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise ValueError(f"network.weights: {path} cannot be read ({reason})") from None
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise ValueError(f"network.weights: {path} holds no state_dict of tensors")
+    return state
+
+
+def _load(network: nn.Module, state: dict[str, Tensor], what: str) -> None:
+    own = network.state_dict()
+    last = [name for name, layer in network.named_modules() if isinstance(layer, nn.Linear | nn.Conv2d)][-1]
+    fitting = {key: value for key, value in state.items() if key in own and value.shape == own[key].shape}
+    head = {key for key in own if key.startswith(f"{last}.")}
+    if wrong := sorted((own.keys() - fitting.keys() - head) | {k for k in state.keys() - own.keys() if "aux" not in k}):
+        raise ValueError(f"{what}: of another network: {wrong[0]} and {len(wrong) - 1} more do not fit")
+    network.load_state_dict(fitting, strict=False)
