@@ -11,8 +11,9 @@ from torch import nn
 
 
 def custom(input_shape: Sequence[int], num_classes: int, target: str, arguments: dict[str, Any]) -> nn.Module:
-    """Call `target`, a dotted path, with `arguments`; also with the shape and the number of classes, if it takes them.
+    """Call `target`, a dotted path, with `arguments`; also with the shape and the number of classes, if it names them.
 
+    What it takes as `**kwargs` the `arguments` must say, the number of classes too.
     Raises `ValueError` in one line if it cannot be imported, called so, or returns no module.
     """
     module, _, name = target.rpartition(".")
