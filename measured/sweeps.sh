@@ -49,10 +49,13 @@ mlp1024() {  # [NPOV15]: 1024-1024-10, the first layer a train of (4,8,8,4)×(4,
     $RUN $train method=ntt rank.ranks=1,2,3,4,5,6,8,10
 }
 
-ablation() {  # what stands between the contractions of a nonlinear train
-    local net="dataset=mnist dataset.padding=2 network=mlp1024 $SEEDS"
+ablation() {  # what stands between the contractions of a nonlinear train, at a rate at which all of them learn
+    local net="dataset=mnist dataset.padding=2 network=mlp1024 $SEEDS schedule.from_scratch.learning_rate=0.02"
     $RUN $net method=ntt "method.layers=[fc1]" "decomposition.modes={1024:[4,8,8,4]}" rank=fixed rank.ranks=4 \
         decomposition.activation=identity,relu,tanh decomposition.norm=none,batch,layer
+}
+
+placement() {  # where it stands in a convolution
     $RUN dataset=mnist network=lenet5 $SEEDS schedule.reference.epochs=8 rank.share=0.1 schedule.from_scratch.epochs=3 \
         method=ntt decomposition.activation=relu decomposition.norm=none,batch decomposition.placement=between,convolution
 }
@@ -64,6 +67,11 @@ cifar10() {  # proves the path, and nothing about accuracy: 900 JPEG-coded train
     $RUN $net $short method=lc_svd,lc_cur,alternating_tucker rank=budget method.normalize=true $(joint 4 2)
     $RUN $net $short method=admm_tt $(joint 4 2)
     $RUN $net $short method=tt,ntt schedule.from_scratch.epochs=15
+}
+
+resnet20() {  # as far as an hour on one core goes: all 45,000 JPEG-coded training images, 25 epochs in bfloat16, one seed
+    $RUN dataset=cifar10_jpeg network=resnet20 seed=0 method=reference schedule.reference.epochs=25 \
+        trainer.precision=bf16-mixed trainer.channels_last=true
 }
 
 for table in "$@"; do "$table"; done
