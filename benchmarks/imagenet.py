@@ -21,8 +21,8 @@ from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
 from benchmarks.ratios import medians, report
-from datamodules.streamed_folder import StreamedFolder
-from datamodules.streamed_images import DEVIATION, MEAN, num_cores
+from datamodules.streamed.folder import StreamedFolder
+from datamodules.streamed.images import DEVIATION, MEAN, num_cores
 
 BATCH_SIZE, NUM_CLASSES = 64, 4
 

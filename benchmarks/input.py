@@ -19,8 +19,8 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import datasets, transforms
 
 from benchmarks.ratios import medians, report
-from datamodules.augment import Augmentation
-from datamodules.in_memory import Images, InMemoryData
+from datamodules.memory.augment import Augmentation
+from datamodules.memory.in_memory import Images, InMemoryData
 from lightning_modules.classifier import Classifier
 from lightning_modules.decay import Exponential
 from lightning_modules.profile import Profile

@@ -15,7 +15,7 @@ import torch
 from torch.nn import functional
 
 from benchmarks.ratios import medians, report
-from datamodules.in_memory import Images, InMemoryData
+from datamodules.memory.in_memory import Images, InMemoryData
 from lightning_modules.classifier import Classifier
 from lightning_modules.decay import Exponential
 from lightning_modules.joint_objective import JointObjective

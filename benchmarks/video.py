@@ -17,11 +17,11 @@ import numpy as np
 import torch
 
 from benchmarks.ratios import medians, report
-from datamodules.moving_digits import encode
 from datamodules.normalise import Normalise
-from datamodules.video_batches import DEVIATION, MEAN, ClipBatches, Clips
-from datamodules.video_cache import fill_cache
-from datamodules.video_decode import Frames, decode
+from datamodules.video.batches import DEVIATION, MEAN, ClipBatches, Clips
+from datamodules.video.cache import fill_cache
+from datamodules.video.decode import Frames, decode
+from datamodules.video.moving_digits import encode
 
 BATCH_SIZE = 16
 

@@ -17,6 +17,12 @@ torch.set_num_threads(1)
 # Before anything of ours is imported: jaxtyping's annotations become checks.
 install_import_hook(["decompositions", "datamodules", "evaluation", "networks"], "beartype.beartype")
 
+# What must be given, by network, for the files that ask for it.
+GIVEN = {
+    "torchvision": ["network.name=squeezenet1_1"],
+    "custom": ["network.target=networks.mlp.mlp", "+network.arguments.hidden=[8]"],
+}
+
 TINY = (
     "logger=none",
     "schedule.reference.epochs=2",

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from datamodules.augment import Augmentation
-from datamodules.channel_moments import channel_moments
-from datamodules.digits import Digits
-from datamodules.in_memory import Images, InMemoryData
+from datamodules.memory.augment import Augmentation
+from datamodules.memory.channel_moments import channel_moments
+from datamodules.memory.digits import Digits
+from datamodules.memory.in_memory import Images, InMemoryData
 
 
 def pictures(num: int, channels: int = 3, height: int = 8, width: int = 8) -> Images:

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 import torch
 
-from datamodules.cifar import CIFAR, CIFAR10, CIFAR100
-from datamodules.cifar_files import read_batch
+from datamodules.memory.cifar import CIFAR, CIFAR10, CIFAR100
+from datamodules.memory.cifar_files import read_batch
 
 NUM = 5020  # training images, so that the training part keeps 20
 KINDS = [CIFAR10, CIFAR100]

@@ -12,7 +12,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from torchvision.transforms.v2 import CenterCrop, Compose, RandomResizedCrop, Resize
 from torchvision.transforms.v2.functional import resized_crop
 
-from datamodules.crops import Crops, draw_window
+from datamodules.streamed.crops import Crops, draw_window
 
 
 def smooth(size: tuple[int, int], seed: int = 0) -> Image.Image:

@@ -12,12 +12,12 @@ import torch
 from sklearn.datasets import load_digits
 
 from datamodules.data import hold_out
-from datamodules.digits import Digits
-from datamodules.fashion_mnist import FashionMNIST
-from datamodules.idx_files import read_idx
-from datamodules.idx_images import FILES, IdxImages
-from datamodules.in_memory import ImageBatches, Images
-from datamodules.mnist import MNIST
+from datamodules.memory.digits import Digits
+from datamodules.memory.fashion_mnist import FashionMNIST
+from datamodules.memory.idx_files import read_idx
+from datamodules.memory.idx_images import FILES, IdxImages
+from datamodules.memory.in_memory import ImageBatches, Images
+from datamodules.memory.mnist import MNIST
 from datamodules.normalise import Normalise
 
 

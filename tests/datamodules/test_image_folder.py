@@ -12,8 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
-from datamodules.image_files import read_images
-from datamodules.image_folder import ImageFolder
+from datamodules.memory.image_files import read_images
+from datamodules.memory.image_folder import ImageFolder
 
 CLASSES = ("ant", "bee", "cow")
 SIZE = (7, 6)  # width, height

@@ -15,9 +15,9 @@ import torch
 from PIL import Image
 from scipy.io import savemat
 
-from datamodules.image_index import fingerprint
-from datamodules.imagenet import ImageNet
-from datamodules.imagenet_files import find_imagenet
+from datamodules.streamed.image_index import fingerprint
+from datamodules.streamed.imagenet import ImageNet
+from datamodules.streamed.imagenet_files import find_imagenet
 
 WNIDS = ("n01440764", "n01443537", "n02102040")
 # As in the official kit, the numbers of the classes do not follow their WordNet ids.

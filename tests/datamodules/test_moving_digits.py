@@ -11,7 +11,7 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 from datamodules import moving_digits
-from datamodules.moving_digits import MOTIONS, NUM_GROUPS, MovingDigits, draw, encode, write_files
+from datamodules.video.moving_digits import MOTIONS, NUM_GROUPS, MovingDigits, draw, encode, write_files
 
 SMALL = {"height": 24, "width": 32}
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from datamodules.image_files import ENDINGS
-from datamodules.image_folder import ImageFolder
+from datamodules.memory.image_files import ENDINGS
+from datamodules.memory.image_folder import ImageFolder
 
 ROOT = Path(os.environ.get("DATA_ROOT", "data"))
 present = any((ROOT / f"cifar10_jpeg{ending}").exists() for ending in ("", *ENDINGS))

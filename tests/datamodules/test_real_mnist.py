@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from datamodules.idx_files import find_file
-from datamodules.idx_images import FILES
-from datamodules.mnist import MNIST
+from datamodules.memory.idx_files import find_file
+from datamodules.memory.idx_images import FILES
+from datamodules.memory.mnist import MNIST
 
 ROOT = Path(os.environ.get("DATA_ROOT", "data"))
 present = all(find_file(ROOT / "MNIST" / "raw", name) for pair in FILES.values() for name in pair)

@@ -7,11 +7,11 @@ import pytest
 import torch
 from PIL import Image
 
-from datamodules.augment import Augmentation
-from datamodules.digits import Digits
-from datamodules.moving_digits import MovingDigits
-from datamodules.streamed_folder import StreamedFolder
+from datamodules.memory.augment import Augmentation
+from datamodules.memory.digits import Digits
+from datamodules.streamed.folder import StreamedFolder
 from datamodules.synthetic import Synthetic
+from datamodules.video.moving_digits import MovingDigits
 
 
 def digits(folder):

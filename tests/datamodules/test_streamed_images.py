@@ -15,8 +15,8 @@ from torch.utils.data import DataLoader
 from torchvision.transforms.v2 import CenterCrop, Compose, Normalize, Resize, ToDtype, ToImage
 
 from datamodules.data import Batches
-from datamodules.streamed_folder import StreamedFolder
-from datamodules.streamed_images import DEVIATION, MEAN
+from datamodules.streamed.folder import StreamedFolder
+from datamodules.streamed.images import DEVIATION, MEAN
 
 CLASSES = ("ant", "bee", "cow")
 

@@ -12,12 +12,12 @@ from videos import WORDS, picture, write_tree, write_video
 
 from datamodules import video_cache
 from datamodules.data import Batches
-from datamodules.ucf11 import UCF11
-from datamodules.ucf11_files import find_clips
-from datamodules.ucf11_split import part_of_group
-from datamodules.video_batches import DEVIATION, MEAN
-from datamodules.video_cache import open_clip
-from datamodules.video_decode import Frames, decode
+from datamodules.video.batches import DEVIATION, MEAN
+from datamodules.video.cache import open_clip
+from datamodules.video.decode import Frames, decode
+from datamodules.video.ucf11 import UCF11
+from datamodules.video.ucf11_files import find_clips
+from datamodules.video.ucf11_split import part_of_group
 
 SMALL = {"height": 12, "width": 16}
 
@@ -164,7 +164,7 @@ def test_no_byte_is_zero_when_it_is_normalised():
 
 def test_long_clips_come_in_smaller_batches(tree, monkeypatch):
     assert loaded(tree).evaluation_batch_size == 50
-    monkeypatch.setattr("datamodules.ucf11.EVALUATION_FRAMES", 40)
+    monkeypatch.setattr("datamodules.video.ucf11.EVALUATION_FRAMES", 40)
     data = loaded(tree, num_frames=None)
     assert data.evaluation_batch_size == 2
     assert len(data.test_batches()) == len(list(data.test_batches())) == 6

@@ -12,8 +12,8 @@ from PIL import Image
 from videos import picture, read_video, write_video
 
 from datamodules import video_cache
-from datamodules.video_cache import fill_cache, open_clip
-from datamodules.video_decode import BrokenClip, Frames, decode
+from datamodules.video.cache import fill_cache, open_clip
+from datamodules.video.decode import BrokenClip, Frames, decode
 
 SIX = Frames(6, 24, 32)
 

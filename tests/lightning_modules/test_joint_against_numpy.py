@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from datamodules.in_memory import Images, InMemoryData
+from datamodules.memory.in_memory import Images, InMemoryData
 from decompositions.rank_search.cost import Cost
 from decompositions.svd import SVD
 from lightning_modules.checkpoint import Checkpoint

@@ -226,7 +226,7 @@ def test_l_steps_stay_stable_when_the_penalty_outgrows_the_learning_rate(make_po
 
 def test_selection_never_sees_the_test_part(make_point, monkeypatch):
     """Until the network is finished, the test part is not touched."""
-    from datamodules.in_memory import InMemoryData
+    from datamodules.memory.in_memory import InMemoryData
     from lightning_modules.joint import Joint
 
     finished = []

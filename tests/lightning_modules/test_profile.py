@@ -9,7 +9,7 @@ import torch
 from conftest import ROOT
 from torch import nn
 
-from datamodules.in_memory import Images, InMemoryData
+from datamodules.memory.in_memory import Images, InMemoryData
 from lightning_modules.classifier import Classifier
 from lightning_modules.decay import Exponential
 from lightning_modules.profile import Profile

@@ -13,7 +13,7 @@ import torch
 from conftest import ROOT
 from torch import nn
 
-from datamodules.in_memory import InMemoryData
+from datamodules.memory.in_memory import InMemoryData
 from decompositions import int8_layers, load_network, save_network
 from decompositions.int8_layers import DynamicLinear, StaticConvolution, StaticLinear
 from evaluation.counts import count, count_macs
@@ -41,7 +41,7 @@ class Noise(InMemoryData):
     input_shape, num_classes, scale, split = SHAPE, 10, 255.0, "noise"
 
     def load(self):
-        from datamodules.in_memory import Images
+        from datamodules.memory.in_memory import Images
 
         make = torch.Generator().manual_seed(0)
         return tuple(

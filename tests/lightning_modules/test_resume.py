@@ -13,8 +13,8 @@ import pytest
 import torch
 from conftest import ROOT
 
-from datamodules.digits import Digits
-from datamodules.in_memory import Images
+from datamodules.memory.digits import Digits
+from datamodules.memory.in_memory import Images
 from decompositions import load_network
 from decompositions.c_step import RankSearch
 from evaluation.result import read_result

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import GIVEN
 from hydra.utils import instantiate
 from torch import nn
 
@@ -17,11 +18,6 @@ FILES = sorted((Path(__file__).parents[2] / "conf" / "network").glob("*.yaml"))
 
 # Samples of every kind of data: images of three sizes, clips, sequences of frames.
 SHAPES = ([1, 28, 28], [3, 32, 32], [3, 224, 224], [3, 6, 32, 32], [6, 3, 8, 8])
-# What must be given, for the files that ask for it.
-GIVEN = {
-    "torchvision": ["network.name=squeezenet1_1"],
-    "custom": ["network.target=networks.mlp.mlp", "+network.arguments.hidden=[8]"],
-}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from datamodules.image_index import ImageIndex, index_of
+from datamodules.streamed.image_index import ImageIndex, index_of
 
 ENDINGS = (".jpeg", ".jpg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm")
 

@@ -23,7 +23,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import UInt8
 
-from datamodules.video_decode import BrokenClip, Frames, decode
+from datamodules.video.decode import BrokenClip, Frames, decode
 
 log = logging.getLogger("compression_bench")
 

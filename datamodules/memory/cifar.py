@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100 [Kri09] in torchvision's layout; reading is in datamodules/cifar_files.py.
+"""CIFAR-10 and CIFAR-100 [Kri09] in torchvision's layout; reading is in datamodules/memory/cifar_files.py.
 
 [Kri09] Krizhevsky, Learning multiple layers of features from tiny images, 2009.
 """
@@ -11,10 +11,10 @@ from typing import Annotated
 
 from annotated_types import Ge
 
-from datamodules.augment import Augmentation
-from datamodules.cifar_files import Release
 from datamodules.data import hold_out
-from datamodules.in_memory import Images, InMemoryData
+from datamodules.memory.augment import Augmentation
+from datamodules.memory.cifar_files import Release
+from datamodules.memory.in_memory import Images, InMemoryData
 
 NUM_VALIDATION, SPLIT_SEED = 5_000, 0
 

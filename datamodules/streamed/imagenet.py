@@ -1,6 +1,6 @@
 """ImageNet, the 1000 classes of ILSVRC2012 [RDS15], from its official archives as they are, or from extracted folders.
 
-Where files may be is said in datamodules/imagenet_files.py, how they are read in datamodules/streamed_images.py.
+Where files may be is said in imagenet_files.py, how they are read in images.py.
 
 [RDS15] Russakovsky, Deng, Su et al., ImageNet large scale visual recognition challenge, IJCV 115, 2015.
 """
@@ -12,9 +12,9 @@ from typing import Annotated
 
 from annotated_types import Ge, Gt, Le, Lt
 
-from datamodules.image_index import Found
-from datamodules.imagenet_files import find_imagenet
-from datamodules.streamed_images import StreamedImages
+from datamodules.streamed.image_index import Found
+from datamodules.streamed.imagenet_files import find_imagenet
+from datamodules.streamed.images import StreamedImages
 
 
 class ImageNet(StreamedImages):

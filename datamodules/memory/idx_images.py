@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from datamodules.data import hold_out
-from datamodules.idx_files import find_file, read_idx
-from datamodules.in_memory import Images, InMemoryData
+from datamodules.memory.idx_files import find_file, read_idx
+from datamodules.memory.in_memory import Images, InMemoryData
 from datamodules.normalise import Normalise
 
 FILES = {part: (f"{part}-images-idx3-ubyte", f"{part}-labels-idx1-ubyte") for part in ("train", "t10k")}

@@ -10,8 +10,8 @@ from typing import Annotated
 
 from annotated_types import Ge, Le
 
-from datamodules.augment import Augmentation
-from datamodules.idx_images import IdxImages
+from datamodules.memory.augment import Augmentation
+from datamodules.memory.idx_images import IdxImages
 
 
 class FashionMNIST(IdxImages):

@@ -1,6 +1,6 @@
 """Anybody's small images, one folder a class: `train/<class>/*` and `test/<class>/*`, in a folder or a tar archive.
 
-They are decoded once, into bytes in memory. Reading is in datamodules/image_files.py.
+They are decoded once, into bytes in memory. Reading is in datamodules/memory/image_files.py.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from typing import Annotated, Literal
 import torch
 from annotated_types import Ge, Gt, Lt, MinLen
 
-from datamodules.augment import Augmentation
 from datamodules.data import hold_out
-from datamodules.image_files import find_root, read_images
-from datamodules.in_memory import Images, InMemoryData
+from datamodules.memory.augment import Augmentation
+from datamodules.memory.image_files import find_root, read_images
+from datamodules.memory.in_memory import Images, InMemoryData
 
 SPLIT_SEED = 0
 
@@ -25,7 +25,7 @@ class ImageFolder(InMemoryData):
     `name` is what the written split calls the data. Images of other sizes than the first are refused, unless `size`
     is given: then all become `size × size`. `validation_share` of the training part, drawn at random, is for
     validation. Of each class, `subset_per_class` limits the training images, and the test images too: the first by
-    name. `crop_padding`, `flip` and `cutout` change the training images: datamodules/augment.py.
+    name. `crop_padding`, `flip` and `cutout` change the training images: datamodules/memory/augment.py.
     """
 
     scale = 255.0

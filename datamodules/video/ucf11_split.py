@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from datamodules.data import hold_out
-from datamodules.ucf11_files import Clip
+from datamodules.video.ucf11_files import Clip
 
 Protocol = Literal["group_split", "clip_split", "five_fold"]
 Part = Literal["train", "validation", "test"]

@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, UnidentifiedImageError
 
-from datamodules.image_files import MODES
+from datamodules.memory.image_files import MODES
 
 RATIO = (3 / 4, 4 / 3)
 NUM_TRIES = 10

@@ -1,6 +1,6 @@
 """Anybody's large images in folders, `train/<class>/*` and `test/<class>/*` or `val/<class>/*`, streamed from the disk.
 
-Small ones are better decoded once: datamodules/image_folder.py.
+Small ones are better decoded once: datamodules/memory/image_folder.py.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from typing import Annotated
 
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 
-from datamodules.image_index import Found
-from datamodules.image_tree import list_classes
-from datamodules.streamed_images import StreamedImages
+from datamodules.streamed.image_index import Found
+from datamodules.streamed.image_tree import list_classes
+from datamodules.streamed.images import StreamedImages
 
 
 class StreamedFolder(StreamedImages):

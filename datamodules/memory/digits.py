@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 
 from datamodules.data import hold_out
-from datamodules.in_memory import Images, InMemoryData
+from datamodules.memory.in_memory import Images, InMemoryData
 
 NUM_TEST, NUM_VALIDATION, SPLIT_SEED = 450, 180, 0
 

@@ -15,11 +15,11 @@ import torch
 from annotated_types import Ge, Le
 
 from datamodules.data import Data
-from datamodules.ucf11_files import Clip, find_clips, find_tree
-from datamodules.ucf11_split import Part, Protocol, check_parts, describe, parts_of
-from datamodules.video_batches import ClipBatches, Clips, View
-from datamodules.video_cache import fill_cache, open_clip
-from datamodules.video_decode import Frames
+from datamodules.video.batches import ClipBatches, Clips, View
+from datamodules.video.cache import fill_cache, open_clip
+from datamodules.video.decode import Frames
+from datamodules.video.ucf11_files import Clip, find_clips, find_tree
+from datamodules.video.ucf11_split import Part, Protocol, check_parts, describe, parts_of
 
 # A batch of long clips must fit into memory too.
 EVALUATION_CLIPS, EVALUATION_FRAMES = 50, 1500
@@ -27,12 +27,12 @@ NUM_HASHED_BYTES = 4096
 
 
 class UCF11(Data):
-    """The clips below `root` (see datamodules/ucf11_files.py), of which nothing is ever fetched.
+    """The clips below `root` (see datamodules/video/ucf11_files.py), of which nothing is ever fetched.
 
     `view` is "frames", `(frame, 3, height, width)`, for recurrent networks, or "clips", `(3, frame, height, width)`,
     for 3-D convolutions. A clip gives `num_frames`, evenly spaced, or all if that is None; then zeros follow the
     normalised frames up to the longest clip. A frame that is exactly zero is padding: no real one is, because no byte
-    equals the mean that is subtracted. `protocol` is explained in datamodules/ucf11_split.py; `fold` belongs to
+    equals the mean that is subtracted. `protocol` is explained in datamodules/video/ucf11_split.py; `fold` belongs to
     "five_fold". `flip` mirrors half of the training clips. `broken` clips "fail" or are counted in the written split.
     The decoded clips are kept in `cache`, or else in `<root>/ucf11_cache`; `num_workers` processes decode.
     """

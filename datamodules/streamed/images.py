@@ -1,6 +1,6 @@
 """Large images, decoded anew in every epoch, while a network trains, because no memory would hold them all.
 
-Processes decode and cut (datamodules/decoders.py, datamodules/crops.py); bytes travel to the device, and are normalised
+Processes decode and cut (decoders.py, crops.py); bytes travel to the device, and are normalised
 there with the mean and deviation of ImageNet's colours that its published networks were trained with, as in
 torchvision's reference recipes (references/classification/presets.py).
 """
@@ -15,11 +15,11 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from datamodules.crops import Crops
 from datamodules.data import Data, epoch_generator, hold_out, share_of
-from datamodules.decoders import Decoder, Decoders, Request
-from datamodules.image_index import Found, fingerprint
 from datamodules.normalise import Normalise
+from datamodules.streamed.crops import Crops
+from datamodules.streamed.decoders import Decoder, Decoders, Request
+from datamodules.streamed.image_index import Found, fingerprint
 
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SPLIT_SEED = 0

@@ -19,10 +19,10 @@ import numpy as np
 from annotated_types import Ge, Le
 from jaxtyping import Float, UInt8
 
-from datamodules.ucf11 import UCF11
-from datamodules.ucf11_files import FOLDERS
-from datamodules.ucf11_split import Protocol
-from datamodules.video_batches import View
+from datamodules.video.batches import View
+from datamodules.video.ucf11 import UCF11
+from datamodules.video.ucf11_files import FOLDERS
+from datamodules.video.ucf11_split import Protocol
 
 # Pixels to the right and down, and degrees clockwise, per frame.
 MOTIONS = {

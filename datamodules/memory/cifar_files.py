@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from datamodules.in_memory import Images
+from datamodules.memory.in_memory import Images
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Small images as tensors in memory, cut into batches there: no worker processes, no Python work per sample.
 
-Images stay uint8, on the device that computes if they fit there, and are moved (datamodules/augment.py) and normalised
-batch by batch; the order and the moves of an epoch depend on (seed, epoch) alone, so that a run repeats exactly.
+Images stay uint8, on the device that computes if they fit there, and are moved (augment.py) and normalised batch by
+batch; the order and the moves of an epoch depend on (seed, epoch) alone, so that a run repeats exactly.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import torch
 from jaxtyping import Int64, UInt8
 from torch import Tensor
 
-from datamodules.augment import Augmentation
-from datamodules.channel_moments import channel_moments
 from datamodules.data import Data, epoch_generator, share_of
+from datamodules.memory.augment import Augmentation
+from datamodules.memory.channel_moments import channel_moments
 from datamodules.normalise import Normalise
 
 # Of what is free on a GPU the images may take so much; the rest is for the network.

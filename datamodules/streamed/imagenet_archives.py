@@ -19,7 +19,7 @@ from typing import IO
 
 import numpy as np
 
-from datamodules.image_index import ImageIndex, index_of
+from datamodules.streamed.image_index import ImageIndex, index_of
 
 WNID = re.compile(r"n\d{8}")
 Entry = tuple[str, int, int]  # name, offset, size

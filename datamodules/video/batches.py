@@ -19,7 +19,7 @@ from torch import Tensor
 
 from datamodules.data import epoch_generator, share_of
 from datamodules.normalise import Normalise
-from datamodules.video_cache import open_clip
+from datamodules.video.cache import open_clip
 
 MEAN, DEVIATION = (0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989)
 

@@ -17,9 +17,9 @@ from jaxtyping import Int64, UInt8
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from datamodules.crops import Crops
-from datamodules.image_files import UNREADABLE
-from datamodules.image_index import ImageIndex
+from datamodules.memory.image_files import UNREADABLE
+from datamodules.streamed.crops import Crops
+from datamodules.streamed.image_index import ImageIndex
 
 
 @dataclass(frozen=True)

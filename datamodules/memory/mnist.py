@@ -9,7 +9,7 @@ from typing import Annotated
 
 from annotated_types import Ge, Le
 
-from datamodules.idx_images import IdxImages
+from datamodules.memory.idx_images import IdxImages
 
 
 class MNIST(IdxImages):

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
-from datamodules.image_index import Found, ImageIndex, index_of
-from datamodules.image_tree import list_classes, list_images
-from datamodules.imagenet_archives import WNID, index_archive
-from datamodules.imagenet_devkit import ARCHIVE as DEVKIT
-from datamodules.imagenet_devkit import validation_wnids
+from datamodules.streamed.image_index import Found, ImageIndex, index_of
+from datamodules.streamed.image_tree import list_classes, list_images
+from datamodules.streamed.imagenet_archives import WNID, index_archive
+from datamodules.streamed.imagenet_devkit import ARCHIVE as DEVKIT
+from datamodules.streamed.imagenet_devkit import validation_wnids
 
 TRAIN, VAL = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"
 
