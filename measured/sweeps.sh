@@ -60,8 +60,13 @@ placement() {  # where it stands in a convolution
         method=ntt decomposition.activation=relu decomposition.norm=none,batch decomposition.placement=between,convolution
 }
 
-cifar10() {  # proves the path, and nothing about accuracy: 900 JPEG-coded training images, one seed
-    local net="dataset=cifar10_jpeg dataset.subset_per_class=100 network=resnet20,resnet32 seed=0"
+cifar10() {  # proves the path, and nothing about accuracy: 900 and 180 JPEG-coded training images, one seed
+    cifar10_methods "network=resnet20 dataset.subset_per_class=100"
+    cifar10_methods "network=resnet32 dataset.subset_per_class=20"
+}
+
+cifar10_methods() {
+    local net="dataset=cifar10_jpeg $1 seed=0"
     local short="schedule.reference.epochs=15 method.layers=[conv1,'stage*'] rank.share=0.4 schedule.penalty.initial=1e-2"
     $RUN $net method=reference schedule.reference.epochs=15
     $RUN $net $short method=lc_svd,lc_cur,alternating_tucker rank=budget method.normalize=true $(joint 4 2)
