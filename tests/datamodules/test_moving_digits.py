@@ -10,7 +10,7 @@ import torch
 from sklearn.datasets import load_digits
 from torch import nn
 
-from datamodules import moving_digits
+from datamodules.video import moving_digits
 from datamodules.video.moving_digits import MOTIONS, NUM_GROUPS, MovingDigits, draw, encode, write_files
 
 SMALL = {"height": 24, "width": 32}

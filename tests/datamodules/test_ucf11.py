@@ -10,7 +10,7 @@ import pytest
 import torch
 from videos import WORDS, picture, write_tree, write_video
 
-from datamodules import video_cache
+from datamodules.video import cache
 from datamodules.data import Batches
 from datamodules.video.batches import DEVIATION, MEAN
 from datamodules.video.cache import open_clip
@@ -209,7 +209,7 @@ def test_clips_stay_on_the_disk(tree):
 
 def test_nothing_is_decoded_twice(tree, monkeypatch):
     fingerprint = loaded(tree).fingerprint
-    monkeypatch.setattr(video_cache, "decode", lambda *a: pytest.fail("decoded again"))
+    monkeypatch.setattr(cache, "decode", lambda *a: pytest.fail("decoded again"))
     assert loaded(tree).fingerprint == fingerprint
 
 

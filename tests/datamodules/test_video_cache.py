@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from videos import picture, read_video, write_video
 
-from datamodules import video_cache
+from datamodules.video import cache
 from datamodules.video.cache import fill_cache, open_clip
 from datamodules.video.decode import BrokenClip, Frames, decode
 
@@ -66,7 +66,7 @@ def test_clips_are_mapped_and_not_decoded_twice(clips, tmp_path, monkeypatch):
         array = open_clip(path)
         assert isinstance(array, np.memmap)
         assert np.array_equal(array, decode(clips[name], SIX))
-    monkeypatch.setattr(video_cache, "decode", lambda *a: pytest.fail("decoded again"))
+    monkeypatch.setattr(cache, "decode", lambda *a: pytest.fail("decoded again"))
     assert filled(clips, tmp_path) == first
 
 
@@ -83,7 +83,7 @@ def test_a_killed_decode_goes_on(clips, tmp_path, monkeypatch):
     (paths[0].parent / ".abc.tmp").write_bytes(b"half a clip")
     paths[2].write_bytes(paths[2].read_bytes()[:-5])  # a disk that lost something
     decoded = []
-    monkeypatch.setattr(video_cache, "decode", lambda path, frames: decoded.append(path) or decode(path, frames))
+    monkeypatch.setattr(cache, "decode", lambda path, frames: decoded.append(path) or decode(path, frames))
     again = filled(clips, tmp_path)
     assert decoded == [list(clips.values())[1], list(clips.values())[2]]
     assert all(np.array_equal(open_clip(again[name]), whole[name]) for name in clips)
@@ -194,7 +194,7 @@ def test_a_cut_avi_is_broken_and_a_cut_mpg_is_a_shorter_clip(tmp_path):
 
 
 def test_a_killed_process_is_said_in_one_line(clips, tmp_path, monkeypatch):
-    monkeypatch.setattr(video_cache, "_decode_one", _die)
+    monkeypatch.setattr(cache, "_decode_one", _die)
     with pytest.raises(ValueError, match=r"a decoding process was killed.*start again") as caught:
         filled(clips, tmp_path, num_workers=1)
     assert "\n" not in str(caught.value)
