@@ -10,8 +10,8 @@ import pytest
 import torch
 from videos import WORDS, picture, write_tree, write_video
 
-from datamodules.video import cache
 from datamodules.data import Batches
+from datamodules.video import cache
 from datamodules.video.batches import DEVIATION, MEAN
 from datamodules.video.cache import open_clip
 from datamodules.video.decode import Frames, decode
