@@ -12,10 +12,11 @@ import sys
 from pathlib import Path
 
 from evaluation.reported import HEADER, reported_row
-from evaluation.result import Result, read_result
-from evaluation.table import comparison, markdown, pivot
-from evaluation.variants import FOOTNOTE, MARK
+from evaluation.result import Result
 from orchestration.reconstructions import reconstructions
+from reporting.rows import read_rows
+from reporting.table import comparison, markdown, pivot
+from reporting.variants import FOOTNOTE, MARK
 
 DEFAULT_COLUMN = "test error [%]"
 
@@ -36,7 +37,7 @@ def main() -> None:
         sys.exit("error: --column says what --across shows; give --across too")
     if missing := [str(folder) for folder in folders if not folder.is_dir()]:
         sys.exit(f"error: no such folder: {', '.join(missing)}")
-    results = read_all(folders)
+    results = read_rows(folders)
     if not results:
         sys.exit("error: no readable result.json below the folders; run `python run.py` first")
     try:
@@ -65,29 +66,6 @@ def against_reported(results: list[Result]) -> list[list[str]]:
         for e in experiments()
     ]
     return [HEADER, *lines]
-
-
-def read_all(folders: list[Path]) -> list[Result]:
-    """All readable rows, in a fixed order; what is unreadable, repeated or mixed is named on standard error."""
-    found: dict[str, tuple[Path, Result]] = {}
-    for path in sorted({path.resolve() for folder in folders for path in folder.rglob("result.json")}):
-        try:
-            result = read_result(path)
-        except ValueError as error:
-            print(f"skipped: {error}", file=sys.stderr)
-            continue
-        if result.id in found:
-            kept, dropped = sorted(
-                [(path, result), found[result.id]], key=lambda row: (row[1].is_ok, row[1].started), reverse=True
-            )
-            print(f"skipped: {dropped[0]}: the same point as {kept[0]}, which is ok or newer", file=sys.stderr)
-            path, result = kept
-        found[result.id] = (path, result)
-    results = [result for _, result in found.values()]
-    commits = sorted({str(r.environment.get("commit")) for r in results})
-    if len(commits) > 1:
-        print(f"note: the rows come from several commits: {', '.join(commits)}", file=sys.stderr)
-    return sorted(results, key=lambda r: (*r.choices.values(), r.overrides, r.seed))
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ def run(config: DictConfig) -> str:
         point, result = _result(config)
     if not result.is_ok:
         sys.exit(f"error: {result.status}  ({point.directory})")
-    from evaluation.print_result import print_result
+    from reporting.print_result import print_result
 
     print_result(result, point.directory)
     return result.status

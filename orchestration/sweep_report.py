@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from evaluation.result import Result, read_result
-from evaluation.table import print_comparison
 from orchestration.assemble import assemble
 from orchestration.point import Point, digest, without
 from orchestration.reconstructions import reconstructions
 from orchestration.row import finished, require_writable
 from orchestration.schema import ConfigError
+from reporting.table import print_comparison
 
 
 def check_feasible(points: Sequence[Point]) -> None:

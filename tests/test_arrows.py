@@ -12,14 +12,16 @@ ALLOWED = {
     "datamodules": set(),
     "networks": set(),
     "evaluation": set(),
+    "reporting": {"evaluation"},
     "lightning_modules": {"decompositions", "datamodules", "evaluation"},
-    "orchestration": {"decompositions", "datamodules", "evaluation", "lightning_modules"},
+    "orchestration": {"decompositions", "datamodules", "evaluation", "lightning_modules", "reporting"},
     "hydra_plugins": {"orchestration"},
 }
 NOT_IN = {
     "decompositions": {"pytorch_lightning", "hydra", "omegaconf", "wandb", "torchvision", "pydantic"},
     "networks": {"pytorch_lightning", "hydra", "omegaconf", "wandb"},
     "evaluation": {"pytorch_lightning", "hydra", "omegaconf", "wandb"},
+    "reporting": {"torch", "pytorch_lightning", "hydra", "omegaconf"},
     "datamodules": {"hydra", "omegaconf", "wandb"},
 }
 

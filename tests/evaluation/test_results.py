@@ -11,10 +11,10 @@ import re
 import pytest
 
 from evaluation.name import experiment_name
-from evaluation.print_result import comparison_rows, print_result
 from evaluation.result import Measure, Result, read_result, write_json, write_result
-from evaluation.table import comparison, markdown, pivot, print_comparison
-from evaluation.variants import variants
+from reporting.print_result import comparison_rows, print_result
+from reporting.table import comparison, markdown, pivot, print_comparison
+from reporting.variants import variants
 
 
 def measure(top1=90.0, params=100, **changes) -> Measure:

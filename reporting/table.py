@@ -12,7 +12,7 @@ from rich.table import Table
 
 from evaluation.result import Measure, Result
 from evaluation.statistics import mean
-from evaluation.variants import FOOTNOTE, MARK, Options, shown, variants
+from reporting.variants import FOOTNOTE, MARK, Options, shown, variants
 
 # Every column is computed from the raw values of one result.
 COLUMNS: dict[str, Callable[[Measure, Measure], float]] = {
