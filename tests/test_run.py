@@ -41,7 +41,7 @@ def test_help_names_the_groups_and_their_options():
     done = run("--help")
     assert done.returncode == 0
     for expected in (
-        "dataset: cifar10, cifar10_jpeg, digits",
+        "dataset: cifar10, cifar100, cifar10_jpeg, digits",
         "alternating_tucker, cp, cur, direct, gradual, joint, lc_cur, lc_svd, musco, ntt",
         "rank: accuracy, budget, cost",
         "python run.py -m",

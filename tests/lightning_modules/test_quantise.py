@@ -18,10 +18,11 @@ from decompositions import int8_layers, load_network, save_network
 from decompositions.int8_layers import DynamicLinear, StaticConvolution, StaticLinear
 from evaluation.counts import count, count_macs
 from evaluation.memory import MIB, measure_peak_memory_mib
+from lightning_modules.profile import Profile
 from lightning_modules.quantise import QuantiseDynamic, QuantiseStatic
 from lightning_modules.runner import Runner
 from networks.lenet import lenet5
-from orchestration.assemble import Parts, assemble
+from orchestration.assemble import assemble
 from orchestration.job import run_point
 from orchestration.schema import ConfigError
 
@@ -57,7 +58,7 @@ class Noise(InMemoryData):
 def runner():
     data = Noise()
     data.setup()
-    return SimpleNamespace(data=data, schedule=SimpleNamespace(batch_size=16), seed=0, device=torch.device("cpu"))
+    return Runner(data, SimpleNamespace(batch_size=16), Profile("cpu"), None, 0)
 
 
 @pytest.fixture
@@ -220,7 +221,7 @@ def test_what_cannot_be_quantised_says_why(lenet, runner):
 
 
 def test_another_device_is_refused_before_anything_trains(make_point, monkeypatch):
-    monkeypatch.setattr(Parts, "device", lambda parts: torch.device("cuda", 0))
+    monkeypatch.setattr(Profile, "device", lambda profile: torch.device("cuda", 0))
     for method in ("quantise_dynamic", "quantise_static"):
         with pytest.raises(ConfigError, match="expected a device of cpu, got cuda; take trainer=cpu"):
             assemble(make_point(f"method={method}"))
