@@ -17,10 +17,13 @@ function look() {
 
 // Draw into `place` and return the view; `opened` gets the datum of a mark that is clicked.
 async function draw(place, spec, label, opened = null) {
-  const whole = { width: "container", height: 300, autosize: { type: "fit-x", contains: "padding" }, description: label, ...spec };
+  const layers = spec.layer?.filter((layer) => layer.data.values.length); // an empty one has no extent, and says so
+  if (layers && !layers.length) return void place.append("–");
+  const whole = { width: "container", height: 300, autosize: { type: "fit-x", contains: "padding" }, description: label, ...spec, ...(layers && { layer: layers }) };
   const actions = { export: true, source: false, compiled: false, editor: false };
   try {
     const { view } = await vegaEmbed(place, whole, { renderer: "svg", actions, config: look(), downloadFileName: "figure" });
+    place.querySelector("summary")?.setAttribute("aria-label", `Save the figure: ${label}`);
     if (opened) view.addEventListener("click", (event, item) => item?.datum && opened(item.datum));
     return view;
   } catch (error) {
@@ -104,10 +107,11 @@ function ranksSpec(run) {
   const several = (rank) => Array.isArray(rank);
   const values = run.history.flatMap((entry) => Object.entries(entry.ranks ?? {}).flatMap(([layer, rank]) =>
     [rank].flat().map((value, mode) => ({ step: entry.step, rank: value, layer, line: several(rank) ? `${layer}, mode ${mode}` : layer }))));
+  const few = new Set(values.map((value) => value.layer)).size <= 12;
   const dark = matchMedia("(prefers-color-scheme: dark)").matches;
   return { data: { values }, height: 180, mark: { type: "line", strokeWidth: 1.5, point: { size: 16 }, invalid: "break-paths-show-domains" },
     encoding: { x: { field: "step", type: "quantitative", title: "step", axis: { tickMinStep: 1, format: "d" } },
       y: { field: "rank", type: "quantitative", title: "rank", axis: { tickMinStep: 1 } }, detail: { field: "line" },
-      color: { field: "layer", type: "ordinal", sort: null, title: null, scale: { scheme: { name: "viridis", extent: dark ? [0.3, 1] : [0, 0.85] } }, legend: { orient: "bottom", columns: 6, symbolLimit: 12 } },
+      color: { field: "layer", type: "ordinal", sort: null, title: null, scale: { scheme: { name: "viridis", extent: dark ? [0.3, 1] : [0, 0.85] } }, legend: few ? { orient: "bottom", columns: 6 } : null },
       tooltip: tips("line", "step", "rank") } };
 }

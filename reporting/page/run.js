@@ -56,7 +56,7 @@ function panel(run, variant) {
       has("violation") && figure("Violation", stepsSpec([run], "violation", "violation (log)", "log")),
       has("penalty") && figure("Penalty μ", stepsSpec([run], "penalty", "penalty (log)", "log")),
       has("validation_top1_percent") && figure("Accuracy of the compressed weights", stepsSpec([run], "validation_top1_percent", "validation top-1 [%]")),
-      figure("Ranks", ranksSpec(run))),
+      run.history.some((entry) => Object.values(entry.ranks ?? {}).some((rank) => rank !== null)) && figure("Ranks", ranksSpec(run))),
     section("Repeat it", element("div", { class: "command" }, element("pre", {}, run.command),
       element("button", { type: "button", onclick: (event) => { navigator.clipboard?.writeText(run.command); event.target.textContent = "Copied"; } }, "Copy"))),
     run.folder !== null && section("Files", element("p", {}, run.files.map((name) => [element("a", { href: `${run.folder}/${encodeURIComponent(name)}` }, name), " "]))),
