@@ -95,8 +95,10 @@ function promiseSpec(variants) {
 
 // One value of every step, a line a run.
 function stepsSpec(runs, field, title, scale = "linear") {
-  const values = runs.flatMap((run) => run.history.filter((entry) => scale === "linear" ? Number.isFinite(entry[field]) : positive(entry[field])).map((entry) => ({
-    step: entry.step, value: entry[field], run: run.id, seed: run.seed, setting: data.variants[run.variant].setting, ...looks(run.choices.method), [title]: shown(entry[field]) })));
+  const known = scale === "log" ? (value) => positive(value) : Number.isFinite;
+  const values = runs.flatMap((run) => (run.history[field] ?? []).map((value, index) => ({
+    step: run.history.step[index], value, run: run.id, seed: run.seed, setting: data.variants[run.variant].setting,
+    ...looks(run.choices.method), [title]: shown(value) }))).filter((point) => known(point.value));
   const y = { field: "value", type: "quantitative", title, scale: { type: scale, ...(scale === "linear" && { zero: false }) }, axis: { tickCount: 5, ...(scale === "log" && { format: "~g" }) } };
   return { data: { values }, height: 180, mark: { type: "line", strokeWidth: 1.4, opacity: 0.8, point: { size: runs.length > 1 ? 6 : 16 } },
     encoding: { x: { field: "step", type: "quantitative", title: "step", axis: { tickMinStep: 1, format: "d" } }, y, detail: { field: "run" }, color: OWN_COLOUR, tooltip: tips("method", "setting", "seed", "step", title) } };
@@ -105,8 +107,8 @@ function stepsSpec(runs, field, title, scale = "linear") {
 // The ranks of every layer over the steps; a rank of several modes gives a line for each. Steps where a layer is dense are gaps.
 function ranksSpec(run) {
   const several = (rank) => Array.isArray(rank);
-  const values = run.history.flatMap((entry) => Object.entries(entry.ranks ?? {}).flatMap(([layer, rank]) =>
-    [rank].flat().map((value, mode) => ({ step: entry.step, rank: value, layer, line: several(rank) ? `${layer}, mode ${mode}` : layer }))));
+  const values = Object.entries(run.history.ranks).flatMap(([layer, ranks]) => ranks.flatMap((rank, index) =>
+    [rank].flat().map((value, mode) => ({ step: run.history.step[index], rank: value, layer, line: several(rank) ? `${layer}, mode ${mode}` : layer }))));
   const few = new Set(values.map((value) => value.layer)).size <= 12;
   const dark = matchMedia("(prefers-color-scheme: dark)").matches;
   return { data: { values }, height: 180, mark: { type: "line", strokeWidth: 1.5, point: { size: 16 }, invalid: "break-paths-show-domains" },

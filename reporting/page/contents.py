@@ -42,8 +42,12 @@ def contents(
     reconstructions: Options,
     folders: Mapping[str, Path],
     beside: Path,
+    steps: int | None = None,
 ) -> dict[str, Any]:
-    """Everything that the page shows; links are relative to the folder `beside`, where the page will lie."""
+    """Everything that the page shows, of each history at most `steps` entries.
+
+    Links are relative to the folder `beside`, where the page will lie.
+    """
     found = variants(results, reconstructions=reconstructions)
     place = {result.id: i for i, variant in enumerate(found) for result in variant.results}
     published = list(experiments)
@@ -56,13 +60,14 @@ def contents(
                 m: {"colour": colour(m), "mark": MARK if ("method", m) in reconstructions else ""} for m in methods
             },
             "variants": [_variant(variant) for variant in found],
-            "runs": [{**_run(r), "variant": place[r.id], **_files(folders.get(r.id), beside)} for r in results],
+            "runs": [{**_run(r, steps), "variant": place[r.id], **_files(folders.get(r.id), beside)} for r in results],
+            "steps": steps,
             "reported": [_reported(e, published, results) for e in published],
         }
     )
 
 
-def _run(result: Result) -> dict[str, Any]:
+def _run(result: Result, steps: int | None) -> dict[str, Any]:
     """One row: its raw values, the columns of the tables, and both networks side by side as the terminal shows them."""
     row = {f.name: getattr(result, f.name) for f in dataclasses.fields(result)}
     reference, compressed = row.pop("reference"), row.pop("compressed")
@@ -73,8 +78,22 @@ def _run(result: Result) -> dict[str, Any]:
         "state": result.status.split(":")[0],
         "command": shlex.join(["python", "run.py", *result.overrides]),
         "values": {n: of(reference, compressed) for n, of in COLUMNS.items()} if both and result.is_ok else {},
+        "history": _history(result.history, steps),
         "comparison": [[cell if "nan" not in cell else "–" for cell in line] for line in lines],
     }
+
+
+def _history(entries: Sequence[dict[str, Any]], steps: int | None) -> dict[str, Any] | None:
+    """A list for every field, and for every layer's ranks: much that is alike side by side packs well."""
+    if steps is not None and len(entries) > steps:
+        entries = [
+            entries[round(i * (len(entries) - 1) / (steps - 1))] for i in range(steps)
+        ]  # the first and the last too
+    if not entries:
+        return None
+    fields = {name: [entry.get(name) for entry in entries] for name in dict.fromkeys(n for e in entries for n in e)}
+    layers = dict.fromkeys(layer for ranks in fields.get("ranks", []) for layer in ranks or {})
+    return fields | {"ranks": {layer: [(ranks or {}).get(layer) for ranks in fields["ranks"]] for layer in layers}}
 
 
 def _variant(variant: Variant) -> dict[str, Any]:

@@ -58,5 +58,6 @@ function showOrigin() {
     days[0] === days.at(-1) ? days[0] : `${days[0]} to ${days.at(-1)}`, every((run) => run.environment.device),
     `commit ${every((run) => run.environment.commit?.slice(0, 7))}`,
   ].filter(Boolean).join(" · ");
-  if (Object.values(data.methods).some((method) => method.mark)) byId("footnote").textContent = data.footnote;
+  if (data.steps) byId("footnote").append(`Of each run ${data.steps} steps are kept here; its result.json has all. `);
+  if (Object.values(data.methods).some((method) => method.mark)) byId("footnote").append(data.footnote);
 }

@@ -39,7 +39,7 @@ function panel(run, variant) {
     byId("compare").scrollIntoView();
     byId(which).focus({ preventScroll: true });
   } }, `Compare as ${which.toUpperCase()}`);
-  const has = (field) => run.history.some((entry) => Number.isFinite(entry[field]));
+  const has = (field) => run.history?.[field]?.some(Number.isFinite);
   const parts = [
     element("div", { class: "title" },
       element("div", {}, element("h2", { id: "run-title" }, swatch(run.choices.method), " ", `${run.task}/${marked(run.choices.method)}`), element("p", { class: "quiet" }, variant.setting || "all settings are the defaults of this sweep")),
@@ -52,11 +52,11 @@ function panel(run, variant) {
     run.rank_reason && element("p", { class: "quiet" }, run.rank_reason),
     Object.keys(run.layers).length > 0 && section("Layers", grid(["layer", "rank", "parameters", "MACs", "why"],
       Object.entries(run.layers).map(([name, layer]) => [name, rankOf(layer), shown(layer.params, true), shown(layer.macs, true), layer.reason ?? ""]), "text")),
-    run.history.length > 0 && element("div", { class: "charts" },
+    run.history && element("div", { class: "charts" },
       has("violation") && figure("Violation", stepsSpec([run], "violation", "violation (log)", "log")),
       has("penalty") && figure("Penalty μ", stepsSpec([run], "penalty", "penalty (log)", "log")),
       has("validation_top1_percent") && figure("Accuracy of the compressed weights", stepsSpec([run], "validation_top1_percent", "validation top-1 [%]")),
-      run.history.some((entry) => Object.values(entry.ranks ?? {}).some((rank) => rank !== null)) && figure("Ranks", ranksSpec(run))),
+      Object.values(run.history.ranks).flat().some((rank) => rank !== null) && figure("Ranks", ranksSpec(run))),
     section("Repeat it", element("div", { class: "command" }, element("pre", {}, run.command),
       element("button", { type: "button", onclick: (event) => { navigator.clipboard?.writeText(run.command); event.target.textContent = "Copied"; } }, "Copy"))),
     run.folder !== null && section("Files", element("p", {}, run.files.map((name) => [element("a", { href: `${run.folder}/${encodeURIComponent(name)}` }, name), " "]))),

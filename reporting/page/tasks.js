@@ -46,7 +46,7 @@ function fill(place) {
   const methods = [...new Set([...place.runs.map((run) => run.choices.method)])].sort();
   const chosen = state.chosen.method;
   const reported = data.reported.filter((row) => row.task === place.dataset.task && (!chosen.size || chosen.has(row.method)));
-  const stepped = variants.flatMap((variant) => variant.runs.filter((run) => run.history.length).slice(0, 1));
+  const stepped = variants.flatMap((variant) => variant.runs.filter((run) => run.history).slice(0, 1));
   const open = (datum) => {
     if (datum.variant !== undefined) place.opened(data.variants[datum.variant].runs[0].id);
     else if (datum.run !== undefined) place.opened(datum.run);

@@ -14,6 +14,9 @@ from reporting.page.contents import Published, contents
 from reporting.variants import Options
 
 PARTS = Path(__file__).parent
+# Of each history so many entries, fewer where a thousand deep networks would make the page too large to send.
+STEPS = (None, 20, 8, 3)
+LIMIT = 1_400_000
 # In the order in which they use each other; they share one scope.
 SCRIPTS = "elements state filters charts tasks run table compare page".split()
 
@@ -31,8 +34,12 @@ def write_page(
     """
     import vl_convert  # Vega, Vega-Lite and Vega-Embed as one script; a large library, loaded for the page alone
 
-    data = contents(results, experiments, reconstructions, folders or {}, path.parent)
-    packed = gzip.compress(json.dumps(data, allow_nan=False, separators=(",", ":")).encode(), mtime=0)
+    published = list(experiments)
+    for steps in STEPS:
+        data = contents(results, published, reconstructions, folders or {}, path.parent, steps)
+        packed = gzip.compress(json.dumps(data, allow_nan=False, separators=(",", ":")).encode(), mtime=0)
+        if len(packed) <= LIMIT:
+            break
     parts = {
         "style": (PARTS / "page.css").read_text(encoding="utf-8"),
         "vega": vl_convert.javascript_bundle(),  # type: ignore[call-arg]  # its stub knows no default

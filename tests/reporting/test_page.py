@@ -65,6 +65,24 @@ def test_the_command_repeats_the_run(rows, tmp_path):
     assert command == "python run.py method=svd 'method.layers=[fc1, fc2]'"
 
 
+def test_a_history_is_kept_by_field_and_thinned_where_a_page_would_be_too_large(rows, tmp_path, monkeypatch):
+    from reporting.page import write
+
+    row = next(r for r in rows if len(r.history) == 31)
+    whole, thin = (contents([row], (), (), {}, tmp_path, steps)["runs"][0]["history"] for steps in (None, 8))
+    assert whole["violation"] == pytest.approx([entry["violation"] for entry in row.history], rel=1e-5)
+    assert whole["ranks"]["fc1"] == [entry["ranks"]["fc1"] for entry in row.history]
+    assert len(thin["step"]) == 8 and (thin["step"][0], thin["step"][-1]) == (0, 30)
+    assert thin["ranks"]["fc1"][-1] == row.history[-1]["ranks"]["fc1"]
+    asked = []
+    monkeypatch.setattr(write, "contents", lambda *given: asked.append(given[-1]) or contents(*given))
+    for limit, steps in ((write.LIMIT, [None]), (1, [None, 20, 8, 3])):
+        asked.clear()
+        monkeypatch.setattr(write, "LIMIT", limit)
+        write_page(tmp_path / "index.html", [row])
+        assert asked == steps
+
+
 def test_a_thousand_runs_take_less_than_three_megabytes(tmp_path):
     write_page(tmp_path / "index.html", many(1000), PUBLISHED)
     assert (tmp_path / "index.html").stat().st_size < 3_000_000
