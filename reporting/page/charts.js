@@ -55,7 +55,7 @@ function accuracySpec(variants, reported) {
   const seeds = variants.flatMap((v) => v.ok.map((run) => ({ x: run.values[state.ratio], y: run.values[ERROR], ...looks(v.method) }))).filter((p) => positive(p.x, p.y));
   const theirs = reported.filter((row) => positive(row[ERROR], row[state.ratio])).map((row) => ({ x: row[state.ratio], y: row[ERROR], ...looks(row.method), row: row.name, source: row.source, place: row.place, error: `${shown(row[ERROR])} %`, compression: `${shown(row[state.ratio])}×` }));
   const unsized = reported.filter((row) => positive(row[ERROR]) && !positive(row[state.ratio])).map((row) => ({ y: row[ERROR], ...looks(row.method), row: row.name, source: row.source, place: row.place, error: `${shown(row[ERROR])} %`, compression: "not reported" }));
-  const reference = variants.map((v) => v.values["reference error [%]"]).find((value) => positive(value));
+  const reference = referenceError(variants.flatMap((v) => v.ok));
   // What failed to learn would press the rest together: it stands on the upper edge.
   const above = Math.max(...points.concat(theirs).map((p) => p.y)), edge = Math.min(above * 1.1, 5 * (reference ?? above));
   const clamped = { clamp: true, domainMax: edge };

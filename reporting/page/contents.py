@@ -142,7 +142,7 @@ def _reported(experiment: Published, all_of_them: Iterable[Published], results: 
     return {
         "name": experiment.name,
         "task": f"{choices['dataset']}/{choices['network']}",
-        "method": choices["method"],
+        **{group: choices[group] for group in ("dataset", "network", "method")},
         "test error [%]": None if reported.top1_percent is None else 100 - reported.top1_percent,
         "params ratio": ratio(reported.params_ratio, "num_params"),
         "MACs ratio": ratio(reported.macs_ratio, "macs"),

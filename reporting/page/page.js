@@ -8,6 +8,7 @@ function update() {
   byId("batch").value = state.batch;
   showTasks(runs, openRun);
   showTable(runs);
+  showReported();
   showComparison();
   remember();
 }
@@ -27,7 +28,6 @@ for (const word of ["ratio", "batch", "lines", "a", "b"]) byId(word).addEventLis
 buildFilters(update);
 buildRun();
 showOrigin();
-showReported();
 update();
 if (state.run) openRun(state.run);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", update);

@@ -67,6 +67,12 @@ function recall() {
   state.down = words.has("down");
 }
 
+// Of the uncompressed network, over all runs; null where none is known.
+function referenceError(runs) {
+  const known = runs.map((run) => run.values["reference error [%]"]).filter(Number.isFinite);
+  return known.length ? known.reduce((sum, value) => sum + value, 0) / known.length : null;
+}
+
 // Whether a run passes the filters; `but` leaves one facet out, for the counts beside its own values.
 function passes(run, but = null) {
   return (

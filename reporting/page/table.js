@@ -1,10 +1,10 @@
 // The table of runs, or of the means over their seeds: sorted by any column, two of it picked for comparison.
 
-function columnsOf() {
+function columnsOf(several) {
   const single = state.lines === "runs";
   const first = (line) => (single ? line : line.runs[0]);
   return [
-    ["method", (line) => first(line).choices.method], ["network", (line) => first(line).task],
+    ["method", (line) => first(line).choices.method], ...(several ? [["network", (line) => first(line).task]] : []),
     ["setting", (line) => data.variants[first(line).variant].setting],
     single ? ["seed", (line) => line.seed] : ["runs", (line) => line.runs.length], ["status", (line) => statusOf(line)],
     ...data.columns.map((name) => [name, (line) => line.values[name] ?? null]),
@@ -21,7 +21,8 @@ function statusOf(line) {
 function showTable(runs) {
   const single = state.lines === "runs";
   const lines = single ? [...runs] : [...new Set(runs.map((run) => data.variants[run.variant]))];
-  const columns = columnsOf();
+  const several = new Set(runs.map((run) => run.task)).size > 1;
+  const columns = columnsOf(several);
   const by = columns.find(([name]) => name === state.sort);
   if (by) {
     const sign = state.down ? -1 : 1;
@@ -38,11 +39,11 @@ function showTable(runs) {
     element("thead", {}, element("tr", {}, element("th", {}, element("span", { class: "quiet" }, "A, B")), columns.map(([name]) => element("th", {
       scope: "col", class: data.columns.includes(name) ? "number" : null, "aria-sort": name === state.sort ? (state.down ? "descending" : "ascending") : null,
     }, element("button", { type: "button", "data-sort": name, onclick: () => sortBy(name) }, name))))),
-    element("tbody", {}, lines.map((line) => tableLine(line, single)))));
+    element("tbody", {}, lines.map((line) => tableLine(line, single, several)))));
   if (focused) byId("table").querySelector(`[data-sort="${CSS.escape(focused)}"]`)?.focus();
 }
 
-function tableLine(line, single) {
+function tableLine(line, single, several) {
   const run = single ? line : line.runs[0], variant = data.variants[run.variant];
   const key = single ? `run ${run.id}` : `mean ${variant.index}`;
   const box = element("input", { type: "checkbox", "aria-label": `Compare ${variant.name}${single ? `, seed ${run.seed}` : ""}`, "data-key": key, onchange: (event) => pick(key, event.target.checked) });
@@ -51,13 +52,15 @@ function tableLine(line, single) {
   const status = statusOf(line);
   return element("tr", {}, element("td", {}, box),
     element("th", { scope: "row" }, swatch(run.choices.method), " ", runLink(run, marked(run.choices.method))),
-    element("td", {}, run.task), element("td", { class: "long", title: variant.setting }, variant.setting),
+    several && element("td", {}, run.task), element("td", { class: "long", title: variant.setting }, variant.setting),
     element("td", {}, single ? String(run.seed) : String(line.runs.length)),
     element("td", { class: `long ${status.includes("failed") ? "failed" : status.includes("diverged") ? "diverged" : "ok"}`, title: status }, status),
     data.columns.map(number));
 }
 
+// Published rows follow the filters that they can answer.
 function showReported() {
+  const rows = data.reported.filter((row) => ["dataset", "network", "method"].every((facet) => !state.chosen[facet].size || state.chosen[facet].has(row[facet])));
   const columns = [["row", "name"], ["network", "task"], ["method", "method"], ["test error [%]", ERROR], ["params ratio", "params ratio"], ["MACs ratio", "MACs ratio"], ["known from", "provenance"], ["source", "source"], ["place", "place"], ["differs", "differs"]];
   const cell = (row, key) => {
     if (key === "method") return element("td", {}, swatch(row.method), " ", marked(row.method));
@@ -65,6 +68,6 @@ function showReported() {
     return element("td", { class: number ? "number" : "long", title: number ? null : row[key] }, shown(row[key]));
   };
   byId("reported").replaceChildren(element("table", {}, element("thead", {}, element("tr", {}, columns.map(([name, key]) => element("th", { scope: "col", class: key === ERROR || key.endsWith("ratio") ? "number" : null }, name)))),
-    element("tbody", {}, data.reported.map((row) => element("tr", {}, columns.map(([, key]) => cell(row, key)))))));
-  byId("reported").closest("section").hidden = !data.reported.length;
+    element("tbody", {}, rows.map((row) => element("tr", {}, columns.map(([, key]) => cell(row, key)))))));
+  byId("reported").closest("section").hidden = !rows.length;
 }

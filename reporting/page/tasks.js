@@ -3,11 +3,9 @@
 const cards = new Map();
 
 function showTasks(runs, opened) {
-  const tasks = [...new Set([...data.runs.map((run) => run.task), ...data.reported.map((row) => row.task)])];
-  const mine = new Map(tasks.map((task) => [task, runs.filter((run) => run.task === task)]));
-  const order = tasks.sort((p, q) => mine.get(q).length - mine.get(p).length);
-  const filtered = Object.values(state.chosen).some((values) => values.size) || state.text;
-  const kept = order.filter((task) => mine.get(task).length || (!filtered && data.reported.some((row) => row.task === task)));
+  const mine = new Map();
+  for (const run of runs) mine.set(run.task, [...(mine.get(run.task) ?? []), run]);
+  const kept = [...mine.keys()].sort((p, q) => mine.get(q).length - mine.get(p).length);
   if (!cards.size && kept.length) cards.set(kept[0], card(kept[0], true));
   byId("tasks").replaceChildren(...kept.map((task) => {
     if (!cards.has(task)) cards.set(task, card(task, false));
@@ -28,12 +26,12 @@ function card(task, open) {
 }
 
 function summary(task, runs) {
-  const reference = runs.map((run) => run.values["reference error [%]"]).find(Number.isFinite);
+  const reference = referenceError(runs);
   const reported = data.reported.filter((row) => row.task === task).length;
   const said = [
-    runs.length ? count(runs.length, "run") : "not run",
-    runs.length && count(new Set(runs.map((run) => run.choices.method)).size, "method"),
-    reference !== undefined && `uncompressed error ${shown(reference)} %`,
+    count(runs.length, "run"),
+    count(new Set(runs.map((run) => run.choices.method)).size, "method"),
+    reference && `uncompressed error ${shown(reference)} %`,
     reported && `${reported} reported`,
   ];
   const states = ["diverged", "failed"].map((name) => [name, runs.filter((run) => run.state === name).length]).filter(([, number]) => number);
@@ -59,7 +57,7 @@ function fill(place) {
     return element("div", {}, element("h3", {}, title, " ", element("span", { class: "quiet" }, note)), chart);
   };
   const charts = element("div", { class: "charts" },
-    figure("Accuracy against compression", "line: Pareto front of the means; hollow: reported", accuracySpec(variants, reported)),
+    figure("Accuracy against compression", "line: Pareto front; hollow: reported", accuracySpec(variants, reported)),
     figure("Counted against measured", "who keeps the promise", promiseSpec(variants), variants.some((v) => v.ok.length)),
     heatMap(variants),
     stepped.length && element("div", { class: "stack" },
@@ -90,9 +88,9 @@ function heatMap(variants) {
   };
   return element("div", { class: layers.length > WIDE ? "whole" : null }, element("h3", {}, "Ranks ", element("span", { class: "quiet" }, "of the first seed; darker: more of the layer's weights kept")),
     element("div", { class: "heat", tabindex: 0, role: "region", "aria-label": `Ranks, ${lines[0].task}` }, element("table", {},
-      element("thead", {}, element("tr", {}, element("th", {}, "method"), element("th", {}, "setting"), layers.map((layer) => element("th", { scope: "col" }, layer)))),
+      element("thead", {}, element("tr", {}, element("th", {}, ""), layers.map((layer) => element("th", { scope: "col" }, layer)))),
       element("tbody", {}, firsts.map(([variant, run]) => element("tr", {},
-        element("th", { scope: "row" }, swatch(variant.method), " ", runLink(run, marked(variant.method))),
-        element("td", { class: "long", title: variant.setting, style: "--share: 0" }, variant.setting.replaceAll(/\b(rank|method)\./g, "")),
+        element("th", { scope: "row", class: "long", title: variant.setting }, swatch(variant.method), " ", runLink(run, marked(variant.method)),
+          element("span", { class: "quiet" }, ` ${variant.setting.replaceAll(/\b(rank|method)\./g, "")}`)),
         layers.map((layer) => cell(run.layers[layer], layer))))))));
 }
