@@ -12,8 +12,9 @@ BIN := $(VENV)/bin
 demo: $(VENV)/.installed
 	$(BIN)/python run.py
 
+# A file of tests stays in one process; processes that start others would fight for the cores with more threads than one.
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

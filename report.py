@@ -56,14 +56,14 @@ def main() -> None:
 
 def against_reported(results: list[Result]) -> list[list[str]]:
     """One line a published row: what is reported, how it is known, what we found, and the verdict."""
-    from orchestration.experiments import experiments, key
+    from orchestration.experiments import experiments, key, kind
 
     found: dict[str, list[Result]] = {}
     for result in results:
         found.setdefault(key(result.config, result.choices), []).append(result)
     lines = [
-        reported_row(e.name, e.reported, *(found.get(e.keys[schedule], []) for schedule in ("published", "short")))
-        for e in experiments()
+        reported_row(e.name, e.reported, *(found.get(e.keys.get(s, ""), []) for s in ("published", "short")))
+        for e in experiments({kind(result.choices) for result in results})
     ]
     return [HEADER, *lines]
 

@@ -31,7 +31,7 @@ def main() -> None:
         sys.exit("error: expected chromium on the path, found none; apt-get install chromium")
     with TemporaryDirectory() as folder, sync_playwright() as playwright:
         page_file = Path(folder) / "index.html"
-        write_page(page_file, read_rows([ROOT / "measured"]), experiments(), reconstructions())
+        write_page(page_file, read_rows([ROOT / "measured"]), experiments(()), reconstructions())
         sandbox = [] if os.geteuid() else ["--no-sandbox"]  # root has none
         browser = playwright.chromium.launch(executable_path=chromium, args=sandbox)
         page = browser.new_page(viewport={"width": 1280, "height": 860}, device_scale_factor=1.5)

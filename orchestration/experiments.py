@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import Any
 
+import yaml
 from hydra import compose, initialize_config_dir
 
 from evaluation.reported import Reported
 from orchestration.point import Point, digest, without
 from orchestration.schema import CONF
 
+FOLDER = CONF / "experiment"
 SCHEDULES = ("published", "short")
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """One published row: `name` is `<paper>/<row>`; `keys` maps each schedule to the `key` of its runs."""
+    """One published row: `name` is `<paper>/<row>`, `choices` what its file overrides.
+
+    `keys` maps each schedule to the `key` of its runs; it is empty where nobody asked for them.
+    """
 
     name: str
     reported: Reported
@@ -31,23 +37,30 @@ def key(config: dict[str, Any], choices: dict[str, str]) -> str:
 
 def names() -> list[str]:
     """All rows, as they are typed: `experiment=<name>`."""
-    folder = CONF / "experiment"
-    return sorted(path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml"))
+    return sorted(path.relative_to(FOLDER).with_suffix("").as_posix() for path in FOLDER.rglob("*.yaml"))
 
 
-def experiments() -> list[Experiment]:
-    """Compose and check every row under each schedule; some tenth of a second each, without torch."""
+def kind(choices: dict[str, str]) -> tuple[str, str, str]:
+    """Dataset, network and method."""
+    return choices["dataset"], choices["network"], choices["method"]
+
+
+def experiments(kinds: Container[tuple[str, str, str]] | None = None) -> list[Experiment]:
+    """All rows, without torch; only those of `kinds` (None: all) are composed for their keys, which takes a while."""
     found = []
     with initialize_config_dir(str(CONF), version_base="1.3"):
         for name in names():
-            points = {schedule: _point(name, schedule) for schedule in SCHEDULES}
-            published = points["published"]
-            reported = {k: v for k, v in published.config["reported"].items() if k != "_target_"}
-            keys = {schedule: key(point.identity, point.choices) for schedule, point in points.items()}
-            found.append(Experiment(name, Reported(**reported), published.choices, keys))
+            content = yaml.safe_load((FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
+            entries = [next(iter(entry.items())) for entry in content["defaults"]]
+            choices = {group.removeprefix("override /"): option for group, option in entries}
+            reported = {name: value for name, value in content["reported"].items() if name != "_target_"}
+            points = SCHEDULES if kinds is None or kind(choices) in kinds else ()
+            keys = {schedule: _key(name, schedule) for schedule in points}
+            found.append(Experiment(name, Reported(**reported), choices, keys))
     return found
 
 
-def _point(name: str, schedule: str) -> Point:
+def _key(name: str, schedule: str) -> str:
     config = compose("config", [f"experiment={name}", f"schedule={schedule}"], return_hydra_config=True)
-    return Point.from_hydra(config, config.hydra)
+    point = Point.from_hydra(config, config.hydra)
+    return key(point.identity, point.choices)
