@@ -5,7 +5,6 @@ python docs/dashboard.py          needs the test extra and a Chromium; writes do
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 from pathlib import Path
@@ -32,8 +31,7 @@ def main() -> None:
     with TemporaryDirectory() as folder, sync_playwright() as playwright:
         page_file = Path(folder) / "index.html"
         write_page(page_file, read_rows([ROOT / "measured"]), experiments(()), reconstructions())
-        sandbox = [] if os.geteuid() else ["--no-sandbox"]  # root has none
-        browser = playwright.chromium.launch(executable_path=chromium, args=sandbox)
+        browser = playwright.chromium.launch(executable_path=chromium)
         page = browser.new_page(viewport={"width": 1280, "height": 860}, device_scale_factor=1.5)
         page.goto(f"{page_file.as_uri()}#dataset=mnist&network=lenet300")
         page.wait_for_function("document.querySelectorAll('.task[open] .chart svg.marks').length === 4")

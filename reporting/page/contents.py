@@ -108,6 +108,7 @@ def _variant(variant: Variant) -> dict[str, Any]:
         re.split(r" (?=[\w.]+=)", difference.strip()), key=lambda word: not word.startswith(("rank", "method"))
     )
     return {
+        "id": first.variant,
         "name": variant.name,
         "setting": " ".join([*([f"+{named.split('+')[1]}"] if "+" in named else []), *settings]).strip(),
         "task": f"{first.choices['dataset']}/{first.choices['network']}",

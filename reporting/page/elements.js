@@ -7,7 +7,8 @@ function element(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
     if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
-    else if (value !== null && value !== undefined && value !== false) made.setAttribute(name, value === true ? "" : value);
+    else if (value !== null && value !== undefined && value !== false)
+      made.setAttribute(name, value === true ? "" : value);
   }
   made.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
   return made;
@@ -24,7 +25,8 @@ function shown(value, whole = false) {
 
 // Percentages, ratios and speed-ups have decimals; what is counted has none.
 const isCount = (column) => !/\[%\]|ratio|speed-up/.test(column);
-const withHalf = (column, value, half) => shown(value, isCount(column)) + (half > 0 && !isCount(column) ? ` ± ${shown(half)}` : "");
+const withHalf = (column, value, half) =>
+  shown(value, isCount(column)) + (half > 0 && !isCount(column) ? ` ± ${shown(half)}` : "");
 
 const count = (number, one, many = `${one}s`) => `${WHOLE.format(number)} ${number === 1 ? one : many}`;
 
@@ -45,3 +47,27 @@ function swatch(method) {
 }
 
 const option = (value, text) => element("option", { value }, text);
+
+const quiet = (...inside) => element("span", { class: "quiet" }, inside);
+const note = (...inside) => element("p", { class: "quiet" }, inside);
+const section = (title, ...inside) => element("div", {}, element("h3", {}, title), inside);
+const button = (text, onclick, attributes = {}) => element("button", { type: "button", onclick, ...attributes }, text);
+
+// A table of cells that are ready: the heads in one line, then the lines.
+const row = (...cells) => element("tr", {}, cells);
+const table = (heads, lines) => element("table", {}, element("thead", {}, row(heads)), element("tbody", {}, lines));
+
+// A table of texts: the first column is a name, the others are numbers, the last perhaps a text.
+function grid(heads, lines, { lastIsText = false } = {}) {
+  const kind = (index) => (index === 0 ? null : lastIsText && index === heads.length - 1 ? "text" : "number");
+  const head = (text, index) => element("th", { class: kind(index), scope: "col" }, text);
+  const cell = (text, index) => element(index ? "td" : "th", { class: kind(index), scope: index ? null : "row" }, text);
+  return element(
+    "div",
+    { class: "scroll" },
+    table(
+      heads.map(head),
+      lines.map((line) => row(line.map(cell))),
+    ),
+  );
+}

@@ -7,9 +7,18 @@ function buildFilters(changed) {
     if (!values.length) continue;
     const boxes = values.map((value) => {
       const box = element("input", { type: "checkbox", name: facet, value });
-      return element("label", {}, box, facet === "method" && swatch(value),
-        element("span", { class: facet === "status" ? `name ${value}` : "name" }, facet === "method" ? marked(value) : value),
-        element("span", { class: "quiet" }));
+      return element(
+        "label",
+        {},
+        box,
+        facet === "method" && swatch(value),
+        element(
+          "span",
+          { class: facet === "status" ? `name ${value}` : "name" },
+          facet === "method" ? marked(value) : value,
+        ),
+        element("span", { class: "quiet" }),
+      );
     });
     byId("facets").append(element("fieldset", {}, element("legend", {}, facet), boxes));
   }
@@ -42,22 +51,35 @@ function showFilters() {
 
 function showCounts(runs) {
   const different = (of) => new Set(runs.flatMap(of)).size;
-  const states = ["ok", "diverged", "failed"].map((name) => [name, runs.filter((run) => run.state === name).length, name]);
+  const states = ["ok", "diverged", "failed"].map((name) => [
+    name,
+    runs.filter((run) => run.state === name).length,
+    name,
+  ]);
   const counts = [
-    ["runs", runs.length], ...states.map(([name, number, kind]) => [name, number, number ? kind : ""]),
-    ["networks", different((run) => run.task)], ["methods", different(FACETS.method)], ["settings", different((run) => run.variant)],
+    ["runs", runs.length],
+    ...states.map(([name, number, kind]) => [name, number, number ? kind : ""]),
+    ["networks", different((run) => run.task)],
+    ["methods", different(FACETS.method)],
+    ["settings", different((run) => run.variant)],
   ];
-  byId("counts").replaceChildren(...counts.map(([name, number, kind]) =>
-    element("div", {}, element("dt", {}, name), element("dd", { class: kind || null }, WHOLE.format(number)))));
+  byId("counts").replaceChildren(
+    ...counts.map(([name, number, kind]) =>
+      element("div", {}, element("dt", {}, name), element("dd", { class: kind || null }, WHOLE.format(number))),
+    ),
+  );
 }
 
 function showOrigin() {
   const every = (of) => [...new Set(data.runs.map(of))].filter(Boolean).sort().join(", ");
   const days = data.runs.map((run) => run.started.slice(0, 10)).sort();
   byId("origin").textContent = [
-    days[0] === days.at(-1) ? days[0] : `${days[0]} to ${days.at(-1)}`, every((run) => run.environment.device),
+    days[0] === days.at(-1) ? days[0] : `${days[0]} to ${days.at(-1)}`,
+    every((run) => run.environment.device),
     `commit ${every((run) => run.environment.commit?.slice(0, 7))}`,
-  ].filter(Boolean).join(" · ");
+  ]
+    .filter(Boolean)
+    .join(" · ");
   if (data.steps) byId("footnote").append(`Of each run ${data.steps} steps are kept here; its result.json has all. `);
   if (Object.values(data.methods).some((method) => method.mark)) byId("footnote").append(data.footnote);
 }

@@ -23,14 +23,25 @@ recall();
 byId("filters").open = !matchMedia("(max-width: 860px)").matches;
 byId("ratio").append(...RATIOS.map((name) => option(name, name)));
 byId("batch").append(...SPEEDS.map((name) => option(name, name.replace("speed-up, ", ""))));
-for (const which of ["a", "b"]) compareOptions(byId(which), state[which]);
-for (const word of ["ratio", "batch", "lines", "a", "b"]) byId(word).addEventListener("change", (event) => { state[word] = event.target.value; update(); });
+for (const which of ["a", "b"]) compareOptions(byId(which));
+for (const word of ["ratio", "batch", "lines", "a", "b"])
+  byId(word).addEventListener("change", (event) => {
+    state[word] = event.target.value;
+    update();
+  });
 buildFilters(update);
 buildRun();
 showOrigin();
 update();
 if (state.run) openRun(state.run);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", update);
-byId("skip").addEventListener("click", (event) => { event.preventDefault(); byId("runs").focus(); });
-window.addEventListener("hashchange", () => { recall(); update(); if (state.run) openRun(state.run); });
+byId("skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  byId("runs").focus();
+});
+window.addEventListener("hashchange", () => {
+  recall();
+  update();
+  if (state.run) openRun(state.run);
+});
 document.documentElement.dataset.ready = "yes";

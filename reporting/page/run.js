@@ -1,6 +1,12 @@
 // One run in full: numbers, steps, ranks, the command that repeats it, its configuration and its files.
 
-const runLink = (run, text) => element("a", { href: `#run=${run.id}`, onclick: (event) => { event.preventDefault(); openRun(run.id); } }, text);
+function runLink(run, text) {
+  const onclick = (event) => {
+    event.preventDefault();
+    openRun(run.id);
+  };
+  return element("a", { href: `#run=${run.id}`, onclick }, text);
+}
 
 function openRun(id) {
   const run = data.runs.find((other) => other.id === id);
@@ -8,8 +14,10 @@ function openRun(id) {
   state.run = id;
   remember();
   const dialog = byId("run");
-  const { parts, figures } = panel(run, data.variants[run.variant]);
-  dialog.replaceChildren(...parts);
+  const figures = [];
+  dialog.replaceChildren(
+    ...[runHead(run), runNumbers(run), runSteps(run, figures), runOrigin(run)].flat().filter(Boolean),
+  );
   if (!dialog.open) dialog.showModal();
   dialog.scrollTop = 0;
   figures.forEach(([chart, spec, title]) => draw(chart, spec, title));
@@ -26,52 +34,88 @@ function buildRun() {
   dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
 }
 
-function panel(run, variant) {
-  const figures = [];
+function runHead(run) {
+  const variant = data.variants[run.variant];
+  const compareAs = (which) =>
+    button(`Compare as ${which.toUpperCase()}`, () => {
+      state[which] = `run ${run.id}`;
+      byId("run").close();
+      byId("compare").scrollIntoView();
+      byId(which).focus({ preventScroll: true });
+    });
+  const seed = (other) => button(other.seed, () => openRun(other.id), { "aria-pressed": String(other === run) });
+  const title = `${run.task}/${marked(run.choices.method)}`;
+  const close = button("✕", () => byId("run").close(), { autofocus: true, "aria-label": "Close" });
+  const facts = [run.started.replace("T", " "), `${shown(run.seconds)} s`, run.id, ...run.tags];
+  return [
+    element(
+      "div",
+      { class: "title" },
+      element(
+        "div",
+        {},
+        element("h2", { id: "run-title" }, swatch(run.choices.method), " ", title),
+        note(variant.setting),
+      ),
+      close,
+    ),
+    element("div", { class: "seeds" }, quiet("seed"), variant.runs.map(seed), compareAs("a"), compareAs("b")),
+    element("p", {}, element("b", { class: run.state }, run.status), quiet(["", ...facts].join(" · "))),
+  ];
+}
+
+function runNumbers(run) {
+  const layers = Object.entries(run.layers).map(([name, layer]) => {
+    return [name, rankOf(layer), shown(layer.params, true), shown(layer.macs, true), layer.reason ?? ""];
+  });
+  return [
+    run.comparison.length > 0 &&
+      section("Uncompressed and compressed", grid(["", "uncompressed", "compressed", ""], run.comparison)),
+    run.rank_reason && note(run.rank_reason),
+    layers.length > 0 &&
+      section("Layers", grid(["layer", "rank", "parameters", "MACs", "why"], layers, { lastIsText: true })),
+  ];
+}
+
+function runSteps(run, figures) {
+  if (!run.history) return null;
   const figure = (title, spec) => {
     const chart = element("div", { class: "chart" });
     figures.push([chart, spec, title]);
-    return element("div", {}, element("h3", {}, title), chart);
+    return section(title, chart);
   };
-  const compareAs = (which) => element("button", { type: "button", onclick: () => {
-    state[which] = `run ${run.id}`;
-    byId("run").close();
-    byId("compare").scrollIntoView();
-    byId(which).focus({ preventScroll: true });
-  } }, `Compare as ${which.toUpperCase()}`);
-  const has = (field) => run.history?.[field]?.some(Number.isFinite);
-  const parts = [
-    element("div", { class: "title" },
-      element("div", {}, element("h2", { id: "run-title" }, swatch(run.choices.method), " ", `${run.task}/${marked(run.choices.method)}`), element("p", { class: "quiet" }, variant.setting || "all settings are the defaults of this sweep")),
-      element("button", { type: "button", autofocus: true, "aria-label": "Close", onclick: () => byId("run").close() }, "✕")),
-    element("div", { class: "seeds" }, element("span", { class: "quiet" }, "seed"),
-      variant.runs.map((other) => element("button", { type: "button", "aria-pressed": String(other === run), onclick: () => openRun(other.id) }, String(other.seed))),
-      compareAs("a"), compareAs("b")),
-    element("p", {}, element("b", { class: run.state }, run.status), element("span", { class: "quiet" }, ` · ${run.started.replace("T", " ")} · ${shown(run.seconds)} s · ${run.id}`, run.tags.length ? ` · ${run.tags.join(", ")}` : "")),
-    run.comparison.length > 0 && section("Uncompressed and compressed", grid(["", "uncompressed", "compressed", ""], run.comparison)),
-    run.rank_reason && element("p", { class: "quiet" }, run.rank_reason),
-    Object.keys(run.layers).length > 0 && section("Layers", grid(["layer", "rank", "parameters", "MACs", "why"],
-      Object.entries(run.layers).map(([name, layer]) => [name, rankOf(layer), shown(layer.params, true), shown(layer.macs, true), layer.reason ?? ""]), "text")),
-    run.history && element("div", { class: "charts" },
-      has("violation") && figure("Violation", stepsSpec([run], "violation", "violation (log)", "log")),
-      has("penalty") && figure("Penalty μ", stepsSpec([run], "penalty", "penalty (log)", "log")),
-      has("validation_top1_percent") && figure("Accuracy of the compressed weights", stepsSpec([run], "validation_top1_percent", "validation top-1 [%]")),
-      Object.values(run.history.ranks).flat().some((rank) => rank !== null) && figure("Ranks", ranksSpec(run))),
-    section("Repeat it", element("div", { class: "command" }, element("pre", {}, run.command),
-      element("button", { type: "button", onclick: (event) => { navigator.clipboard?.writeText(run.command); event.target.textContent = "Copied"; } }, "Copy"))),
-    run.folder !== null && section("Files", element("p", {}, run.files.map((name) => [element("a", { href: `${run.folder}/${encodeURIComponent(name)}` }, name), " "]))),
-    section("Where and how", grid(["", ""], Object.entries({ ...run.signature, ...run.environment, ...run.environment.versions }).filter(([, value]) => typeof value !== "object").map(([key, value]) => [key, String(value)]), "text")),
-    element("details", {}, element("summary", {}, "Configuration"), element("pre", {}, JSON.stringify(run.config, null, 2))),
-  ];
-  return { parts: parts.filter(Boolean), figures };
+  const over = (title, field, axis, scale) =>
+    run.history[field]?.some(Number.isFinite) && figure(title, stepsSpec([run], field, axis, scale));
+  const ranks = Object.values(run.history.ranks).flat();
+  return element(
+    "div",
+    { class: "charts" },
+    over("Violation", "violation", "violation (log)", "log"),
+    over("Penalty μ", "penalty", "penalty (log)", "log"),
+    over("Accuracy of the compressed weights", "validation_top1_percent", "validation top-1 [%]"),
+    ranks.some((rank) => rank !== null) && figure("Ranks", ranksSpec(run)),
+  );
 }
 
-const section = (title, ...inside) => element("div", {}, element("h3", {}, title), inside);
-
-// A small table of texts; numbers to the right, the last column and the first to the left.
-function grid(head, lines, last = "") {
-  const kind = (index) => (index === 0 || (last && index === head.length - 1) ? last && index ? last : null : "number");
-  return element("div", { class: "scroll" }, element("table", {},
-    head.some(Boolean) && element("thead", {}, element("tr", {}, head.map((text, index) => element("th", { class: kind(index), scope: "col" }, text)))),
-    element("tbody", {}, lines.map((line) => element("tr", {}, line.map((text, index) => element(index ? "td" : "th", { class: kind(index) }, text)))))));
+function runOrigin(run) {
+  const copy = button("Copy", () => {
+    navigator.clipboard?.writeText(run.command);
+    copy.textContent = "Copied";
+  });
+  const file = (name) => [element("a", { href: `${run.folder}/${encodeURIComponent(name)}` }, name), " "];
+  const { versions, ...environment } = run.environment;
+  const facts = Object.entries({ ...run.signature, ...environment, ...versions }).map(([key, value]) => {
+    return [key, String(value ?? "–")];
+  });
+  return [
+    section("Repeat it", element("div", { class: "command" }, element("pre", {}, run.command), copy)),
+    run.folder !== null && section("Files", element("p", {}, run.files.map(file))),
+    section("Where and how", grid(["", ""], facts, { lastIsText: true })),
+    element(
+      "details",
+      {},
+      element("summary", {}, "Configuration"),
+      element("pre", {}, JSON.stringify(run.config, null, 2)),
+    ),
+  ];
 }

@@ -11,7 +11,9 @@ data.runs.forEach((run) => {
   (variant.runs ??= []).push(run);
   run.words = `${variant.name} ${run.id}`.toLowerCase();
 });
-data.variants.forEach((variant, index) => Object.assign(variant, { index, ok: variant.runs.filter((run) => run.state === "ok") }));
+data.variants.forEach((variant, index) =>
+  Object.assign(variant, { index, ok: variant.runs.filter((run) => run.state === "ok") }),
+);
 
 const ERROR = "test error [%]";
 const colourOf = (method) => data.methods[method].colour;
@@ -44,7 +46,15 @@ const SPEEDS = data.columns.filter((name) => name.startsWith("speed-up"));
 
 const state = {
   chosen: Object.fromEntries(Object.keys(FACETS).map((facet) => [facet, new Set()])),
-  text: "", ratio: RATIOS[0], batch: SPEEDS.at(-1), lines: "variants", sort: "", down: false, a: "", b: "", run: "",
+  text: "",
+  ratio: RATIOS[0],
+  batch: SPEEDS.at(-1),
+  lines: "variants",
+  sort: "",
+  down: false,
+  a: "",
+  b: "",
+  run: "",
 };
 const WORDS = ["text", "ratio", "batch", "lines", "sort", "a", "b", "run"];
 const PLAIN = { ...state };
@@ -67,16 +77,21 @@ function recall() {
   state.down = words.has("down");
 }
 
-// Of the uncompressed network, over all runs; null where none is known.
-function referenceError(runs) {
-  const known = runs.map((run) => run.values["reference error [%]"]).filter(Number.isFinite);
-  return known.length ? known.reduce((sum, value) => sum + value, 0) / known.length : null;
-}
+// Null where a value is not known, or there is none.
+const meanOf = (values) =>
+  values.length && values.every(Number.isFinite) ? values.reduce((sum, value) => sum + value, 0) / values.length : null;
+
+// Of the uncompressed network, over all runs that are ok.
+const referenceError = (runs) =>
+  meanOf(runs.filter((run) => run.state === "ok").map((run) => run.values["reference error [%]"]));
 
 // Whether a run passes the filters; `but` leaves one facet out, for the counts beside its own values.
 function passes(run, but = null) {
   return (
-    state.text.toLowerCase().split(/\s+/).every((word) => run.words.includes(word)) &&
+    state.text
+      .toLowerCase()
+      .split(/\s+/)
+      .every((word) => run.words.includes(word)) &&
     Object.entries(FACETS).every(([facet, of]) => {
       const chosen = state.chosen[facet];
       return facet === but || !chosen.size || of(run).some((value) => chosen.has(value));

@@ -4,9 +4,11 @@ function columnsOf(several) {
   const single = state.lines === "runs";
   const first = (line) => (single ? line : line.runs[0]);
   return [
-    ["method", (line) => first(line).choices.method], ...(several ? [["network", (line) => first(line).task]] : []),
+    ["method", (line) => first(line).choices.method],
+    ...(several ? [["network", (line) => first(line).task]] : []),
     ["setting", (line) => data.variants[first(line).variant].setting],
-    single ? ["seed", (line) => line.seed] : ["runs", (line) => line.runs.length], ["status", (line) => statusOf(line)],
+    single ? ["seed", (line) => line.seed] : ["runs", (line) => line.runs.length],
+    ["status", (line) => statusOf(line)],
     ...data.columns.map((name) => [name, (line) => line.values[name] ?? null]),
   ];
 }
@@ -15,7 +17,12 @@ function columnsOf(several) {
 function statusOf(line) {
   if (line.status) return line.status;
   const states = line.runs.map((run) => run.state);
-  return [...new Set(states)].sort().map((name) => (states.every((other) => other === name) ? name : `${states.filter((other) => other === name).length} ${name}`)).join(", ");
+  return [...new Set(states)]
+    .sort()
+    .map((name) =>
+      states.every((other) => other === name) ? name : `${states.filter((other) => other === name).length} ${name}`,
+    )
+    .join(", ");
 }
 
 function showTable(runs) {
@@ -26,8 +33,12 @@ function showTable(runs) {
   const by = columns.find(([name]) => name === state.sort);
   if (by) {
     const sign = state.down ? -1 : 1;
-    const compare = (p, q) => (typeof p === "number" && typeof q === "number" ? p - q : String(p).localeCompare(String(q), "en", { numeric: true }));
-    lines.sort((p, q) => { // what is not known comes last, whichever way
+    const compare = (p, q) =>
+      typeof p === "number" && typeof q === "number"
+        ? p - q
+        : String(p).localeCompare(String(q), "en", { numeric: true });
+    lines.sort((p, q) => {
+      // what is not known comes last, whichever way
       const [one, other] = [by[1](p), by[1](q)];
       return one === null || other === null ? (one === null) - (other === null) : sign * compare(one, other);
     });
@@ -35,39 +46,76 @@ function showTable(runs) {
   byId("lines").value = state.lines;
   byId("shown").textContent = `${count(lines.length, "line")}; the name opens a run, ticks fill the comparison above`;
   const focused = document.activeElement?.dataset?.sort;
-  byId("table").replaceChildren(element("table", {},
-    element("thead", {}, element("tr", {}, element("th", {}, element("span", { class: "quiet" }, "A, B")), columns.map(([name]) => element("th", {
-      scope: "col", class: data.columns.includes(name) ? "number" : null, "aria-sort": name === state.sort ? (state.down ? "descending" : "ascending") : null,
-    }, element("button", { type: "button", "data-sort": name, onclick: () => sortBy(name) }, name))))),
-    element("tbody", {}, lines.map((line) => tableLine(line, single, several)))));
-  if (focused) byId("table").querySelector(`[data-sort="${CSS.escape(focused)}"]`)?.focus();
+  const head = ([name]) =>
+    element(
+      "th",
+      {
+        scope: "col",
+        class: data.columns.includes(name) ? "number" : null,
+        "aria-sort": name === state.sort ? (state.down ? "descending" : "ascending") : null,
+      },
+      element("button", { type: "button", "data-sort": name, onclick: () => sortBy(name) }, name),
+    );
+  const ticks = element("th", {}, quiet("A, B"));
+  const body = lines.map((line) => tableLine(line, single, several));
+  byId("table").replaceChildren(table([ticks, columns.map(head)], body));
+  if (focused) document.querySelector(`[data-sort="${CSS.escape(focused)}"]`)?.focus();
 }
 
 function tableLine(line, single, several) {
-  const run = single ? line : line.runs[0], variant = data.variants[run.variant];
-  const key = single ? `run ${run.id}` : `mean ${variant.index}`;
-  const box = element("input", { type: "checkbox", "aria-label": `Compare ${variant.name}${single ? `, seed ${run.seed}` : ""}`, "data-key": key, onchange: (event) => pick(key, event.target.checked) });
+  const run = single ? line : line.runs[0];
+  const variant = data.variants[run.variant];
+  const key = single ? `run ${run.id}` : `mean ${variant.id}`;
+  const box = element("input", {
+    type: "checkbox",
+    "aria-label": `Compare ${variant.name}${single ? `, seed ${run.seed}` : ""}`,
+    "data-key": key,
+    onchange: (event) => pick(key, event.target.checked),
+  });
   box.checked = state.a === key || state.b === key;
-  const number = (name) => element("td", { class: "number" }, withHalf(name, line.values[name], line.half_widths?.[name]));
+  const number = (name) =>
+    element("td", { class: "number" }, withHalf(name, line.values[name], line.half_widths?.[name]));
   const status = statusOf(line);
-  return element("tr", {}, element("td", {}, box),
+  const worst = ["failed", "diverged", "ok"].find((name) => status.includes(name));
+  return row(
+    element("td", {}, box),
     element("th", { scope: "row" }, swatch(run.choices.method), " ", runLink(run, marked(run.choices.method))),
-    several && element("td", {}, run.task), element("td", { class: "long", title: variant.setting }, variant.setting),
+    several && element("td", {}, run.task),
+    element("td", { class: "long", title: variant.setting }, variant.setting),
     element("td", {}, single ? String(run.seed) : String(line.runs.length)),
-    element("td", { class: `long ${status.includes("failed") ? "failed" : status.includes("diverged") ? "diverged" : "ok"}`, title: status }, status),
-    data.columns.map(number));
+    element("td", { class: `long ${worst}`, title: status }, status),
+    data.columns.map(number),
+  );
 }
 
 // Published rows follow the filters that they can answer.
 function showReported() {
-  const rows = data.reported.filter((row) => ["dataset", "network", "method"].every((facet) => !state.chosen[facet].size || state.chosen[facet].has(row[facet])));
-  const columns = [["row", "name"], ["network", "task"], ["method", "method"], ["test error [%]", ERROR], ["params ratio", "params ratio"], ["MACs ratio", "MACs ratio"], ["known from", "provenance"], ["source", "source"], ["place", "place"], ["differs", "differs"]];
-  const cell = (row, key) => {
-    if (key === "method") return element("td", {}, swatch(row.method), " ", marked(row.method));
-    const number = typeof row[key] === "number" || key === ERROR || key.endsWith("ratio");
-    return element("td", { class: number ? "number" : "long", title: number ? null : row[key] }, shown(row[key]));
+  const passing = data.reported.filter((published) =>
+    ["dataset", "network", "method"].every((facet) => {
+      const chosen = state.chosen[facet];
+      return !chosen.size || chosen.has(published[facet]);
+    }),
+  );
+  const columns = [
+    ["row", "name"],
+    ["network", "task"],
+    ["method", "method"],
+    ["test error [%]", ERROR],
+    ["params ratio", "params ratio"],
+    ["MACs ratio", "MACs ratio"],
+    ["known from", "provenance"],
+    ["source", "source"],
+    ["place", "place"],
+    ["differs", "differs"],
+  ];
+  const isNumber = (key) => key === ERROR || key.endsWith("ratio");
+  const cell = (published, key) => {
+    if (key === "method") return element("td", {}, swatch(published.method), " ", marked(published.method));
+    if (isNumber(key)) return element("td", { class: "number" }, shown(published[key]));
+    return element("td", { class: "long", title: published[key] }, shown(published[key]));
   };
-  byId("reported").replaceChildren(element("table", {}, element("thead", {}, element("tr", {}, columns.map(([name, key]) => element("th", { scope: "col", class: key === ERROR || key.endsWith("ratio") ? "number" : null }, name)))),
-    element("tbody", {}, rows.map((row) => element("tr", {}, columns.map(([, key]) => cell(row, key)))))));
-  byId("reported").closest("section").hidden = !rows.length;
+  const heads = columns.map(([name, key]) => element("th", { scope: "col", class: isNumber(key) && "number" }, name));
+  const lines = passing.map((published) => row(columns.map(([, key]) => cell(published, key))));
+  byId("reported").replaceChildren(table(heads, lines));
+  byId("reported").closest("section").hidden = !passing.length;
 }

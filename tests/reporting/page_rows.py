@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import random
 from types import SimpleNamespace
@@ -33,6 +34,7 @@ def odd(like: Result) -> list[Result]:
     return [failed, diverged]
 
 
+@functools.cache
 def many(number: int) -> list[Result]:
     """As many rows as asked for, none like another: real ones, all their measured values changed a little."""
     rng = random.Random(0)
