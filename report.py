@@ -4,7 +4,7 @@ python report.py results                                 writes report/: open re
 python report.py results --watch                         again whenever a row is added, until Ctrl-C
 python report.py results --print                         the comparison in the terminal
 python report.py results --markdown                      … as Markdown
-python report.py results --across share                  test errors, one column a budget (or: --across ranks, epsilon, …)
+python report.py results --across share                  test errors, one column a budget (or: ranks, epsilon, …)
 python report.py results --reported                      published rows (conf/experiment) against ours
 python report.py results --figure pareto.svg             test error against parameters, one dataset and network
 python report.py --rebuild README.md                     the parts of a file that are made from rows

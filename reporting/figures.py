@@ -53,7 +53,10 @@ def draw(
         for method in sorted({spot.method for spot in found}):
             of = [spot for spot in found if spot.method == method]
             errors = [_error(spot.top1_percent) for spot in of]
-            spread = [_spread(spot.high - spot.top1_percent, e, spot.top1_percent - spot.low) for spot, e in zip(of, errors, strict=True)]
+            spread = [
+                _spread(spot.high - spot.top1_percent, e, spot.top1_percent - spot.low)
+                for spot, e in zip(of, errors, strict=True)
+            ]
             axes.errorbar(
                 [spot.gain for spot in of], errors, yerr=list(zip(*spread, strict=True)), fmt=SHAPES[shape(method)],
                 color=colour(method), markersize=5, linewidth=0.8, label=method + (MARK if method in marked else ""),

@@ -42,9 +42,7 @@ def comma_separated(table: Table) -> str:
     means = [any(row[place].mean for row in table.rows) for place in range(len(table.header))]
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(
-        [n for name, is_mean in zip(table.header, means, strict=True) for n in _csv_names(name, is_mean)]
-    )
+    writer.writerow([n for name, is_mean in zip(table.header, means, strict=True) for n in _csv_names(name, is_mean)])
     for row in table.rows:
         writer.writerow([v for cell, is_mean in zip(row, means, strict=True) for v in _csv_values(cell, is_mean)])
     return out.getvalue()

@@ -9,7 +9,16 @@ from evaluation.reported import Reported, mean_top1, sizes, verdict
 from evaluation.result import Result
 from reporting.table import Cell, Table
 
-HEADER = ["row", "reported top-1 [%]", "known from", "ours [%]", "ours, short schedule [%]", "size", "verdict", "command"]
+HEADER = [
+    "row",
+    "reported top-1 [%]",
+    "known from",
+    "ours [%]",
+    "ours, short schedule [%]",
+    "size",
+    "verdict",
+    "command",
+]
 # The schedule that decides, and the one whose runs are shown beside it.
 SCHEDULES = ("published", "short")
 

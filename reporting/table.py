@@ -92,7 +92,9 @@ def pivot(results: Iterable[Result], across: str, column: str, reconstructions: 
         )
     values = sorted({at for cells in lines.values() for at in cells}, key=_as_number)
     rows = [[Cell(name), *(cells.get(at, Cell("")) for at in values)] for name, cells in lines.items()]
-    return Table(f"{column} across {across}", [f"{column}, {across} =", *values], _with_best(rows, ["", *[column] * len(values)]))
+    return Table(
+        f"{column} across {across}", [f"{column}, {across} =", *values], _with_best(rows, ["", *[column] * len(values)])
+    )
 
 
 def measured(results: Iterable[Result]) -> list[tuple[Measure, Measure]]:
