@@ -107,7 +107,7 @@ def _figure(path: Path, rows: Rows) -> str:
         raise ValueError(f"--figure: expected the rows of one dataset and network, got {', '.join(tasks)}")
     ((task, of),) = tasks.items()
     rows_of_papers = [e for e, _ in published(of) if f"{e.choices['dataset']}/{e.choices['network']}" == task]
-    save(draw(of, GAINS[0], task, rows_of_papers, reconstructions()), path)
+    save(draw(of, next(iter(GAINS)), task, rows_of_papers, reconstructions()), path)
     return f"![{task}: test error against parameters]({path.as_posix()})\n"
 
 

@@ -12,7 +12,7 @@ from evaluation.result import Measure
 
 @dataclass(frozen=True)
 class Column:
-    """A number of one result, from its raw values: `of(reference, compressed)`; `better` is None where nobody can say."""
+    """A number of one result: `of(reference, compressed)`, their raw values; `better` is None where nobody can say."""
 
     of: Callable[[Measure, Measure], float]
     better: Literal["more", "less"] | None = None

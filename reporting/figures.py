@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from evaluation.result import Measure, Result
 from evaluation.statistics import mean
 from reporting.colours import SHAPES, colour, shape
-from reporting.fronts import front, spots
+from reporting.fronts import Spot, front, spots
 from reporting.papers import Published
 from reporting.table import measured
 from reporting.variants import MARK, Options
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 # Of a published row, what the gain is called, and the size that it follows from where no ratio is reported.
 REPORTED = {"params ratio": ("params_ratio", "num_params"), "MACs ratio": ("macs_ratio", "macs")}
 # The same rows make the same bytes.
-STYLE: dict[str, Any] = {"svg.hashsalt": "compression-bench", "svg.fonttype": "none", "font.size": 9}
+STYLE: Any = {"svg.hashsalt": "compression-bench", "svg.fonttype": "none", "font.size": 9}
 
 
 def draw(
@@ -53,12 +53,9 @@ def draw(
         for method in sorted({spot.method for spot in found}):
             of = [spot for spot in found if spot.method == method]
             errors = [_error(spot.top1_percent) for spot in of]
-            spread = [
-                _spread(spot.high - spot.top1_percent, e, spot.top1_percent - spot.low)
-                for spot, e in zip(of, errors, strict=True)
-            ]
+            arms = list(zip(*map(_arms, of), strict=True))  # all lower ones, all upper ones
             axes.errorbar(
-                [spot.gain for spot in of], errors, yerr=list(zip(*spread, strict=True)), fmt=SHAPES[shape(method)],
+                [spot.gain for spot in of], errors, yerr=arms, fmt=SHAPES[shape(method)],
                 color=colour(method), markersize=5, linewidth=0.8, label=method + (MARK if method in marked else ""),
                 zorder=2,
             )  # fmt: skip
@@ -119,11 +116,11 @@ def _error(top1_percent: float) -> float:
     return 100 - top1_percent
 
 
-def _spread(below: float, error: float, above: float) -> tuple[float, float]:
+def _arms(spot: Spot) -> tuple[float, float]:
     """An interval's arms; the lower one ends above zero, which a logarithm needs; none of a single seed."""
-    if math.isnan(below) or math.isnan(above):
+    if math.isnan(spot.low):
         return 0.0, 0.0
-    return min(below, 0.9 * error), above
+    return min(spot.high - spot.top1_percent, 0.9 * _error(spot.top1_percent)), spot.top1_percent - spot.low
 
 
 def by_task(results: Sequence[Result]) -> Mapping[str, list[Result]]:

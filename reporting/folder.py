@@ -41,11 +41,10 @@ def write_folder(
             continue
         written += _write_table(folder / "tables" / f"{name}-fronts", fronts(of, reconstructions, task))
         rows = [e for e in published if f"{e.choices['dataset']}/{e.choices['network']}" == task]
-        for gain in GAINS:
+        for gain, word in GAINS.items():
             figure = draw(of, gain, task, rows, reconstructions)
-            stem = f"{name}-{gain.split()[0].lower()}"
             for ending in (".svg", ".pdf"):
-                save(figure, path := folder / "figures" / f"{stem}{ending}")
+                save(figure, path := folder / "figures" / f"{name}-{word}{ending}")
                 written.append(path)
     for paper, table in papers(experiments).items():
         written += _write_table(folder / "tables" / f"paper-{paper}", table)

@@ -12,8 +12,8 @@ from reporting.columns import COLUMNS
 from reporting.table import Cell, Table, measured
 from reporting.variants import MARK, Options, variants
 
-# What a network may be traded for: each of these columns is a gain.
-GAINS = ("params ratio", "MACs ratio", "speed-up, large batch")
+# What accuracy may be traded for: each of these columns is a gain; the word names its figure.
+GAINS = {"params ratio": "parameters", "MACs ratio": "macs", "speed-up, large batch": "speed"}
 # A network that is so much worse than its reference, or no smaller, is worth nothing.
 LOSS_POINTS = 5.0
 

@@ -19,7 +19,7 @@ class Rows:
 
 
 def read_rows(folders: Iterable[Path]) -> Rows:
-    """All readable rows; what is unreadable, repeated or mixed is noted. Of two rows of a point the good or newer counts."""
+    """All readable rows, of two of one point the good or newer one; what is unreadable, repeated or mixed is noted."""
     found: dict[str, tuple[Path, Result]] = {}
     notes: list[str] = []
     for path in files(folders):
