@@ -20,6 +20,7 @@ from pathlib import Path
 
 from evaluation.result import Result
 from orchestration.experiments import Experiment, experiments, key, kind
+from orchestration.point import digest
 from orchestration.reconstructions import reconstructions
 from reporting.evidence import rebuild
 from reporting.markup import markdown
@@ -107,7 +108,8 @@ def _figure(path: Path, rows: Rows) -> str:
         raise ValueError(f"--figure: expected the rows of one dataset and network, got {', '.join(tasks)}")
     ((task, of),) = tasks.items()
     rows_of_papers = [e for e, _ in published(of) if f"{e.choices['dataset']}/{e.choices['network']}" == task]
-    save(draw(of, next(iter(GAINS)), task, rows_of_papers, reconstructions()), path)
+    about = digest([(result.id, result.compressed and result.compressed.test_top1_percent) for result in of])
+    save(draw(of, next(iter(GAINS)), task, rows_of_papers, reconstructions()), path, f"rows {about}")
     return f"![{task}: test error against parameters]({path.as_posix()})\n"
 
 
@@ -129,7 +131,7 @@ def published(results: Sequence[Result]) -> list[tuple[Experiment, dict[str, lis
     for result in results:
         found.setdefault(key(result.config, result.choices), []).append(result)
     return [
-        (experiment, {schedule: found.get(digest, []) for schedule, digest in experiment.keys.items()})
+        (experiment, {schedule: found.get(its_key, []) for schedule, its_key in experiment.keys.items()})
         for experiment in experiments({kind(result.choices) for result in results})
     ]
 

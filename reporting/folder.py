@@ -36,7 +36,7 @@ def write_folder(
     written = [page, *write_runs(folder, results)]
     for task, of in by_task(results).items():
         name = task.replace("/", "-")
-        written += _write_table(folder / "tables" / name, comparison(of, reconstructions=reconstructions, title=task))
+        written += _write_table(folder / "tables" / name, comparison(of, reconstructions=reconstructions))
         if not any(result.choices["method"] != "reference" and measured([result]) for result in of):
             continue
         written += _write_table(folder / "tables" / f"{name}-fronts", fronts(of, reconstructions, task))

@@ -47,26 +47,21 @@ def comparisons(results: Iterable[Result], reconstructions: Options = ()) -> dic
     tasks: dict[str, list[Result]] = {}
     for result in results:
         tasks.setdefault(f"{result.choices['dataset']}/{result.choices['network']}", []).append(result)
-    return {task: comparison(of, COMPARED, reconstructions, task) for task, of in sorted(tasks.items())}
+    return {task: comparison(of, COMPARED, reconstructions) for task, of in sorted(tasks.items())}
 
 
-def comparison(
-    results: Iterable[Result],
-    columns: Sequence[str] = COMPARED,
-    reconstructions: Options = (),
-    title: str = "comparison",
-) -> Table:
+def comparison(results: Iterable[Result], columns: Sequence[str] = COMPARED, reconstructions: Options = ()) -> Table:
     """One row a variant: mean ± half the 95 % interval over its seeds; runs that failed are counted, not averaged."""
-    rows = []
+    results = list(results)
+    rows, task = [], only_task(results)
     for variant in variants(results, reconstructions=reconstructions):
         pairs = measured(variant.results)
         statuses = Counter(result.status.split(":")[0] for result in variant.results)
         runs = ", ".join(f"{count} {status}" for status, count in statuses.items())
         cells = [_cell([COLUMNS[name](r, c) for r, c in pairs]) for name in columns]
-        name = variant.name.removeprefix(f"{title}/")
-        rows.append([Cell(name), Cell(runs), *cells])
-    header = ["method" if title != "comparison" else "experiment", "runs", *columns]
-    return Table(title, header, _with_best(rows, ["", "", *columns]))
+        rows.append([Cell(variant.name.removeprefix(f"{task}/")), Cell(runs), *cells])
+    header = ["method" if task else "experiment", "runs", *columns]
+    return Table(task or "comparison", header, _with_best(rows, ["", "", *columns]))
 
 
 def pivot(results: Iterable[Result], across: str, column: str, reconstructions: Options = ()) -> Table:
@@ -76,15 +71,18 @@ def pivot(results: Iterable[Result], across: str, column: str, reconstructions: 
     """
     if column not in COLUMNS:
         raise ValueError(f"column: expected one of {', '.join(COLUMNS)}, got {column}")
+    results = list(results)
     lines: dict[str, dict[str, Cell]] = {}
+    task = only_task(results)
     for variant in variants(results, across, reconstructions):
         pairs = measured(variant.results)
         cell = _cell([COLUMNS[column](r, c) for r, c in pairs])
         failed = len(variant.results) - len(pairs)
         at = "none" if variant.at is None else shown(variant.at)
-        cells = lines.setdefault(variant.name, {})
+        name = variant.name.removeprefix(f"{task}/")
+        cells = lines.setdefault(name, {})
         if at in cells:
-            raise ValueError(f"{across}: two experiments are both {variant.name} at {at}; show them without --across")
+            raise ValueError(f"{across}: two experiments are both {name} at {at}; show them without --across")
         cells[at] = replace(cell, text=f"{cell.text} ({failed} failed)") if failed else cell
     if all(set(cells) == {"none"} for cells in lines.values()):
         raise ValueError(
@@ -95,6 +93,12 @@ def pivot(results: Iterable[Result], across: str, column: str, reconstructions: 
     return Table(
         f"{column} across {across}", [f"{column}, {across} =", *values], _with_best(rows, ["", *[column] * len(values)])
     )
+
+
+def only_task(results: Iterable[Result]) -> str | None:
+    """The dataset and network of the results, if it is one: then names do without."""
+    tasks = {f"{result.choices['dataset']}/{result.choices['network']}" for result in results}
+    return tasks.pop() if len(tasks) == 1 else None
 
 
 def measured(results: Iterable[Result]) -> list[tuple[Measure, Measure]]:

@@ -1,9 +1,11 @@
-"""Rows as `run.py` leaves them, made without running anything."""
+"""Rows as `run.py` leaves them, and rows of papers, made without running anything."""
 
 from __future__ import annotations
 
 import dataclasses
+from types import SimpleNamespace
 
+from evaluation.reported import Reported
 from evaluation.result import Measure, Result
 
 
@@ -20,3 +22,9 @@ def result(seed=0, status="ok", variant="v", overrides=(), **changes) -> Result:
         history=[{"step": 0, "penalty": 0.1, "ranks": {"fc1": 3}}],
     )  # fmt: skip
     return dataclasses.replace(values, **changes)
+
+
+def published(name="paper/row", **changes) -> SimpleNamespace:
+    known = {"source": "s", "place": "p", "provenance": "read", "cost": "c", "tolerance_points": 0.3} | changes
+    choices = {"dataset": "digits", "network": "mlp", "method": "svd"}
+    return SimpleNamespace(name=name, reported=Reported(**{"top1_percent": 90.0, **known}), choices=choices)

@@ -2,18 +2,9 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
+from results import measure, published, result
 
-from results import measure, result
-
-from evaluation.reported import Reported
 from reporting.papers import papers
-
-
-def published(name="paper/row", **changes) -> SimpleNamespace:
-    known = {"source": "s", "place": "p", "provenance": "read", "cost": "c", "tolerance_points": 0.3} | changes
-    choices = {"dataset": "digits", "network": "mlp", "method": "svd"}
-    return SimpleNamespace(name=name, reported=Reported(**{"top1_percent": 90.0, **known}), choices=choices)
 
 
 def line(experiment, **runs) -> dict[str, str]:

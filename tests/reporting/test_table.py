@@ -28,7 +28,7 @@ def texts(table: Table, row: int = 0) -> dict[str, str]:
 def test_comparison_has_means_over_seeds_and_shows_failures():
     rows = [result(s) for s in (0, 1, 2)] + [result(3, "diverged: nan", compressed=None)]
     cells = texts(comparison(rows))
-    assert list(cells) == ["experiment", "runs", *COMPARED]
+    assert list(cells) == ["method", "runs", *COMPARED]
     assert cells["runs"] == "3 ok, 1 diverged"
     assert cells["top-1 [%]"] == "89.00 ± 2.48"  # 88, 89, 90: t(2) = 4.303, sd 1
     assert cells["Δ reference"] == "-1.00 ± 2.48"
@@ -216,9 +216,9 @@ def test_one_setting_across_is_one_line_a_method():
     table = pivot(rows, "share", "test error [%]")
     assert table.header == ["test error [%], share =", "0.05", "0.2", "none"]
     assert [[cell.text for cell in row] for row in table.rows] == [
-        ["digits/mlp/svd", "11.00 ± 12.71", "11.00 ± 12.71", ""],
-        ["digits/mlp/prune", "", "11.00 (1 failed)", ""],
-        ["digits/mlp/reference", "", "", "12.00"],
+        ["svd", "11.00 ± 12.71", "11.00 ± 12.71", ""],
+        ["prune", "", "11.00 (1 failed)", ""],
+        ["reference", "", "", "12.00"],
     ]
     with pytest.raises(ValueError, match=r"expected one of top-1 \[%\]"):
         pivot(rows, "share", "accuracy")
@@ -242,7 +242,7 @@ def test_a_setting_across_is_one_setting_and_no_cell_is_lost():
         row("a", rank={"share": 0.1}, code={"_target_": "x"}),
         row("b", rank={"share": 0.1}, code={"_target_": "y"}),
     ]
-    with pytest.raises(ValueError, match=r"two experiments are both digits/mlp/lc_svd at 0\.1"):
+    with pytest.raises(ValueError, match=r"two experiments are both lc_svd at 0\.1"):
         pivot(same, "share", "test error [%]")
 
 
@@ -260,4 +260,4 @@ def test_a_sweep_keeps_its_columns_at_eighty_characters_and_its_rows_in_a_log(mo
         assert word in printed
     monkeypatch.delenv("FORCE_COLOR")
     print_comparison(rows)
-    assert any("digits/lenet300/lc_svd" in line and "2 ok" in line for line in capsys.readouterr().out.splitlines())
+    assert any("lc_svd" in line and "2 ok" in line for line in capsys.readouterr().out.splitlines())
