@@ -36,11 +36,15 @@ class Group:
         """
         if self.size == 1:
             return [value]
+        boxes: list[Any] = [None] * self.size
+        distributed.all_gather_object(boxes, self.packed(value))
+        return [torch.load(io.BytesIO(box), map_location=_here, weights_only=False) for box in boxes]
+
+    def packed(self, value: object) -> bytes:
+        """A value as it goes from one process to another."""
         buffer = io.BytesIO()
         torch.save(value, buffer)
-        boxes: list[Any] = [None] * self.size
-        distributed.all_gather_object(boxes, buffer.getvalue())
-        return [torch.load(io.BytesIO(box), map_location=_here, weights_only=False) for box in boxes]
+        return buffer.getvalue()
 
 
 def group() -> Group:
