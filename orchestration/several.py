@@ -19,9 +19,9 @@ import torch
 from torch import distributed
 
 from lightning_modules import progress
+from orchestration.launching import python_path
 from orchestration.point import Point
 
-ROOT = Path(__file__).parent.parent
 # Another process may train the reference that all wait for; a process that dies ends the group at once.
 PATIENCE = timedelta(days=7)
 
@@ -33,13 +33,12 @@ def run_processes(point: Point, num: int) -> str | None:
     """
     task, log = point.directory / "point.json", point.directory / "processes.log"
     task.write_text(json.dumps(dataclasses.asdict(point)), encoding="utf-8")
-    threads = point.config["num_threads"] or max(1, (os.cpu_count() or 1) // num)
+    threads = point.config["num_threads"] or max(1, torch.get_num_threads() // num)  # a launcher says how many
     command = [
         *(sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={num}"),
         *("-m", "orchestration.worker", str(task.absolute())),
     ]
-    paths = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONPATH": paths}
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONPATH": python_path()}
     with log.open("w", encoding="utf-8") as errors:
         process = subprocess.Popen(command, stderr=errors, env=environment)
         try:
