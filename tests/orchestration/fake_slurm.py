@@ -42,7 +42,7 @@ def run() -> None:
     for index in range(int(first), int(last) + 1):
         environment = {
             **os.environ,
-            "SLURM_JOB_ID": str(8 + index),
+            "SLURM_JOB_ID": str(8 + index) if asked("array", "") else "7",
             "SLURM_JOB_NUM_NODES": asked("nodes", "1"),
             "SLURM_NNODES": asked("nodes", "1"),
             "SLURM_NTASKS": asked("nodes", "1"),
