@@ -58,10 +58,14 @@ def comparison(results: Iterable[Result], columns: Sequence[str] = COMPARED, rec
         pairs = measured(variant.results)
         statuses = Counter(result.status.split(":")[0] for result in variant.results)
         runs = ", ".join(f"{count} {status}" for status, count in statuses.items())
-        cells = [_cell([COLUMNS[name](r, c) for r, c in pairs]) for name in columns]
+        cells = [
+            _cell([COLUMNS[name](r, c) for r, c in pairs], sign="+" if name.startswith("Δ") else "") for name in columns
+        ]
         rows.append([Cell(variant.name.removeprefix(f"{task}/")), Cell(runs), *cells])
     header = ["method" if task else "experiment", "runs", *columns]
-    return Table(task or "comparison", header, _with_best(rows, ["", "", *columns]))
+    if task:  # of different networks none is the best
+        rows = _with_best(rows, ["", "", *columns])
+    return Table(task or "comparison", header, rows)
 
 
 def pivot(results: Iterable[Result], across: str, column: str, reconstructions: Options = ()) -> Table:
@@ -133,11 +137,11 @@ def _as_number(text: str) -> tuple[float, str]:
         return math.inf, text
 
 
-def _cell(values: Sequence[int | float]) -> Cell:
+def _cell(values: Sequence[int | float], sign: str = "") -> Cell:
     if not values:
         return Cell("–")
     average = mean(values)
     digits = 0 if all(isinstance(v, int) for v in values) else 2  # counts have no decimals
-    text = f"{average.value:,.{digits}f}"
+    text = f"{average.value:{sign},.{digits}f}"
     spread = f" ± {average.half_width:,.{digits}f}" if average.half_width > 0 else ""
     return Cell(text + spread, average)
