@@ -2,7 +2,8 @@
 
     python -m benchmarks.reports [--rows 3000] [--rounds 3]
 
-The rows are the committed ones, again and again, each under another id and as another experiment, in folders as a sweep leaves them.
+The rows are the committed ones, again and again, each under another id and as another experiment, in folders as a
+sweep leaves them.
 """
 
 from __future__ import annotations
