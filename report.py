@@ -3,6 +3,7 @@
 python report.py results > table.md
 python report.py results --across share        test errors, one column a budget (or: --across ranks, epsilon, …)
 python report.py results --reported            published rows (conf/experiment) against ours
+python report.py results --wandb PROJECT       the same as a report in Weights & Biases, and the rows that it lacks
 """
 
 from __future__ import annotations
@@ -31,10 +32,15 @@ def main() -> None:
         "--across", metavar="SETTING", help="one column a value of this setting: share, ranks, weight …"
     )
     parser.add_argument("--column", default=DEFAULT_COLUMN, help="what --across shows; default: test error [%%]")
+    parser.add_argument("--wandb", metavar="PROJECT", help="send rows, comparison and a report to W&B as well")
+    parser.add_argument("--entity", help="whose project --wandb is; default: your own")
+    parser.add_argument("--networks", action="store_true", help="let --wandb send the compressed networks too")
     arguments = parser.parse_args()
     folders = arguments.folders
     if arguments.column != DEFAULT_COLUMN and not arguments.across:
         sys.exit("error: --column says what --across shows; give --across too")
+    if (arguments.entity or arguments.networks) and not arguments.wandb:
+        sys.exit("error: --entity and --networks say how to send to --wandb PROJECT; give --wandb too")
     if missing := [str(folder) for folder in folders if not folder.is_dir()]:
         sys.exit(f"error: no such folder: {', '.join(missing)}")
     results = read_rows(folders)
@@ -52,6 +58,16 @@ def main() -> None:
     print(markdown(table), end="")
     if any(MARK in row[0] for row in table):
         print(f"\n{FOOTNOTE}")
+    if arguments.wandb:
+        from reporting.wandb_report import publish
+
+        try:
+            where = publish(
+                arguments.wandb, results, folders, table, entity=arguments.entity, networks=arguments.networks
+            )
+        except ValueError as error:
+            sys.exit(f"error: {error}")
+        print(where, file=sys.stderr)
 
 
 def against_reported(results: list[Result]) -> list[list[str]]:
