@@ -11,13 +11,12 @@ from typing import Any
 
 from hydra.utils import instantiate
 from pytorch_lightning.loggers import Logger, WandbLogger
-from wandb.errors import UsageError
 
 from evaluation.result import Result
 from lightning_modules.progress import say
 from orchestration.point import Point
 from orchestration.row import NETWORK
-from reporting.wandb_client import comes_from_outside, one_line, prepare, write_row
+from reporting.wandb_client import comes_from_outside, is_mistake, one_line, prepare, write_row
 from reporting.wandb_names import run_arguments
 
 
@@ -29,13 +28,17 @@ class WandB(WandbLogger):
     ) -> None:
         prepare()
         # Lightning's own `offline` would set WANDB_MODE for every point after this one.
-        mode = {"mode": "offline"} if offline else {}
-        super().__init__(project=project, entity=entity, **mode, **arguments)
+        super().__init__(project=project, entity=entity, **arguments)
+        if offline:
+            self._wandb_init["mode"] = "offline"
         self._wandb_init.pop("anonymous")  # wandb warns of it, whatever its value
         self.artifact = artifact
 
     def leave(self) -> None:
         """Go on without the server: what is logged from here on is written to disk only."""
+        import wandb
+
+        wandb.teardown()  # to its service process the run that could not be opened is in use
         self._wandb_init["mode"] = "offline"
 
 
@@ -47,20 +50,19 @@ def start_logger(point: Point) -> Logger | None:
     node = point.config["logger"]
     if node is None:
         return None
-    anew = point.config["force"] and not (point.directory / "checkpoint.pt").exists()
     logger = instantiate(node)(
         save_dir=str(point.directory),
-        resume=None if anew else "allow",  # None: what the server has of an earlier run is overwritten
+        resume="allow",
         **run_arguments(point.id, point.choices, point.config["seed"], point.config["tags"], point.identity),
     )
     try:
         _ = logger.experiment  # opens the run now
-    except UsageError as error:
-        raise ValueError(f"{one_line(error)}; or take logger=wandb_offline, which needs no account") from None
     except Exception as error:
         if not comes_from_outside(error):
             raise
-        say(f"{point.label}: {one_line(error)}; this run is written to disk only, `report.py --wandb` sends its row later")
+        if is_mistake(error):
+            raise ValueError(f"{one_line(error)}; or take logger=wandb_offline, which needs no account") from None
+        say(f"{point.label}: {one_line(error)}; this run is written to disk only, `report.py --wandb` sends its row")
         logger.leave()
         _ = logger.experiment
     return logger

@@ -15,7 +15,7 @@ ENVIRONMENT = {
     "WANDB_SILENT": "true",
     "WANDB_CONSOLE": "off",
     "WANDB_INIT_TIMEOUT": "60",
-    "WANDB_FINISH_TIMEOUT": "120",
+    "WANDB_FINISH_TIMEOUT": "180",
     "WANDB_FINISH_TIMEOUT_RAISES": "true",
     "WANDB_HTTP_TIMEOUT": "20",
     "WANDB__GRAPHQL_RETRY_MAX": "3",
@@ -39,12 +39,17 @@ def comes_from_outside(error: Exception) -> bool:
     return isinstance(error, OSError) or type(error).__module__.partition(".")[0].startswith("wandb")
 
 
-def one_line(error: Exception) -> str:
-    """What went wrong between wandb and its server, in a line."""
+def is_mistake(error: Exception) -> bool:
+    """Whether the user can mend it: a missing login, a name that W&B does not take."""
     import wandb
 
+    return isinstance(error, wandb.errors.UsageError)
+
+
+def one_line(error: Exception) -> str:
+    """What went wrong between wandb and its server, in a line."""
     text = " ".join(str(error).split())
-    if isinstance(error, wandb.errors.UsageError) and "api_key" in text.lower().replace(" ", "_"):
+    if is_mistake(error) and "api_key" in text.lower().replace(" ", "_"):
         return NO_KEY
     return f"W&B at {base_url()} does not take it ({type(error).__name__}: {text[:200]})"
 
@@ -63,7 +68,7 @@ def write_row(run: Any, result: Result, network: Path | None = None) -> None:
     run.config.update(known_at_the_end(result), allow_val_change=True)
     columns, lines = layers(result)
     if lines:
-        run.log({"layers": wandb.Table(columns=columns, data=lines)})
+        run.log({"layers": wandb.Table(columns=[*columns], data=lines)})
     if network is not None and network.is_file():
         artifact = wandb.Artifact(f"network-{result.id}", type="network")
         artifact.add_file(str(network), name=network.name)

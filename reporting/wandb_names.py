@@ -66,11 +66,10 @@ def digest(result: Result) -> str:
 
 def layers(result: Result) -> tuple[list[str], list[list[Any]]]:
     """Columns and rows of the table of layers; ranks as text, because some are tuples."""
-    lines = [
-        [name, *(str(cell) if key == "rank" and cell is not None else cell for key, cell in zip(LAYER_COLUMNS, cells))]
-        for name, layer in result.layers.items()
-        if (cells := [layer.get(key) for key in LAYER_COLUMNS])
-    ]
+    lines = []
+    for name, layer in result.layers.items():
+        rank, *others = [layer.get(key) for key in LAYER_COLUMNS]
+        lines.append([name, None if rank is None else str(rank), *others])
     return ["layer", *LAYER_COLUMNS], lines
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
-import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from reporting.table import markdown
 from reporting.variants import FOOTNOTE, MARK
 from reporting.wandb_client import comes_from_outside, one_line, prepare
 from reporting.wandb_names import DIGEST
-from reporting.wandb_sync import find_directories, known_summaries, open_run, send_rows
+from reporting.wandb_sync import find_directories, known_summaries, opened, send_rows
 
 EXTRA = "the report needs wandb-workspaces; pip install 'compression-bench[wandb]'"
 # The run that holds the comparison itself, one a project, and its job type.
@@ -75,8 +74,7 @@ def send_comparison(
     if known.get(DIGEST) == content:
         return report.url, False
     report.save()
-    with tempfile.TemporaryDirectory() as folder:
-        run = open_run(entity, project, folder, id=COMPARISON, name=COMPARISON, job_type=COMPARISON, resume=None)
+    with opened(entity, project, {"id": COMPARISON, "name": COMPARISON, "job_type": COMPARISON}) as run:
         header, *lines = table
         run.log({COMPARISON: wandb.Table(columns=list(header), data=[list(line) for line in lines])})
         run.summary.update({DIGEST: content, "report": report.id})
@@ -95,7 +93,7 @@ def make_report(entity: str, project: str, results: Sequence[Result], table: Seq
         name="rows",
         filters=f"Config('point') in {sorted(result.id for result in results)}",
     )
-    panels = [
+    panels: list[Any] = [
         w.ScatterPlot(
             title=title,
             x=w.SummaryMetric(x),
@@ -104,7 +102,11 @@ def make_report(entity: str, project: str, results: Sequence[Result], table: Seq
         )
         for place, (title, (x, y)) in enumerate(PANELS.items())
     ]
-    blocks = [w.H2(text="Comparison"), w.MarkdownBlock(text=text), w.PanelGrid(runsets=[runs], panels=panels)]
+    blocks: list[Any] = [
+        w.H2(text="Comparison"),
+        w.MarkdownBlock(text=text),
+        w.PanelGrid(runsets=[runs], panels=panels),
+    ]
     return w.Report(
         project=project,
         entity=entity,

@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,19 +28,14 @@ def send_rows(
 ) -> int:
     """Send what is missing and return how many rows that were; with `networks` the compressed networks too.
 
-    `directories` says where the row of an id lies. A run that lacks the end of its row's history is written anew,
-    any other one is completed.
+    `directories` says where the row of an id lies. A run that is there already is completed: its history goes on
+    behind the last line that its summary shows.
     """
     known = known_summaries(entity, project, [result.id for result in results])
     missing = [result for result in results if not _is_there(known.get(result.id, {}), result, directories, networks)]
     for number, result in enumerate(missing, 1):
-        lines = curve(result, directories.get(result.id))
-        entries = history(result)
-        complete = result.id in known and (not entries or entries[-1].items() <= known[result.id].items())
-        with tempfile.TemporaryDirectory() as folder:
-            arguments = arguments_of(result) | {"resume": "allow" if complete else None}
-            run = open_run(entity, project, folder, **arguments)
-            for line in [] if complete else lines:
+        with opened(entity, project, arguments_of(result)) as run:
+            for line in remaining(curve(result, directories.get(result.id)), known.get(result.id, {})):
                 run.log(line)
             write_row(run, result, _network(result, directories) if networks else None)
             run.finish(exit_code=0 if result.is_ok else 1)
@@ -48,11 +44,29 @@ def send_rows(
     return len(missing)
 
 
-def open_run(entity: str, project: str, folder: str, **arguments: Any) -> Any:
-    """A run that writes its files to `folder` on their way to the server."""
+@contextmanager
+def opened(entity: str, project: str, arguments: Mapping[str, Any]) -> Iterator[Any]:
+    """A run of that id, new or continued; nothing of this machine is told, for the row may come from another."""
     import wandb
 
-    return wandb.init(entity=entity, project=project, dir=folder, mode="online", reinit="finish_previous", **arguments)
+    quiet = wandb.Settings(
+        disable_git=True,
+        x_disable_machine_info=True,
+        x_disable_meta=True,
+        x_disable_stats=True,
+        x_save_requirements=False,
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        run = wandb.init(
+            **arguments, entity=entity, project=project, dir=folder, mode="online", resume="allow", settings=quiet
+        )
+        yield run
+
+
+def remaining(lines: Sequence[dict[str, float]], known: Mapping[str, Any]) -> Sequence[dict[str, float]]:
+    """The lines after the last one that a summary shows."""
+    shown = [number for number, line in enumerate(lines, 1) if line.items() <= known.items()]
+    return lines[max(shown, default=0) :]
 
 
 def known_summaries(entity: str, project: str, runs: Sequence[str]) -> dict[str, dict[str, Any]]:

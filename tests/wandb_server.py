@@ -1,4 +1,4 @@
-"""A server that speaks as much of W&B's protocol as wandb's own client asks of it, on loopback, and keeps what it is told.
+"""A server on loopback that speaks as much of W&B's protocol as wandb's client asks of it, and keeps what it is told.
 
 What it answers is what the client of wandb 0.31 reads; what it keeps is what the tests look at. A query that it does
 not know is answered with an error and noted in `unknown`, so that a client that asks for more fails a test. It is also
@@ -98,7 +98,7 @@ class Server(ThreadingHTTPServer):
                 "entity": {"id": "E", "name": ENTITY},
                 "bucket": {
                     **{"id": run.name, "name": run.name, "summaryMetrics": json.dumps(run.summary)},
-                    **{"displayName": run.told["displayName"], "logLineCount": 0, "historyLineCount": len(lines)},
+                    **{"displayName": run.told.get("displayName"), "logLineCount": 0, "historyLineCount": len(lines)},
                     **{"eventsLineCount": 0, "historyTail": json.dumps(lines[-1:]), "eventsTail": "[]"},
                     **{"config": json.dumps(run.config), "tags": run.told.get("tags", []), "wandbConfig": '{"t": 1}'},
                 },
@@ -131,7 +131,7 @@ class Server(ThreadingHTTPServer):
         return {"project": {"internalId": "1", "runCount": len(nodes), "readOnly": False, "runs": runs}}
 
     def _node(self, run: Run) -> dict:
-        known = {"id": run.name, "name": run.name, "displayName": run.told["displayName"]}
+        known = {"id": run.name, "name": run.name, "displayName": run.told.get("displayName")}
         known |= {"tags": run.told.get("tags", []), "jobType": run.told.get("jobType")}
         known |= {"state": "running" if run.exit_code is None else "failed" if run.exit_code else "finished"}
         known |= {"config": json.dumps(run.config), "summaryMetrics": json.dumps(run.summary), "projectId": "1"}
@@ -242,7 +242,11 @@ class Handler(BaseHTTPRequestHandler):
                 if (method := getattr(server, name, None)) is None:
                     server.unknown.append(name)
                     return {"errors": [{"message": f"unknown query {name}"}]}
-                return {"data": method(query.get("variables") or {})}
+                try:
+                    return {"data": method(query.get("variables") or {})}
+                except (KeyError, TypeError) as error:  # the client asked in another way than this server knows
+                    server.unknown.append(f"{name}: {error!r}")
+                    return {"errors": [{"message": repr(error)}]}
             case ["files", _, rest] if rest.endswith("/file_stream"):
                 server.stream(server.runs[rest.split("/")[1]], json.loads(body))
             case ["upload", run, file]:

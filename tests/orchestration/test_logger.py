@@ -15,10 +15,13 @@ from conftest import ROOT, TINY
 from wandb_server import serving
 
 from evaluation.result import read_result
+from orchestration import job
+from orchestration.compute import compute
 from orchestration.job import run_point
 from orchestration.logger import start_logger
 from orchestration.row import ROW
 from reporting import wandb_names
+from reporting.wandb_sync import send_rows
 
 FAST = "network.hidden=[20]"
 LIVE = (FAST, "method=svd", "rank=fixed", "rank.ranks=3", "logger=wandb_online")
@@ -104,7 +107,9 @@ def test_run_py_sends_the_row_field_by_field(server, tmp_path):
     layers = run.table("layers")
     assert layers["columns"] == ["layer", "rank", "params", "macs", "reason", "form"]
     assert [line[0] for line in layers["data"]] == list(row["layers"])
-    assert [line[1] for line in layers["data"]] == [layer["rank"] and str(layer["rank"]) for layer in row["layers"].values()]
+    assert [line[1] for line in layers["data"]] == [
+        layer["rank"] and str(layer["rank"]) for layer in row["layers"].values()
+    ]
     artifact = server.artifacts[f"network-{result.id}"]
     assert artifact["committed"]
     assert artifact["files"] == {"network.pt": path.with_name("network.pt").read_bytes()}
@@ -119,16 +124,32 @@ def test_a_killed_point_that_goes_on_continues_its_run(server, make_point):
     point.directory.mkdir(parents=True)
     logger = start_logger(point)
     logger.log_metrics({"before": 1.0}, step=1)
-    wandb.teardown(exit_code=137)  # the process is gone; its row was never written
+    wandb.finish(exit_code=137)  # its process is gone, its row was never written
     assert run_point(point).status == "ok"
     (run,) = server.runs.values()
     assert run.exit_code == 0
     assert run.steps[0]["before"] == 1.0
     assert run.summary["compressed"]["num_params"] > 0
-    forced = make_point(*LIVE, "force=true")
-    assert run_point(forced).status == "ok"
-    assert len(server.runs) == 1
-    assert not any("before" in step for step in run.steps), "a point that begins anew overwrites"
+
+
+@pytest.mark.parametrize("way", ["report.py", "wandb sync"])
+def test_an_offline_run_is_sent_later_under_its_id(server, make_point, way):
+    """From its row, or from wandb's own files, after which its row is not sent again."""
+    point = make_point(FAST, "schedule.penalty.num_steps=1", "logger=wandb_offline")
+    result = run_point(point)
+    assert server.asked == []
+    if way == "wandb sync":
+        (folder,) = point.directory.rglob("offline-run-*")
+        command = [sys.executable, "-m", "wandb", "sync", "--yes", "-p", "project", "-e", "me", str(folder)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+    num_sent = send_rows("me", "project", [result], {}, networks=False)
+    assert num_sent == (0 if way == "wandb sync" else 1)
+    (run,) = server.runs.values()
+    assert (run.name, run.exit_code, run.summary["row"]) == (point.id, 0, wandb_names.digest(result))
+    assert (run.told["groupName"], run.told["jobType"]) == ("digits/mlp", "lc_svd")
+    assert run.summary["compressed"]["num_params"] == result.compressed.num_params
+    assert [s["joint/step"] for s in run.steps if "joint/step" in s] == [0, 1]
 
 
 def test_without_a_key_a_point_is_refused_in_one_line_before_it_trains(server, make_point, monkeypatch, capsys):
@@ -155,3 +176,17 @@ def test_a_broken_server_is_said_and_the_row_is_written(server, make_point, monk
     assert server.url in said[0]
     assert list(point.directory.rglob("offline-run-*")), "written to disk only"
     assert server.runs == {}
+
+
+def test_a_server_that_breaks_while_a_point_runs_costs_a_line_and_no_more(server, make_point, monkeypatch, capsys):
+    monkeypatch.setenv("WANDB_FINISH_TIMEOUT", "2")
+
+    def compute_then_break(*arguments):
+        server.fails = True
+        return compute(*arguments)
+
+    monkeypatch.setattr(job, "compute", compute_then_break)
+    point = make_point(*LIVE)
+    assert run_point(point).status == "ok"
+    assert read_result(point.directory / ROW).is_ok
+    assert " ".join(capsys.readouterr().out.split()).count("the logger could not be closed") == 1
