@@ -6,6 +6,7 @@ python report.py results --print                         the comparison in the t
 python report.py results --markdown                      … as Markdown
 python report.py results --across share                  test errors, one column a budget (or: ranks, epsilon, …)
 python report.py results --reported                      published rows (conf/experiment) against ours
+python report.py results --wandb PROJECT                 the comparison as a W&B report, and the rows that it lacks
 python report.py results --figure pareto.svg             test error against parameters, one dataset and network
 python report.py --rebuild README.md                     the parts of a file that are made from rows
 """
@@ -63,8 +64,11 @@ def _parser() -> argparse.ArgumentParser:
     how.add_argument("--markdown", action="store_true", help="print the comparison as Markdown")
     how.add_argument("--reported", action="store_true", help="print published rows against ours, as Markdown")
     how.add_argument("--across", metavar="SETTING", help="print one column a value of this setting: share, ranks, …")
+    how.add_argument("--wandb", metavar="PROJECT", help="send rows that it lacks, the comparison and a report to W&B")
     how.add_argument("--figure", metavar="FILE", type=Path, help="draw one figure: .svg, .pdf or .png")
     how.add_argument("--rebuild", metavar="FILE", type=Path, nargs="+", help="Markdown with parts made from rows")
+    parser.add_argument("--entity", help="whose project --wandb is; default: your own")
+    parser.add_argument("--networks", action="store_true", help="let --wandb send the compressed networks too")
     parser.add_argument("--column", default=DEFAULT_COLUMN, help="what --across shows; default: test error [%%]")
     return parser
 
@@ -73,6 +77,8 @@ def _asked(arguments: argparse.Namespace, rows: Rows) -> str:
     """Do what the arguments ask for; returns what is to be printed."""
     if arguments.column != DEFAULT_COLUMN and not arguments.across:
         raise ValueError("--column says what --across shows; give --across too")
+    if (arguments.entity or arguments.networks) and not arguments.wandb:
+        raise ValueError("--entity and --networks say how to send to --wandb PROJECT; give --wandb too")
     if not rows.results:
         raise ValueError("no readable result.json below the folders; run `python run.py` first")
     if arguments.reported:
@@ -85,6 +91,8 @@ def _asked(arguments: argparse.Namespace, rows: Rows) -> str:
     if arguments.print:
         print_comparison(rows.results, reconstructions())
         return ""
+    if arguments.wandb:
+        return _send(arguments, rows)
     if arguments.figure:
         return _figure(arguments.figure, rows)
     return _write(arguments.out, rows)
@@ -97,6 +105,14 @@ def _write(folder: Path, rows: Rows) -> str:
     if not any(path.suffix == ".parquet" for path in written):
         print("note: no runs.parquet without pyarrow: pip install 'compression-bench[parquet]'", file=sys.stderr)
     return f"{len(rows.results)} runs in {len(written)} files; open {folder / 'index.html'}\n"
+
+
+def _send(arguments: argparse.Namespace, rows: Rows) -> str:
+    from reporting.mirror.report import publish
+
+    table, project = comparison(rows.results, reconstructions=reconstructions()), arguments.wandb
+    where = publish(project, rows.results, rows.places, table, entity=arguments.entity, networks=arguments.networks)
+    return f"{where}\n"
 
 
 def _figure(path: Path, rows: Rows) -> str:

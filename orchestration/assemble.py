@@ -129,7 +129,7 @@ def _try_network(parts: Parts, what: str) -> nn.Module:
     return network
 
 
-DECIDED_BY_THE_POINT = frozenset(("name", "group", "job_type", "tags", "config", "save_dir", "id", "version"))
+DECIDED_BY_THE_POINT = frozenset(("name", "group", "job_type", "tags", "config", "save_dir", "id", "version", "resume"))
 
 
 def _build(node: dict[str, Any], place: str) -> Any:

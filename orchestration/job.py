@@ -116,7 +116,7 @@ def _run(point: Point, parts: Parts) -> Result:
     if result.is_ok and checkpoint is not None:
         checkpoint.remove()
     try:
-        finish_logger(logger, result)
+        finish_logger(logger, result, point.directory)
     except Exception as error:  # the row is on disk; a mirror that breaks does not undo it
         say(f"{point.label}: the logger could not be closed: {type(error).__name__}: {error}")
     return result

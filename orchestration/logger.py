@@ -1,57 +1,79 @@
-"""The mirror of a point in Weights & Biases: one run a point, also where many points share a process."""
+"""The mirror of a point in Weights & Biases: one run a point, also where many points share a process.
+
+The run's id is the point's: a point that is killed and goes on continues its run.
+"""
 
 from __future__ import annotations
 
-import dataclasses
-import os
 import sys
+from pathlib import Path
 from typing import Any
 
 from hydra.utils import instantiate
-from pytorch_lightning.loggers import Logger
+from pytorch_lightning.loggers import Logger, WandbLogger
 
-from evaluation.name import experiment_name
 from evaluation.result import Result
+from lightning_modules.progress import say
 from orchestration.point import Point
+from orchestration.row import NETWORK
+from reporting.mirror.client import comes_from_outside, is_mistake, one_line, prepare, write_row
+from reporting.mirror.names import run_arguments
+
+
+class WandB(WandbLogger):
+    """Lightning's logger. With `artifact` the run keeps the compressed network too; it goes to `entity`, or yours."""
+
+    def __init__(
+        self, project: str, offline: bool = True, artifact: bool = False, entity: str | None = None, **arguments: Any
+    ) -> None:
+        prepare()
+        # Lightning's own `offline` would set WANDB_MODE for every point after this one.
+        super().__init__(project=project, entity=entity, **arguments)
+        if offline:
+            self._wandb_init["mode"] = "offline"
+        self._wandb_init.pop("anonymous")  # wandb warns of it, whatever its value
+        self.artifact = artifact
+
+    def leave(self) -> None:
+        """Go on without the server: what is logged from here on is written to disk only."""
+        import wandb
+
+        wandb.teardown()  # to its service process the run that could not be opened is in use
+        self._wandb_init["mode"] = "offline"
 
 
 def start_logger(point: Point) -> Logger | None:
-    """Open the point's run: group dataset/network, job type method, the resolved configuration as plain containers."""
+    """Open the point's run; raises `ValueError` where a login is missing, before anything trains.
+
+    A server that does not answer is said, and no reason to stop: the run is then written to disk.
+    """
     node = point.config["logger"]
     if node is None:
         return None
-    if node.get("offline"):
-        import wandb
-
-        os.environ["WANDB_ERROR_REPORTING"] = "false"  # it would look a host up even offline
-        wandb.setup(wandb.Settings(silent=True, mode="offline"))
-    choices = point.choices
     logger = instantiate(node)(
         save_dir=str(point.directory),
-        name=f"{choices['method']}-{point.id}",
-        group=f"{choices['dataset']}/{choices['network']}",
-        job_type=experiment_name(choices).split("/")[-1],
-        tags=[*point.config["tags"], f"seed={point.config['seed']}", *(f"{k}={v}" for k, v in choices.items())],
-        config={**point.config, "choices": choices, "point": point.id},
+        resume="allow",
+        **run_arguments(point.id, point.choices, point.config["seed"], point.config["tags"], point.identity),
     )
-    _ = logger.experiment  # opens the run now: a missing login fails here, before anything trains
+    try:
+        _ = logger.experiment  # opens the run now
+    except Exception as error:
+        if not comes_from_outside(error):
+            raise
+        if is_mistake(error):
+            raise ValueError(f"{one_line(error)}; or take logger=wandb_offline, which needs no account") from None
+        say(f"{point.label}: {one_line(error)}; this run is written to disk only, `report.py --wandb` sends its row")
+        logger.leave()
+        _ = logger.experiment
     return logger
 
 
-def finish_logger(logger: Logger | None, result: Result) -> None:
-    """Write the summary under the names of result.json and close the run, so that the next point opens its own."""
-    if logger is not None:
-        logger.experiment.summary.update(summary(result))  # type: ignore[attr-defined]
-    if "wandb" in sys.modules:
-        sys.modules["wandb"].finish(exit_code=0 if result.is_ok else 1)
-
-
-def summary(result: Result) -> dict[str, Any]:
-    """The numbers of a row, flat: `compressed.num_params`, `reference.latency_ms.1`, …, and its status."""
-    flat: dict[str, Any] = {"status": result.status, "seconds": result.seconds, "violation": result.violation}
-    for side in ("reference", "compressed"):
-        measure = getattr(result, side)
-        for key, value in (dataclasses.asdict(measure) if measure else {}).items():
-            values = {f".{k}": v for k, v in value.items()} if isinstance(value, dict) else {"": value}
-            flat |= {f"{side}.{key}{suffix}": v for suffix, v in values.items()}
-    return flat
+def finish_logger(logger: Logger | None, result: Result, directory: Path) -> None:
+    """Write the row into the run and close it, so that the next point opens its own."""
+    try:
+        if isinstance(logger, WandB):
+            network = directory / NETWORK if logger.artifact and result.is_ok else None
+            write_row(logger.experiment, result, network)
+    finally:
+        if "wandb" in sys.modules:
+            sys.modules["wandb"].finish(exit_code=0 if result.is_ok else 1)
