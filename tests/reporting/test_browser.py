@@ -37,7 +37,7 @@ def site(tmp_path_factory) -> Path:
     (home / "result.json").write_text("{}")
     like = next(row for row in rows if row.choices["network"] == "lenet300" and row.choices["method"] == "tt")
     path = folder / "index.html"
-    write_page(path, [*rows, *odd(like)], PUBLISHED, {("method", "ntt")}, {rows[0].id: home})
+    write_page(path, [*odd(like), *rows], PUBLISHED, {("method", "ntt")}, {rows[0].id: home})
     return path
 
 
