@@ -37,6 +37,8 @@ def run(config: DictConfig) -> str:
     hydra_config = HydraConfig.get()
     if hydra_config.mode == RunMode.MULTIRUN:
         return _result(config)[1].status
+    if (launcher := hydra_config.runtime.choices["launcher"]) != "basic":
+        sys.exit(f"error: launcher={launcher}: it is for the points of a sweep; put -m before them")
     with refusing():  # here and not in `main` alone: Hydra would print the overrides before the reason
         point, result = _result(config)
     if not result.is_ok:

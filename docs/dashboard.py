@@ -30,7 +30,7 @@ def main() -> None:
         sys.exit("error: expected chromium on the path, found none; apt-get install chromium")
     with TemporaryDirectory() as folder, sync_playwright() as playwright:
         page_file = Path(folder) / "index.html"
-        write_page(page_file, read_rows([ROOT / "measured"]), experiments(()), reconstructions())
+        write_page(page_file, read_rows([ROOT / "measured"]).results, experiments(()), reconstructions())
         browser = playwright.chromium.launch(executable_path=chromium)
         page = browser.new_page(viewport={"width": 1280, "height": 860}, device_scale_factor=1.5)
         page.goto(f"{page_file.as_uri()}#dataset=mnist&network=lenet300")

@@ -53,6 +53,10 @@ class PlanSweeper(Sweeper):
         except KeyboardInterrupt:
             summarise(points, None, began)
             raise
+        except Exception as error:  # Ray's worker died again and again, a job of Slurm ended without a result
+            summarise(points, None, began)
+            first_line = str(error).strip().partition("\n")[0]
+            sys.exit(f"error: the launcher gave up: {first_line or type(error).__name__}")
         if not summarise(points, returned, began):
             sys.exit(1)
         return returned

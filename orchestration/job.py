@@ -20,11 +20,15 @@ from orchestration.assemble import Parts, assemble
 from orchestration.compute import compute
 from orchestration.lock import locked
 from orchestration.logger import finish_logger, start_logger
+from orchestration.nodes import Node, this_node
 from orchestration.point import Point
 from orchestration.row import ROW, blank, clear, finished, new_network, put, require_writable
 from orchestration.several import run_processes
 
 log = logging.getLogger("compression_bench")
+
+# Until a file that another machine has written is seen here.
+ROW_SECONDS = 60
 
 
 def run_point(point: Point) -> Result:
@@ -36,11 +40,13 @@ def run_point(point: Point) -> Result:
         return _taken(point, done)
     parts = assemble(point)
     require_writable(point.directory)
+    if (node := this_node(parts.profile.num_nodes)).rank > 0:
+        return _join(node, point, parts)
     with locked(point.directory / ".lock"):
         if not point.config["force"] and (done := finished(point)) is not None:  # by the process that held the lock
             return _taken(point, done)
-        if (num := parts.profile.devices) > 1:
-            return _run_in(num, point, parts)
+        if parts.profile.num_processes > 1:
+            return _run_in(node, point, parts)
         return run_here(point, parts)
 
 
@@ -59,10 +65,24 @@ def run_here(point: Point, parts: Parts) -> Result:
         return _run(point, parts)
 
 
-def _run_in(num: int, point: Point, parts: Parts) -> Result:
+def _join(node: Node, point: Point, parts: Parts) -> Result:
+    """Run this node's processes of a point whose lock and row are node 0's; return the row that it left."""
+    path = point.directory / ROW
+    why = run_processes(point, parts.profile.devices, node)
+    deadline = time.monotonic() + ROW_SECONDS
+    while not path.exists() and time.monotonic() < deadline:
+        time.sleep(1)
+    if path.exists() and ((row := read_result(path)).is_ok <= (why is None)):  # a good one may be an earlier run's
+        return row
+    status = f"failed: {why or f'node 0 left no row in {ROW_SECONDS} s'}"
+    here = environment(torch.device("cpu"))
+    return Result(**blank(point, parts.split), status=status, seconds=0.0, environment=here)
+
+
+def _run_in(node: Node, point: Point, parts: Parts) -> Result:
     """Run a point in processes of its own; if they ended without a row, write one that says why."""
     path, began = point.directory / ROW, time.time_ns()
-    why = run_processes(point, num)
+    why = run_processes(point, parts.profile.devices, node)
     if path.exists() and path.stat().st_mtime_ns >= began:
         return read_result(path)
     status, seconds = f"failed: {why or 'the processes left no row'}", (time.time_ns() - began) / 1e9

@@ -39,7 +39,8 @@ WHERE_THE_DATA_IS = ("dataset.root", "dataset.download", "dataset.cache", "datas
 
 # Where and how a point runs, not what it computes: two points that differ only here are the same point.
 NOT_IDENTITY = (
-    "logger", "results_dir", "force", "num_threads", "checkpoint_seconds", "tags", "reported", *WHERE_THE_DATA_IS,
+    "logger", "launcher", "results_dir", "force", "num_threads", "checkpoint_seconds", "tags", "reported",
+    *WHERE_THE_DATA_IS,
 )  # fmt: skip
 
 

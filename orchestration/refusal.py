@@ -12,6 +12,9 @@ from yaml import MarkedYAMLError
 
 from orchestration.schema import ConfigError, unknown
 
+# The launchers of others that our options stand for.
+LAUNCHERS = {"hydra/launcher/ray": "ray", "hydra/launcher/submitit_slurm": "slurm"}
+
 
 def refusal(error: BaseException) -> list[str] | None:
     """The lines about an error that its user can mend; None for a fault of the program itself."""
@@ -19,6 +22,8 @@ def refusal(error: BaseException) -> list[str] | None:
     match error:
         case ConfigError():
             return str(error).splitlines()
+        case MissingConfigException() if engine := LAUNCHERS.get(error.missing_cfg_file or ""):
+            return [f"launcher={engine}: it is not installed; pip install 'compression-bench[{engine}]'"]
         case MissingConfigException() if error.missing_cfg_file and error.options:
             group, _, option = error.missing_cfg_file.rpartition("/")
             return [f"{group}: there is no '{option}'; {unknown(option, error.options)}"]

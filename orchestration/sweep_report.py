@@ -12,7 +12,7 @@ from orchestration.point import Point, digest, without
 from orchestration.reconstructions import reconstructions
 from orchestration.row import finished, require_writable
 from orchestration.schema import ConfigError
-from reporting.table import print_comparison
+from reporting.terminal import print_comparison
 
 
 def check_feasible(points: Sequence[Point]) -> None:

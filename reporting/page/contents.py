@@ -12,28 +12,17 @@ import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import quote
 
 from evaluation.name import experiment_name
-from evaluation.reported import Reported
 from evaluation.result import Result
 from evaluation.statistics import mean
-from reporting.colours import colour
+from reporting.colours import colour, shape
+from reporting.columns import COLUMNS
+from reporting.papers import Published
 from reporting.print_result import comparison_rows
-from reporting.table import COLUMNS
 from reporting.variants import FOOTNOTE, MARK, Options, Variant, variants
-
-
-class Published(Protocol):
-    """One row of a published table; `orchestration.experiments.Experiment` is one."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def reported(self) -> Reported: ...
-    @property
-    def choices(self) -> dict[str, str]: ...
 
 
 def contents(
@@ -57,7 +46,8 @@ def contents(
             "columns": list(COLUMNS),
             "footnote": FOOTNOTE,
             "methods": {
-                m: {"colour": colour(m), "mark": MARK if ("method", m) in reconstructions else ""} for m in methods
+                m: {"colour": colour(m), "shape": shape(m), "mark": MARK if ("method", m) in reconstructions else ""}
+                for m in methods
             },
             "variants": [_variant(variant) for variant in found],
             "runs": [{**_run(r, steps), "variant": place[r.id], **_files(folders.get(r.id), beside)} for r in results],

@@ -23,8 +23,8 @@ function shown(value, whole = false) {
   return typeof value === "number" ? (whole ? WHOLE : PARTS).format(value) : String(value);
 }
 
-// Percentages, ratios and speed-ups have decimals; what is counted has none.
-const isCount = (column) => !/\[%\]|ratio|speed-up/.test(column);
+// What is counted has no decimals.
+const isCount = (column) => ["parameters", "MACs", "epochs"].includes(column);
 const withHalf = (column, value, half) =>
   shown(value, isCount(column)) + (half > 0 && !isCount(column) ? ` ± ${shown(half)}` : "");
 

@@ -28,10 +28,7 @@ const OUTLINES = {
   "triangle-down": "M0 5L5.5-4.5H-5.5Z",
   cross: "M-2-5.5H2V-2H5.5V2H2V5.5H-2V2H-5.5V-2H-2Z",
 };
-function shapeOf(method) {
-  const alike = Object.keys(data.methods).filter((other) => colourOf(other) === colourOf(method));
-  return Object.keys(OUTLINES)[alike.indexOf(method) % Object.keys(OUTLINES).length];
-}
+const shapeOf = (method) => data.methods[method].shape;
 
 const FACETS = {
   dataset: (run) => [run.choices.dataset],

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from evaluation.result import Result
-from reporting.page.contents import Published, contents
+from reporting.page.contents import contents
+from reporting.papers import Published
 from reporting.variants import Options
 
 PARTS = Path(__file__).parent

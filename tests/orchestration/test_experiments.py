@@ -11,7 +11,7 @@ from conftest import ROOT
 from hydra import compose, initialize_config_dir
 from hydra.errors import MissingConfigException
 
-from evaluation.reported import Reported, reported_row, verdict
+from evaluation.reported import Reported, verdict
 from orchestration.experiments import experiments, key, names
 from orchestration.job import run_point
 from orchestration.point import Point
@@ -169,14 +169,3 @@ def test_verdicts(make_point):
     assert verdict(reported(num_params=num_params / 3), ok) == "not reproduced: num_params"
     assert verdict(reported(params_ratio=3.0), ok) == "not reproduced: params_ratio", "nothing was compressed"
     assert verdict(reported(macs_ratio=1.05), ok) == "reproduced"
-
-
-def test_a_line_of_the_table(make_point):
-    ok = rows(make_point, 3, 89.71)
-    line = reported_row("a/b", reported(reconstruction=True, params_ratio=3.0), [], ok)
-    assert line[0] == "a/b (reconstruction)"
-    assert line[3] == "–" and line[4] == "89.71 (n=3)"
-    assert line[5] == "params_ratio: –, reported 3"
-    assert line[-1] == "not run", "a short schedule decides nothing"
-    diverged = dataclasses.replace(ok[0], status="diverged: nan", compressed=None)
-    assert reported_row("a/b", reported(), [*ok, diverged], [])[3] == "89.71 (n=3, 1 failed)"

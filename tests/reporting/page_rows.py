@@ -18,7 +18,7 @@ EVIL = '</script><script>document.title="bad"</script><img src="https://example.
 
 
 def committed() -> list[Result]:
-    return read_rows([ROOT / "measured"])
+    return read_rows([ROOT / "measured"]).results
 
 
 def odd(like: Result) -> list[Result]:

@@ -9,9 +9,9 @@ import pytest
 from page_rows import EVIL, PUBLISHED, committed, many, odd, published
 
 from evaluation.statistics import mean
+from reporting.columns import COLUMNS
 from reporting.page import write_page
 from reporting.page.contents import contents
-from reporting.table import COLUMNS
 
 
 @pytest.fixture(scope="module")
