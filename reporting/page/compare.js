@@ -58,7 +58,7 @@ function compared(a, b) {
 // More points are a difference, more parameters a ratio.
 function change(column, one, other) {
   if (!Number.isFinite(one) || !Number.isFinite(other)) return "–";
-  if (column.endsWith("[%]")) return `${other >= one ? "+" : "−"}${shown(Math.abs(other - one))} points`;
+  if (/\[%\]|Δ/.test(column)) return `${other >= one ? "+" : "−"}${shown(Math.abs(other - one))} points`;
   return one ? `× ${shown(other / one)}` : "–";
 }
 

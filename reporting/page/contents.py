@@ -22,6 +22,7 @@ from reporting.colours import colour, shape
 from reporting.columns import COLUMNS
 from reporting.papers import Published
 from reporting.print_result import comparison_rows
+from reporting.table import COMPARED, measured
 from reporting.variants import FOOTNOTE, MARK, Options, Variant, variants
 
 
@@ -43,7 +44,7 @@ def contents(
     methods = sorted({r.choices["method"] for r in results} | {e.choices["method"] for e in published})
     return _compact(
         {
-            "columns": list(COLUMNS),
+            "columns": COMPARED,
             "footnote": FOOTNOTE,
             "methods": {
                 m: {"colour": colour(m), "shape": shape(m), "mark": MARK if ("method", m) in reconstructions else ""}
@@ -58,7 +59,7 @@ def contents(
 
 
 def _run(result: Result, steps: int | None) -> dict[str, Any]:
-    """One row: its raw values, the columns of the tables, and both networks side by side as the terminal shows them."""
+    """One row: its raw values, every column, and both networks side by side as the terminal shows them."""
     row = {f.name: getattr(result, f.name) for f in dataclasses.fields(result)}
     reference, compressed = row.pop("reference"), row.pop("compressed")
     both = reference is not None and compressed is not None
@@ -89,8 +90,8 @@ def _history(entries: Sequence[dict[str, Any]], steps: int | None) -> dict[str, 
 def _variant(variant: Variant) -> dict[str, Any]:
     """Mean and half of the 95 % interval over the seeds that are ok, and the words that tell the variant apart."""
     first = variant.results[0]
-    pairs = [(r.reference, r.compressed) for r in variant.results if r.is_ok and r.reference and r.compressed]
-    means = {n: mean([of(r, c) for r, c in pairs if r and c]) for n, of in COLUMNS.items() if pairs}
+    pairs = measured(variant.results)
+    means = {n: mean([of(r, c) for r, c in pairs]) for n, of in COLUMNS.items() if pairs}
     named = experiment_name(first.choices)
     difference = variant.name.removeprefix(named).removeprefix(MARK)
     # Of a long list of settings the rank rule and the method say most.

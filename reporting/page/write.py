@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import gzip
 import json
 import os
@@ -33,8 +34,6 @@ def write_page(
 
     `experiments` are drawn as reported points; `folders` maps the id of a result to the folder of its files, for links.
     """
-    import vl_convert  # Vega, Vega-Lite and Vega-Embed as one script; a large library, loaded for the page alone
-
     published = list(experiments)
     for steps in STEPS:
         data = contents(results, published, reconstructions, folders or {}, path.parent, steps)
@@ -43,7 +42,7 @@ def write_page(
             break
     parts = {
         "style": (PARTS / "page.css").read_text(encoding="utf-8"),
-        "vega": vl_convert.javascript_bundle(),  # type: ignore[call-arg]  # its stub knows no default
+        "vega": _vega(),
         "data": base64.b64encode(packed).decode(),  # of letters alone: no text in a row can end the script
         "scripts": "\n".join((PARTS / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS),
     }
@@ -56,3 +55,11 @@ def write_page(
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.write_text(page, encoding="utf-8")
     os.replace(temporary, path)
+
+
+@functools.cache
+def _vega() -> str:
+    """Vega, Vega-Lite and Vega-Embed as one script; bundling takes a second, once for all pages of a process."""
+    import vl_convert  # a large library, loaded for the page alone
+
+    return vl_convert.javascript_bundle()  # type: ignore[call-arg]  # its stub knows no default
