@@ -17,10 +17,14 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from lightning_modules.interruption import Interrupted
+from lightning_modules.progress import say
 from orchestration import scaled
+from orchestration.attempt import taken
 from orchestration.command import arranged
 from orchestration.point import Point
 from orchestration.refusal import refusing
+from orchestration.standing import RunsElsewhere
 
 if TYPE_CHECKING:
     from evaluation.result import Result
@@ -34,11 +38,15 @@ os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
 def run(config: DictConfig) -> str:
     """Check the composed configuration, run it, print its row; the status tells a sweep how it went."""
-    hydra_config = HydraConfig.get()
-    if hydra_config.mode == RunMode.MULTIRUN:
-        return _result(config)[1].status
+    point = Point.from_hydra(config, HydraConfig.get())
+    if HydraConfig.get().mode == RunMode.MULTIRUN:
+        try:
+            return _result(point).status
+        except RunsElsewhere as error:
+            say(str(error))
+            return "running elsewhere"
     with refusing():  # here and not in `main` alone: Hydra would print the overrides before the reason
-        point, result = _result(config)
+        result = _result(point)
     if not result.is_ok:
         sys.exit(f"error: {result.status}  ({point.directory})")
     from reporting.print_result import print_result
@@ -47,15 +55,16 @@ def run(config: DictConfig) -> str:
     return result.status
 
 
-def _result(config: DictConfig) -> tuple[Point, Result]:
-    point = Point.from_hydra(config, HydraConfig.get())
-    from orchestration.job import run_point  # torch and Lightning: only once the configuration is accepted
+def _result(point: Point) -> Result:
+    if (done := taken(point)) is not None:
+        return done
+    from orchestration.job import run_point  # torch and Lightning: only for what is to be run
 
-    return point, run_point(point)
+    return run_point(point)
 
 
 def main() -> None:
-    """The command: what its user can mend is told in one line; exits with 1 then, with 130 when interrupted."""
+    """The command: what its user can mend is told in one line; exits with 1 then, with 130 or 143 when interrupted."""
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal may know ASCII alone
     warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"  # what it says, not a line of source
@@ -64,11 +73,11 @@ def main() -> None:
     try:
         with refusing():
             run()
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Interrupted) as error:
         print(
             "interrupted; the same command goes on with what is not finished (force=true begins anew)", file=sys.stderr
         )
-        sys.exit(130)
+        sys.exit(error.exit_code if isinstance(error, Interrupted) else 130)
 
 
 if __name__ == "__main__":

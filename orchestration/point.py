@@ -39,7 +39,8 @@ WHERE_THE_DATA_IS = ("dataset.root", "dataset.download", "dataset.cache", "datas
 
 # Where and how a point runs, not what it computes: two points that differ only here are the same point.
 NOT_IDENTITY = (
-    "logger", "results_dir", "force", "num_threads", "checkpoint_seconds", "tags", "reported", *WHERE_THE_DATA_IS,
+    "logger", "results_dir", "plan", "force", "fail_fast", "num_threads", "checkpoint_seconds", "tags", "reported",
+    *WHERE_THE_DATA_IS,
 )  # fmt: skip
 
 
@@ -56,7 +57,9 @@ class Settings:
     seed: Annotated[int, Ge(0), Le(2**31 - 1)]
     num_threads: Annotated[int, Ge(1), Le(1024)] | None
     results_dir: Annotated[str, MinLen(1)]
+    plan: bool
     force: bool
+    fail_fast: bool
     tags: list[Annotated[str, MinLen(1), MaxLen(64)]]  # 64: the limit of W&B
     checkpoint_seconds: Annotated[float, Ge(0)]
     latency_batch_size: Annotated[int, Ge(2), Le(65536)]

@@ -1,6 +1,7 @@
 """Train each reference once: points with the same data, network, recipe and seed share one file.
 
-A file lock makes a second process wait and then read; the file appears in one atomic step or not at all.
+A lock makes a second process wait and then read, or go on where a killed one was; the file appears in one atomic step
+or not at all.
 """
 
 from __future__ import annotations
@@ -97,7 +98,7 @@ def trained_reference(point: Point, parts: Parts, logger: Logger | None) -> Trai
     about = path.with_suffix(".json")
     folder.mkdir(parents=True, exist_ok=True)
     # Of several processes the first one holds the lock for all.
-    with locked(path.with_suffix(".lock")) if group().rank == 0 else nullcontext():
+    with locked(path.with_suffix(".lock"), say) if group().rank == 0 else nullcontext():
         checkpoint = Checkpoint(path.with_suffix(".ckpt"), point.config["checkpoint_seconds"], origin(of=path.stem))
         cached = _read(path, about) if group().rank == 0 else None
         if agreed(cached is not None):

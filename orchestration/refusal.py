@@ -11,13 +11,14 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import MarkedYAMLError
 
 from orchestration.schema import ConfigError, unknown
+from orchestration.standing import RunsElsewhere
 
 
 def refusal(error: BaseException) -> list[str] | None:
     """The lines about an error that its user can mend; None for a fault of the program itself."""
     cause = error.__cause__
     match error:
-        case ConfigError():
+        case ConfigError() | RunsElsewhere():
             return str(error).splitlines()
         case MissingConfigException() if error.missing_cfg_file and error.options:
             group, _, option = error.missing_cfg_file.rpartition("/")
