@@ -38,14 +38,15 @@ os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
 def run(config: DictConfig) -> str:
     """Check the composed configuration, run it, print its row; the status tells a sweep how it went."""
-    point = Point.from_hydra(config, HydraConfig.get())
-    if HydraConfig.get().mode == RunMode.MULTIRUN:
+    hydra_config = HydraConfig.get()
+    if hydra_config.mode == RunMode.MULTIRUN:
         try:
-            return _result(point).status
+            return _result(Point.from_hydra(config, hydra_config)).status
         except RunsElsewhere as error:
             say(str(error))
             return "running elsewhere"
     with refusing():  # here and not in `main` alone: Hydra would print the overrides before the reason
+        point = Point.from_hydra(config, hydra_config)
         result = _result(point)
     if not result.is_ok:
         sys.exit(f"error: {result.status}  ({point.directory})")

@@ -5,6 +5,7 @@ Torch-free: a plan of thousands of points is made, checked and matched with fini
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Callable, Mapping
@@ -79,6 +80,12 @@ class Point:
     @classmethod
     def from_hydra(cls, config: DictConfig, hydra: Any) -> Point:
         """Resolve and check a composed configuration; raises `ConfigError` with one line per problem."""
+        point = cls.unchecked(config, hydra)
+        return cls.checked(point.config, point.choices, point.overrides)
+
+    @classmethod
+    def unchecked(cls, config: DictConfig, hydra: Any) -> Point:
+        """Resolve a composed configuration; raises `ConfigError` for what cannot be resolved."""
         scaled.register()  # also in a worker process that never ran run.py
         try:
             own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
@@ -86,17 +93,19 @@ class Point:
         except OmegaConfBaseException as error:
             line = str(error).splitlines()[0].removeprefix("ValueError raised while resolving interpolation: ")
             raise ConfigError(line if (error.full_key or "") in line else f"{error.full_key}: {line}") from None
-        settings = _with_string_keys(plain)
+        choices = {group: str(hydra.runtime.choices.get(group)) for group in GROUPS}
+        return cls(_with_string_keys(plain), choices, tuple(hydra.overrides.task))
+
+    @classmethod
+    def checked(cls, settings: dict[str, Any], choices: dict[str, str], overrides: tuple[str, ...]) -> Point:
+        """A point of resolved settings; raises `ConfigError` with one line per problem."""
         check(settings)
         for group in ("decomposition", "rank"):
             if settings.get(group) is not None and group not in settings["method"]:
-                raise ConfigError(
-                    f"{group}: method {hydra.runtime.choices.get('method')} has no use for one; leave it out"
-                )
-        choices = {group: str(hydra.runtime.choices.get(group)) for group in GROUPS}
-        return cls(settings, choices, tuple(hydra.overrides.task))
+                raise ConfigError(f"{group}: method {choices['method']} has no use for one; leave it out")
+        return cls(settings, choices, overrides)
 
-    @property
+    @functools.cached_property
     def id(self) -> str:
         """Twelve hex digits of the resolved configuration: equal points are one point."""
         return digest({"config": self.identity, "choices": self.choices})

@@ -6,6 +6,8 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+READS = "schedule.scale"
+
 
 def register() -> None:
     """Make `${scaled:n}` known to OmegaConf; registering twice changes nothing."""
@@ -13,7 +15,7 @@ def register() -> None:
 
 
 def _scaled(epochs: int, *, _root_: Any) -> int:
-    scale = _root_.schedule.scale
+    scale = OmegaConf.select(_root_, READS)
     if not isinstance(scale, int | float) or isinstance(scale, bool):
         raise ValueError(f"schedule.scale: expected a number, got {scale!r}")
     return max(1, round(epochs * scale))
