@@ -22,9 +22,10 @@ from lightning_modules.progress import say
 from orchestration import scaled
 from orchestration.attempt import taken
 from orchestration.command import arranged
+from orchestration.plan import make_plan, print_plan
 from orchestration.point import Point
 from orchestration.refusal import refusing
-from orchestration.standing import RunsElsewhere
+from orchestration.standing import RunsElsewhere, standing
 
 if TYPE_CHECKING:
     from evaluation.result import Result
@@ -47,6 +48,9 @@ def run(config: DictConfig) -> str:
             return "running elsewhere"
     with refusing():  # here and not in `main` alone: Hydra would print the overrides before the reason
         point = Point.from_hydra(config, hydra_config)
+        if point.config["plan"]:
+            print_plan(make_plan([point], [standing(point)]))
+            return "planned"
         result = _result(point)
     if not result.is_ok:
         sys.exit(f"error: {result.status}  ({point.directory})")

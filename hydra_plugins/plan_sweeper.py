@@ -19,6 +19,8 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from lightning_modules.interruption import Interrupted, at_once
+from orchestration.composition import Composer
+from orchestration.plan import make_plan, print_plan
 from orchestration.point import Point
 from orchestration.refusal import refusal
 from orchestration.standing import standing
@@ -31,6 +33,9 @@ ConfigStore.instance().store(
     node={"_target_": "hydra_plugins.plan_sweeper.PlanSweeper"},
     provider="compression-bench",
 )
+
+
+MANY = 1000  # refusals that are enough to see what is wrong
 
 
 class PlanSweeper(Sweeper):
@@ -48,11 +53,18 @@ class PlanSweeper(Sweeper):
         """Run all combinations of the sweep overrides in `arguments`; exits with 1 if a point failed."""
         points = self.plan(arguments)
         began = time.strftime("%Y-%m-%dT%H:%M:%S%z")
-        pending = [point for point in points if standing(point).kind not in ("done", "running elsewhere")]
-        if done := len(points) - len(pending):
-            print(f"{_number(done, 'point')} done or running elsewhere, {len(pending)} to run")
+        standings = [standing(point) for point in points]
+        stand = zip(points, standings, strict=True)
+        pending = [point for point, now in stand if now.kind not in ("done", "running elsewhere")]
+        for point, now in zip(points, standings, strict=True):
+            if now.kind in ("killed", "running elsewhere"):
+                print(f"{point.label}: {now}")
+        print(f"{len(points) - len(pending)} done or running elsewhere, {len(pending)} to run")
         if pending:
             check_feasible(pending)
+        if points[0].config["plan"]:
+            print_plan(make_plan(points, standings))
+            return
         started: set[str] = set()
         reasons: dict[str, str] = {}
         interrupted = None
@@ -99,12 +111,13 @@ class PlanSweeper(Sweeper):
 
         parsed = OverridesParser.create(config_loader=self.context.config_loader).parse_overrides(arguments)
         (combinations,) = BasicSweeper.split_arguments(parsed, max_batch_size=None)
+        compose = Composer(self.context.config_loader, self.base)
         points: dict[str, Point] = {}
         problems: dict[str, int] = {}
+        num_refused = 0
         for overrides in combinations:
             try:
-                config = self.context.config_loader.load_sweep_config(self.base, list(overrides))
-                point = Point.from_hydra(config, config.hydra)
+                point = compose(overrides)
                 points.setdefault(point.id, point)
             except Exception as error:
                 lines = refusal(error)
@@ -112,10 +125,16 @@ class PlanSweeper(Sweeper):
                     raise
                 for line in lines:
                     problems[line] = problems.get(line, 0) + 1
+                num_refused += 1
+                if num_refused == MANY:
+                    problems["and so on; the other points were not looked at"] = 1
+                    break
         if problems:
             for problem, count in problems.items():
                 print(f"error: {problem}{f'  [{count} points]' if count > 1 else ''}", file=sys.stderr)
             sys.exit("error: the sweep was refused before anything ran")
+        if not points:
+            sys.exit("error: the sweep has no points: an override has no values, as a glob that matches nothing")
         repeated = len(combinations) - len(points)
         dropped = f" ({_number(repeated, 'repetition')} dropped)" if repeated else ""
         print(f"{_number(len(points), 'point')}{dropped}")

@@ -14,6 +14,7 @@ from orchestration.lock import owner_of
 from orchestration.point import Point
 from orchestration.row import LOCK, ROW, finished
 
+IN_LABEL = ("seed=", "dataset=", "network=", "method=")
 Kind = Literal["done", "running elsewhere", "killed", "failed", "diverged", "interrupted", "new"]
 
 
@@ -51,7 +52,7 @@ def standing(point: Point) -> Standing:
 
 
 def varied(points: Sequence[Point]) -> list[str]:
-    """Of each point the overrides that not all points of its sweep share, in brackets."""
+    """Of each point the overrides that not all points of its sweep share, and its label does not say, in brackets."""
     shared = set.intersection(*(set(point.overrides) for point in points))
-    own = [[o for o in point.overrides if o not in shared and not o.startswith("seed=")] for point in points]
+    own = [[o for o in point.overrides if o not in shared and not o.startswith(IN_LABEL)] for point in points]
     return [f" [{' '.join(overrides)}]" if overrides else "" for overrides in own]
