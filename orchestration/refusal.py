@@ -11,6 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import MarkedYAMLError
 
 from orchestration.schema import ConfigError, unknown
+from orchestration.standing import RunsElsewhere
 
 # The launchers of others that our options stand for.
 LAUNCHERS = {"hydra/launcher/ray": "ray", "hydra/launcher/submitit_slurm": "slurm"}
@@ -20,7 +21,7 @@ def refusal(error: BaseException) -> list[str] | None:
     """The lines about an error that its user can mend; None for a fault of the program itself."""
     cause = error.__cause__
     match error:
-        case ConfigError():
+        case ConfigError() | RunsElsewhere():
             return str(error).splitlines()
         case MissingConfigException() if engine := LAUNCHERS.get(error.missing_cfg_file or ""):
             return [f"launcher={engine}: it is not installed; pip install 'compression-bench[{engine}]'"]

@@ -10,6 +10,8 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+READS = "schedule.scale"
+
 
 def register() -> None:
     """Make both known to OmegaConf; registering twice changes nothing."""
@@ -18,7 +20,7 @@ def register() -> None:
 
 
 def _scaled(epochs: int, *, _root_: Any) -> int:
-    scale = _root_.schedule.scale
+    scale = OmegaConf.select(_root_, READS)
     if not isinstance(scale, int | float) or isinstance(scale, bool):
         raise ValueError(f"schedule.scale: expected a number, got {scale!r}")
     return max(1, round(epochs * scale))
