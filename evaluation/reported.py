@@ -23,8 +23,9 @@ class Reported:
     `source` is the paper, `place` the table, figure or file in it, `provenance` how the number is known (the paper's
     own text, its authors' README, digitised from a figure, a third party). `tolerance_points` is how far the mean
     accuracy of ours may lie below it to count as reproduced, `tolerance_size_percent` how much larger (or, of ratios,
-    less compressed) the network may be than each size that is reported. `differs` says where our experiment is not the
-    paper's, `reconstruction` that the paper's text was not at hand. `cost` estimates what a run takes.
+    less compressed) the network may be than each size that is reported; a top-5 accuracy is shown and decides nothing.
+    `differs` says where our experiment is not the paper's, `reconstruction` that the paper's text was not at hand.
+    `cost` estimates what a run takes.
     """
 
     source: Annotated[str, MinLen(1)]
@@ -34,6 +35,7 @@ class Reported:
     tolerance_points: Annotated[float, Gt(0), Le(100)]
     tolerance_size_percent: Annotated[float, Ge(0)] = 10.0
     top1_percent: Annotated[float, Ge(0), Le(100)] | None = None
+    top5_percent: Annotated[float, Ge(0), Le(100)] | None = None
     num_params: Annotated[float, Gt(0)] | None = None
     macs: Annotated[float, Gt(0)] | None = None
     params_ratio: Annotated[float, Gt(0)] | None = None

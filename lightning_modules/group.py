@@ -6,6 +6,7 @@ Alone, a process is the first of one, and nothing here costs anything.
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -61,6 +62,13 @@ def agreed(value: T) -> T:
     box = [value]
     distributed.broadcast_object_list(box, src=0)
     return box[0]
+
+
+def take_the_firsts(tensors: Iterable[Tensor]) -> None:
+    """Give tensors the values of the first process, in place: each one's batch norms saw other samples."""
+    if group().size > 1:
+        for tensor in tensors:
+            distributed.broadcast(tensor, src=0)
 
 
 def summed(values: Tensor) -> Tensor:

@@ -49,6 +49,10 @@ class Profile:
         """How many processes train together, on all machines."""
         return self.devices * self.num_nodes
 
+    def __post_init__(self) -> None:
+        if self.accelerator == "cpu" and self.precision == "16-mixed":  # Lightning would take bfloat16 in silence
+            raise ValueError("precision=16-mixed: expected a GPU, got accelerator=cpu; take bf16-mixed")
+
     def trainer(self, epochs: int, callbacks: list[Callback]) -> Trainer:
         """A new Trainer for one phase; raises what Lightning raises where the device is not there."""
         return Trainer(

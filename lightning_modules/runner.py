@@ -27,7 +27,7 @@ from datamodules.rest import Rest
 from evaluation.accuracy import Accuracy, accuracy
 from lightning_modules.checkpoint import KEY, Checkpoint, Position, copied
 from lightning_modules.classifier import Classifier, Diverged
-from lightning_modules.group import agreed, group, summed
+from lightning_modules.group import agreed, group, summed, take_the_firsts
 from lightning_modules.interruption import heed_again, is_wanted, obey
 from lightning_modules.profile import Profile
 from lightning_modules.progress import bar
@@ -93,6 +93,7 @@ class Runner:
         self.epochs += epochs
         self.steps += trainer.global_step
         module.to(self.device)  # Lightning hands the module back on the CPU
+        take_the_firsts(module.network.buffers())
 
     def untrained(self) -> nn.Module:
         """The network as it was before its training; the same at every call."""

@@ -52,7 +52,7 @@ def reported_row(experiment: Published, runs: Mapping[str, Sequence[Result]]) ->
     size = [f"{of}: {_shown(ours)}, reported {_shown(theirs)}" for of, theirs, ours in sizes(reported, published)]
     return [
         f"{experiment.name} (reconstruction)" if reported.reconstruction else experiment.name,
-        "–" if reported.top1_percent is None else f"{reported.top1_percent:g}",
+        _accuracy(reported),
         reported.provenance,
         _top1(published),
         _top1(short),
@@ -60,6 +60,13 @@ def reported_row(experiment: Published, runs: Mapping[str, Sequence[Result]]) ->
         verdict(reported, published),
         f"python run.py -m experiment={experiment.name} seed=0,1,2",
     ]
+
+
+def _accuracy(reported: Reported) -> str:
+    if reported.top1_percent is None:
+        return "–"
+    top5 = "" if reported.top5_percent is None else f" (top-5 {reported.top5_percent:g})"
+    return f"{reported.top1_percent:g}{top5}"
 
 
 def _shown(number: float) -> str:
@@ -72,4 +79,7 @@ def _top1(results: Sequence[Result]) -> str:
     average = mean_top1(results)
     spread = f" ± {average.half_width:.2f}" if average.half_width > 0 else ""
     failed = f", {len(results) - num_ok} failed" if num_ok < len(results) else ""
-    return f"{average.value:.2f}{spread} (n={num_ok}{failed})"
+    top5 = [r.compressed.test_top5_percent for r in results if r.is_ok and r.compressed]
+    known = [value for value in top5 if value is not None]
+    also = f", top-5 {sum(known) / len(known):.2f}" if known else ""
+    return f"{average.value:.2f}{spread} (n={num_ok}{failed}{also})"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+from collections import Counter
 
 import pytest
 import yaml
@@ -43,8 +44,10 @@ def found():
 
 
 def test_there_are_rows_and_no_name_is_lost(found):
-    assert len(found) >= 90
-    assert list(found) == names() == sorted(found)
+    papers = Counter(name.partition("/")[0] for name in found)
+    assert papers == {
+        "akamaster": 4, "alds": 4, "garipov16": 12, "ic20": 56, "tensor_l0": 1, "trp": 2, "tt_rnn": 2, "ucf11": 2, "yin21": 9,
+    }  # fmt: skip
     assert {experiment.choices["method"] for experiment in found.values()} == set(ONE_OF_EACH_METHOD)
     for method, name in ONE_OF_EACH_METHOD.items():
         assert found[name].choices["method"] == method
@@ -101,7 +104,8 @@ def test_a_row_is_known_wherever_it_ran(make_point, found):
         return key(point.identity, point.choices)
 
     assert key_of("seed=2", "trainer=gpu", "latency_batch_size=64", "logger=none") == wanted
-    assert key_of("rank.ranks=4") != wanted
+    for other in ("rank.ranks=4", "trainer.limit_batches=2", "trainer.accumulate=8"):
+        assert key_of(other) != wanted, other
 
 
 @pytest.mark.parametrize(
