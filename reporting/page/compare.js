@@ -95,9 +95,11 @@ function settings({ kind, run }) {
   return all;
 }
 
-// Each setting of A with that setting of B on the same network whose size is nearest: budgets are no merit.
+// Of what passes the filters, whatever the method: each setting of A with that setting of B on the same network whose size
+// is nearest: budgets are no merit.
 function methodsCompared(a, b) {
-  const known = (variant) => positive(variant.values[state.ratio], variant.values[ERROR]);
+  const known = (variant) =>
+    positive(variant.values[state.ratio], variant.values[ERROR]) && variant.runs.some((run) => passes(run, "method"));
   const of = ({ method }) => data.variants.filter((variant) => variant.method === method && known(variant));
   const distance = (v, w) => Math.abs(Math.log(v.values[state.ratio] / w.values[state.ratio]));
   const pairs = of(a).flatMap((v) => {
@@ -122,7 +124,9 @@ function methodsCompared(a, b) {
   });
   const heads = ["network", `A ${state.ratio}`, `B ${state.ratio}`, "A error [%]", "B error [%]", "B against A"];
   return [
-    note(`Means over ${count(pairs.length, "pair")} of settings on the same network, ${within}.`),
+    note(
+      `Means over ${count(pairs.length, "pair")} of settings that pass the filters, on the same network, ${within}.`,
+    ),
     differences(average(0), average(1)),
     element("details", { open: true }, element("summary", {}, "The pairs"), grid(heads, lines)),
   ];

@@ -95,6 +95,10 @@ def narrow(page, change) -> None:
     page.wait_for_function("table => !table.isConnected", arg=before)
 
 
+def cells(page, rows: str) -> list[list[str]]:
+    return page.locator(rows).evaluate_all("all => all.map(tr => [...tr.children].map(td => td.textContent))")
+
+
 def fits(page) -> bool:
     return page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
 
@@ -196,9 +200,7 @@ def test_two_runs_are_compared_column_by_column(open_page):
     boxes = page.locator("#table tbody input")
     boxes.nth(0).check()
     boxes.last.check()
-    head, *rest = page.locator("#difference > .scroll tr").evaluate_all(
-        "all => all.map(tr => [...tr.children].map(td => td.textContent))"
-    )
+    head, *rest = cells(page, "#difference > .scroll tr")
     assert head == ["", "A", "B", "B against A"]
     values = {name: cells for name, *cells in rest}
     a, b, change = values["top-1 [%]"]
@@ -212,11 +214,12 @@ def test_two_methods_are_compared_at_equal_size(open_page):
     page = open_page()
     page.locator("#a").select_option("method svd")
     page.locator("#b").select_option("method lc_svd")
-    assert "pairs of settings on the same network" in page.locator("#difference").inner_text()
-    pairs = page.locator("#difference details tbody tr").evaluate_all(
-        "all => all.map(tr => [...tr.children].map(td => td.textContent))"
-    )
+    assert "pairs of settings that pass the filters" in page.locator("#difference").inner_text()
+    pairs = cells(page, "#difference details tbody tr")
     assert len(pairs) > 3 and all(0.79 < float(a) / float(b) < 1.27 for _, a, b, *_ in pairs)
+    narrow(page, lambda: page.locator("#text").fill("share=0.05"))
+    small = cells(page, "#difference details tbody tr")
+    assert small and all(float(a) > 15 for _, a, *_ in small)
 
 
 def test_text_of_rows_stays_text(open_page):
