@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from hydra import initialize_config_dir
@@ -46,8 +47,8 @@ def main() -> None:
         _finish(Path(folder), options.points, results)
         _report(f"resuming {options.points} points, all done", *_run(*many))
         log = Path(folder) / "memory"
-        seconds, peak = _run("-m", *POINT, f"seed=range(0,{options.sequential})", f"results_dir={folder}/few", log=log)
-        _report(f"{options.sequential} points in one process", seconds, peak)
+        cost = _run("-m", *POINT, f"seed=range(0,{options.sequential})", f"results_dir={folder}/few", log=log)
+        _report(f"{options.sequential} points in one process", *cost)
         used = [int(line) / 1024 for line in log.read_text().split()]
         slope = np.polyfit(range(len(used[len(used) // 5 :])), used[len(used) // 5 :], 1)[0]
         print(f"growth of the resident memory: {1024 * slope:.1f} KiB a point ({used[0]:.0f} to {used[-1]:.0f} MiB)")
@@ -62,7 +63,8 @@ log = open({log!r}, "a", buffering=1)
 import orchestration.row as row
 put = row.put
 def watched(*arguments):
-    kib = next(line.split()[1] for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmRSS"))
+    status = Path("/proc/self/status").read_text().splitlines()
+    kib = next(line.split()[1] for line in status if line.startswith("VmRSS"))
     print(kib, file=log)
     return put(*arguments)
 row.put = watched
@@ -71,15 +73,15 @@ run.main()
 """
 
 
-def _run(*arguments: str, log: Path | None = None) -> tuple[float, float]:
-    """Seconds and peak MiB of a command."""
+def _run(*arguments: str, log: Path | None = None) -> tuple[float, float, float]:
+    """Seconds, those of the processor, and peak MiB of a command."""
     start = ["-c", WATCHED.format(log=str(log)), "run.py"] if log else ["run.py"]
     began = time.perf_counter()
     process = subprocess.Popen([sys.executable, *start, *arguments], cwd=ROOT, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     if os.waitstatus_to_exitcode(status):
         sys.exit(f"error: {' '.join(arguments)} ended with {os.waitstatus_to_exitcode(status)}")
-    return time.perf_counter() - began, usage.ru_maxrss / 1024
+    return time.perf_counter() - began, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
 
 
 def _finish(folder: Path, num_points: int, results: str) -> None:
@@ -93,13 +95,13 @@ def _finish(folder: Path, num_points: int, results: str) -> None:
         compose = Composer(loader, loader.load_configuration("config", overrides=[], run_mode=RunMode.MULTIRUN))
         for seed in range(num_points):
             point = compose([*POINT, f"seed={seed}", results])
-            own = {"id": point.id, "variant": point.variant, "seed": seed, "config": point.identity}
+            own: dict[str, Any] = {"id": point.id, "variant": point.variant, "seed": seed, "config": point.identity}
             write_result(point.directory / ROW, dataclasses.replace(row, **own))
             os.link(path.with_name(NETWORK), point.directory / NETWORK)
 
 
-def _report(what: str, seconds: float, peak_mib: float) -> None:
-    print(f"{what}: {seconds:.1f} s, peak {peak_mib:.0f} MiB")
+def _report(what: str, seconds: float, processor_seconds: float, peak_mib: float) -> None:
+    print(f"{what}: {seconds:.1f} s ({processor_seconds:.1f} s of the processor), peak {peak_mib:.0f} MiB")
 
 
 if __name__ == "__main__":

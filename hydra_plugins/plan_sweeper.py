@@ -24,7 +24,7 @@ from orchestration.plan import make_plan, print_plan
 from orchestration.point import Point
 from orchestration.refusal import refusal
 from orchestration.standing import standing
-from orchestration.sweep_report import check_feasible, summarise
+from orchestration.sweep_report import check_apart, check_feasible, summarise
 
 # Hydra finds its plugins, and their configurations, by importing the modules of this package.
 ConfigStore.instance().store(
@@ -60,11 +60,12 @@ class PlanSweeper(Sweeper):
             if now.kind in ("killed", "running elsewhere"):
                 print(f"{point.label}: {now}")
         print(f"{len(points) - len(pending)} done or running elsewhere, {len(pending)} to run")
-        if pending:
-            check_feasible(pending)
         if points[0].config["plan"]:
+            check_apart(pending)
             print_plan(make_plan(points, standings))
             return
+        if pending:
+            check_feasible(pending)
         started: set[str] = set()
         reasons: dict[str, str] = {}
         interrupted = None

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from multiprocessing import get_context
 
 from evaluation.result import Result, read_result
 from lightning_modules.progress import say
 from orchestration.attempt import attempt
 from orchestration.lock import Lock
-from orchestration.point import Point, digest, without
+from orchestration.point import Point
 from orchestration.reconstructions import reconstructions
 from orchestration.row import ROW, blank, put, require_writable
 from orchestration.schema import ConfigError
@@ -24,17 +25,12 @@ def check_feasible(points: Sequence[Point]) -> None:
     from orchestration.assemble import assemble  # torch: only where something is to be run
 
     problems: dict[str, str] = {}
-    tried: set[str] = set()
     for folder in {point.results_dir for point in points}:
         try:
             require_writable(folder)
         except ConfigError as error:
             problems[str(error)] = "sweep"
-    for point in points:
-        kind = digest(without(point.config, ("seed",)))
-        if kind in tried:
-            continue
-        tried.add(kind)
+    for point in _kinds(points):
         try:
             assemble(point)
         except ConfigError as error:
@@ -43,6 +39,24 @@ def check_feasible(points: Sequence[Point]) -> None:
         for problem, label in problems.items():
             print(f"error: {label}: {problem}", file=sys.stderr)
         sys.exit("error: the sweep was refused before anything ran")
+
+
+def check_apart(points: Sequence[Point]) -> None:
+    """The same in a process of its own, so that a plan costs this one no torch."""
+    if points:
+        process = get_context("spawn").Process(target=check_feasible, args=(_kinds(points),))
+        process.start()
+        process.join()
+        if process.exitcode:
+            sys.exit(1)
+
+
+def _kinds(points: Sequence[Point]) -> list[Point]:
+    """The first of all points that differ in no more than their seed."""
+    kinds: dict[str, Point] = {}
+    for point in points:
+        kinds.setdefault(point.variant, point)
+    return list(kinds.values())
 
 
 def summarise(points: Sequence[Point], started: set[str], reasons: Mapping[str, str], began: str) -> int:

@@ -1,4 +1,4 @@
-"""Killed at random moments, a sweep is typed again: nothing is lost, nothing done twice, nothing half-written is read."""
+"""Killed at random moments, a sweep is typed again: nothing is lost or done twice, nothing half-written is read."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def journal(folder) -> tuple[Counter[str], Counter[str]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("seed", "num_kills", "num_at_once"), [(0, 24, 1), (1, 12, 2)])
+@pytest.mark.parametrize(("seed", "num_kills", "num_at_once"), [(0, 26, 1), (1, 5, 2)])
 def test_a_sweep_that_is_killed_again_and_again(tmp_path, seed, num_kills, num_at_once):
-    """36 moments, in 12 of them two sweeps at once, both killed."""
+    """31 moments, in 5 of them two sweeps at once, both killed."""
     done = stub(tmp_path, seed, num_kills, num_at_once, "method=lc_svd,lc_cur", "seed=range(0,15)")
     assert "TORCH False" in done.stdout, done.stdout + done.stderr
     assert "Traceback" not in done.stderr, done.stderr
@@ -49,7 +49,6 @@ def test_a_sweep_that_is_killed_again_and_again(tmp_path, seed, num_kills, num_a
     assert set(begun) == {row.id for row in rows}
     assert max(ended.values()) == 1
     assert sum(begun.values()) > 30, "no point was killed: the test tests nothing"
-    assert not list(tmp_path.rglob("*.lock"))
 
 
 def test_two_sweeps_at_once_do_no_point_twice_and_say_who_runs_what(tmp_path):
@@ -64,8 +63,7 @@ def test_two_sweeps_at_once_do_no_point_twice_and_say_who_runs_what(tmp_path):
 @pytest.mark.slow
 def test_the_real_command_killed_at_random_moments(tmp_path):
     """Three kills of a process with torch, in whatever it does; the rows are those of a sweep that nobody disturbed."""
-    arguments = [*TINY, "network.hidden=[16]", "checkpoint_seconds=0", "-m", "method=reference,svd", "rank=fixed"]
-    arguments = [a for a in arguments if a != "rank=fixed"] + ["seed=0,1", "schedule.reference.epochs=20"]
+    arguments = ["-m", *TINY, "network.hidden=[16]", "checkpoint_seconds=0", "method=reference,lc_svd", "seed=0,1"]
     draw = random.Random(0)
     command = [sys.executable, "run.py", *arguments]
     for attempt in range(4):
