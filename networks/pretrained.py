@@ -23,8 +23,8 @@ def torchvision_network(
 
     A name (IMAGENET1K_V1) must have been fetched into torchvision's cache before. Weights for another number of classes
     are refused, unless a `new_head` is asked for: then the last layer starts untrained. Raises `ValueError` in one line
-    for a name that is not known, weights that are not there or of another network, and samples that are no RGB images or
-    clips.
+    for a name that is not known, weights that are not there or of another network, and samples that are no RGB images
+    or clips.
     """
     known = models.list_models(module=models) + models.list_models(module=models.video)
     if name not in known:

@@ -69,8 +69,10 @@ def _join(node: Node, point: Point, parts: Parts) -> Result:
     deadline = time.monotonic() + ROW_SECONDS
     while not path.exists() and time.monotonic() < deadline:
         time.sleep(1)
-    if path.exists() and ((row := read_result(path)).is_ok <= (why is None)):  # a good one may be an earlier run's
-        return row
+    if path.exists():
+        row = read_result(path)
+        if why is None or not row.is_ok:  # else it is an earlier run's
+            return row
     status = f"failed: {why or f'node 0 left no row in {ROW_SECONDS} s'}"
     here = environment(torch.device("cpu"))
     return Result(**blank(point, parts.split), status=status, seconds=0.0, environment=here)

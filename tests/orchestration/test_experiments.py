@@ -46,7 +46,8 @@ def found():
 def test_there_are_rows_and_no_name_is_lost(found):
     papers = Counter(name.partition("/")[0] for name in found)
     assert papers == {
-        "akamaster": 4, "alds": 4, "garipov16": 12, "ic20": 56, "tensor_l0": 1, "trp": 2, "tt_rnn": 2, "ucf11": 2, "yin21": 9,
+        "akamaster": 4, "alds": 4, "garipov16": 12, "ic20": 56, "tensor_l0": 1, "trp": 2, "tt_rnn": 2, "ucf11": 2,
+        "yin21": 9,
     }  # fmt: skip
     assert {experiment.choices["method"] for experiment in found.values()} == set(ONE_OF_EACH_METHOD)
     for method, name in ONE_OF_EACH_METHOD.items():
