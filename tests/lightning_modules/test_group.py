@@ -13,7 +13,7 @@ from decompositions.prepare import prepare
 from decompositions.rank_search.budget import Budget
 from decompositions.svd import SVD
 from decompositions.tucker2 import Tucker2
-from lightning_modules.group import Group, group
+from lightning_modules.group import Group, group, take_the_firsts
 
 FORMATS = {"svd": SVD(), "tucker2": Tucker2(sweeps=1)}
 
@@ -41,6 +41,10 @@ def one_of_two(rank: int, folder: str) -> None:
     assert [part["rank"] for part in gathered] == [0, 1]
     assert [float(part["factor"].mean()) for part in gathered] == [0.0, 1.0]
     assert {part["factor"].stride() for part in gathered} == {(1, 3)}
+    norm = nn.BatchNorm1d(3)
+    norm(torch.randn(8, 3) + rank)  # each process sees other samples
+    take_the_firsts(norm.buffers())
+    torch.save(norm.state_dict(), f"{folder}/norm{rank}")
     torch.save({name: bits(format, here) for name, format in FORMATS.items()}, f"{folder}/{rank}")
     distributed.barrier()
     distributed.destroy_process_group()
@@ -50,6 +54,8 @@ def test_two_processes_find_the_bits_of_one(tmp_path):
     multiprocessing.spawn(one_of_two, (str(tmp_path),), nprocs=2)
     alone = {name: bits(format) for name, format in FORMATS.items()}
     assert torch.load(tmp_path / "0") == torch.load(tmp_path / "1") == alone
+    first, second = (torch.load(tmp_path / f"norm{rank}") for rank in (0, 1))
+    assert all(torch.equal(first[name], second[name]) for name in first)
 
 
 def test_alone_nothing_is_copied():
