@@ -127,6 +127,7 @@ def test_a_killed_run_is_completed_under_its_id(server, tmp_path):
     assert send_rows("me", "project", [row], {}, networks=False) == 1
     assert server.runs.keys() == {row.id}
     assert [s.get("joint/step") for s in server.runs[row.id].steps] == [None, 0, 1, 2, None]
+    assert [s["_step"] for s in server.runs[row.id].steps] == [0, 1, 2, 3, 4], "continued, not begun anew"
     assert server.runs[row.id].exit_code == 0
     assert server.runs[row.id].summary["row"] == digest(row)
     assert send_rows("me", "project", [row], {}, networks=False) == 0
