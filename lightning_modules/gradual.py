@@ -53,7 +53,7 @@ class Gradual:
         if 0 < schedule.fine_tune.epochs < self.num_stages:
             raise ValueError(
                 f"num_stages: expected at most {schedule.fine_tune.epochs} (schedule.fine_tune.epochs), one epoch a "
-                f"stage, got {self.num_stages}"
+                f"stage, got {self.num_stages}; lower method.num_stages, or train longer"
             )
         refuse_idle_distillation(schedule, schedule.fine_tune.epochs)
         why = "each stage decomposes the weight that the factors of the last stand for"

@@ -61,7 +61,12 @@ def _state(name: str, weights: str) -> dict[str, Tensor]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged bytes make torch raise almost anything
         reason = str(error).partition("\n")[0] or type(error).__name__
-        raise ValueError(f"network.weights: {path} cannot be read ({reason})") from None
+        raise ValueError(f"network.weights: {path} cannot be read ({reason}); fetch it again") from None
+    if isinstance(state, dict) and (inside := [key for key, value in state.items() if isinstance(value, dict)]):
+        raise ValueError(
+            f"network.weights: {path} is a checkpoint; expected a state_dict alone, as torch.save(checkpoint"
+            f"[{inside[0]!r}], …) writes it"
+        )
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise ValueError(f"network.weights: {path} holds no state_dict of tensors")
     return state

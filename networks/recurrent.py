@@ -48,7 +48,7 @@ def recurrent(
 
     Raises `ValueError` for samples that are no sequences.
     """
-    if len(input_shape) < 2:
+    if len(input_shape) not in (2, 4):  # frames of numbers, or of images; three are one image
         raise ValueError(f"it reads sequences (frame, …), got samples of {list(input_shape)}; take dataset=ucf11")
     kind = nn.LSTM if cell == "lstm" else nn.GRU
     return FrameReader(kind(math.prod(input_shape[1:]), hidden, batch_first=True), dropout, num_classes)

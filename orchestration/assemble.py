@@ -91,7 +91,7 @@ def assemble(point: Point) -> Parts:
     try:
         device = parts.profile.device()
     except (MisconfigurationException, ValueError, TypeError) as error:
-        raise ConfigError(f"trainer: {_first_line(error)}") from None
+        raise ConfigError(f"trainer: {_first_line(error)} Take trainer=cpu, or trainer.accelerator=cpu") from None
     runs_on = getattr(parts.method, "runs_on", None)
     if runs_on is not None and device.type not in runs_on:
         raise ConfigError(
@@ -139,6 +139,8 @@ def _build(node: dict[str, Any], place: str) -> Any:
         lines = [line for line in str(error).splitlines() if line and not line.startswith("Are you sure")]
         where = [line.removeprefix("full_key:").strip() for line in lines if line.startswith("full_key:")]
         said = " ".join(line for line in lines if not line.startswith("full_key:"))
+        if isinstance(error.__cause__, ValueError):  # what our own say needs no wrapping
+            said = _first_line(error.__cause__)
         raise ConfigError(f"{'.'.join([place, *where])}: {said}") from None
 
 

@@ -12,7 +12,7 @@ from evaluation.result import Result
 from lightning_modules.progress import say
 from orchestration.lock import Held, Lock, locked
 from orchestration.point import Point
-from orchestration.row import LOCK, finished, require_writable
+from orchestration.row import LOCK, finished, read_elsewhere, require_writable
 from orchestration.schema import ConfigError
 from orchestration.standing import RunsElsewhere, standing
 
@@ -24,18 +24,21 @@ def taken(point: Point) -> Result | None:
     now = standing(point)
     if now.kind == "running elsewhere":
         raise RunsElsewhere(f"{point.label}: {now}")
-    return None if now.row is None else _said(point, now.row)
+    return _said(point, now.row) if now.row is not None and now.kind == "done" else None
 
 
-def attempt(point: Point, work: Callable[[Lock], Result]) -> Result:
+def attempt(point: Point, work: Callable[[Lock], Result], fingerprint: Callable[[], str] | None = None) -> Result:
     """Hold the point's lock and let `work` run it, unless it has been finished meanwhile.
 
-    Raises `RunsElsewhere`, and `ConfigError` in one line where nothing can be written.
+    Raises `RunsElsewhere`, and `ConfigError` in one line where nothing can be written, and where the row that is there
+    is of other data under the same name; `fingerprint` tells what the point's are.
     """
     require_writable(point.directory)
     try:
         with locked(point.directory / LOCK) as lock:
             if not point.config["force"] and (done := finished(point)) is not None:
+                if fingerprint is not None and read_elsewhere(point):
+                    _require_same(point, done, fingerprint())
                 return _said(point, done)
             if lock.previous is not None:
                 say(f"{point.label}: the run of {lock.previous} was killed")
@@ -48,6 +51,14 @@ def attempt(point: Point, work: Callable[[Lock], Result]) -> Result:
         raise ConfigError(
             f"{point.label}: cannot write to {point.directory}: {error.strerror}; make room and type the same command"
         ) from None
+
+
+def _require_same(point: Point, done: Result, fingerprint: str) -> None:
+    if fingerprint != (then := done.signature.get("data")):
+        raise ConfigError(
+            f"{point.label}: {point.directory} is of other data (fingerprint {then}, these have {fingerprint}); give "
+            "them a name of their own, dataset.name=…, or take another results_dir"
+        )
 
 
 def _said(point: Point, result: Result) -> Result:

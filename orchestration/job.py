@@ -51,7 +51,11 @@ def run_point(point: Point) -> Result:
             return _run_in(node, point, parts)
         return run_here(point, parts, lock)
 
-    return attempt(point, work)
+    def fingerprint() -> str:
+        parts.data.setup()
+        return parts.data.fingerprint
+
+    return attempt(point, work, fingerprint)
 
 
 def run_here(point: Point, parts: Parts, lock: Lock | None = None) -> Result:

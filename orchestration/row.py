@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -14,7 +15,9 @@ from evaluation.result import Result, read_result, write_result
 from orchestration.point import Point
 from orchestration.schema import ConfigError
 
-ROW, NETWORK, LOCK = "result.json", "network.pt", ".lock"
+ROW, NETWORK, LOCK, CONFIG = "result.json", "network.pt", ".lock", "config.yaml"
+# A whole file of YAML takes a hundred times as long to read.
+ROOT_OF_DATA = re.compile(r"^dataset:\n(?:  .*\n)*?  root: (.*)$", re.MULTILINE)
 
 
 def finished(point: Point) -> Result | None:
@@ -24,6 +27,17 @@ def finished(point: Point) -> Result | None:
     except ValueError:
         return None
     return result if result.is_ok and is_zipfile(point.directory / NETWORK) else None
+
+
+def read_elsewhere(point: Point) -> bool:
+    """Whether the data of the finished run lay elsewhere than those of `point`: they may be other data."""
+    root = point.config["dataset"].get("root")
+    try:
+        text = (point.directory / CONFIG).read_text(encoding="utf-8")
+    except OSError:  # a row alone, copied here
+        return False
+    before = ROOT_OF_DATA.search(text)
+    return root is not None and before is not None and yaml.safe_load(before[1]) != root
 
 
 def require_writable(folder: Path) -> None:
@@ -58,7 +72,7 @@ def blank(point: Point, split: str) -> dict[str, Any]:
 def clear(point: Point) -> None:
     """Begin a run: write its configuration down; a good row (force=true) stays until there is a better one."""
     text = yaml.safe_dump(point.config, sort_keys=False)
-    (point.directory / "config.yaml").write_text(text, encoding="utf-8")
+    (point.directory / CONFIG).write_text(text, encoding="utf-8")
     if finished(point) is None:
         (point.directory / ROW).unlink(missing_ok=True)
         (point.directory / NETWORK).unlink(missing_ok=True)

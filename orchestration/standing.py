@@ -12,10 +12,10 @@ from typing import Literal
 from evaluation.result import Result, read_result
 from orchestration.lock import owner_of
 from orchestration.point import Point
-from orchestration.row import LOCK, ROW, finished
+from orchestration.row import LOCK, ROW, finished, read_elsewhere
 
 IN_LABEL = ("seed=", "dataset=", "network=", "method=")
-Kind = Literal["done", "running elsewhere", "killed", "failed", "diverged", "interrupted", "new"]
+Kind = Literal["done", "other place", "running elsewhere", "killed", "failed", "diverged", "interrupted", "new"]
 
 
 class RunsElsewhere(Exception):
@@ -24,7 +24,10 @@ class RunsElsewhere(Exception):
 
 @dataclass(frozen=True)
 class Standing:
-    """What is known of a point: `row` if it is done; `why` says who runs it, or how it ended."""
+    """What is known of a point: `row` if it is done; `why` says who runs it, or how it ended.
+
+    Of a row whose data lay in an "other place" only who reads both can say whether it is this point's.
+    """
 
     kind: Kind
     why: str = ""
@@ -37,7 +40,11 @@ class Standing:
 def standing(point: Point) -> Standing:
     """Look into the directory of a point; with force=true a row that is there does not count."""
     if not point.config["force"] and (row := finished(point)) is not None:
-        return Standing("done", row=row)
+        return (
+            Standing("other place", "its data lay elsewhere", row)
+            if read_elsewhere(point)
+            else Standing("done", row=row)
+        )
     owner, is_alive = owner_of(point.directory / LOCK)
     if is_alive:
         return Standing("running elsewhere", str(owner))

@@ -33,6 +33,14 @@ class Augmentation:
         """Whether it changes anything."""
         return bool(self.crop_padding or self.flip or self.cutout)
 
+    def fit(self, height: int, width: int) -> None:
+        """Raise `ValueError` if images of this size would lose all that they show."""
+        for name, value in (("crop_padding", self.crop_padding), ("cutout", self.cutout)):
+            if value >= min(height, width):
+                raise ValueError(
+                    f"dataset.{name}={value}: expected less than a side of the images of {height}×{width} pixels"
+                )
+
     def draw(self, num: int, size: tuple[int, int], generator: Generator) -> Int64[Tensor, "sample moves"]:
         """Choose the moves of `num` images of `size`, (height, width).
 

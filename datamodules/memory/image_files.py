@@ -86,9 +86,14 @@ def _classes(root: Path, tree: dict[str, dict[str, dict[str, bytes | Path]]]) ->
     """The classes, sorted; raises `ValueError` unless both parts have the same, none empty."""
     for part in PARTS:
         if not tree[part]:
-            raise ValueError(f"{root}: no classes in {part}/; expected {LAYOUT}: set dataset.root to what holds them")
+            raise ValueError(
+                f"{root}: no classes in {part}/; expected {LAYOUT}, with no folder around them: set dataset.root to "
+                "what holds them"
+            )
         if empty := [name for name, files in sorted(tree[part].items()) if not files]:
             raise ValueError(f"{root}: {part}/{empty[0]} holds no image; put some there, or delete the class")
+    if len(tree["train"]) < 2:
+        raise ValueError(f"{root}: one class, {next(iter(tree['train']))}; expected at least two to tell apart")
     if odd := sorted(set(tree["train"]) ^ set(tree["test"])):
         there, lacking = PARTS if odd[0] in tree["train"] else PARTS[::-1]
         raise ValueError(f"{root}: class '{odd[0]}' is in {there}/ and not in {lacking}/; both need the same classes")
@@ -96,14 +101,20 @@ def _classes(root: Path, tree: dict[str, dict[str, dict[str, bytes | Path]]]) ->
 
 
 def _tree(root: Path) -> dict[str, dict[str, dict[str, bytes | Path]]]:
-    """`{part: {class: {file: content or path}}}`; hidden files are left out."""
+    """`{part: {class: {file: content or path}}}`; hidden files are left out, images in other places refused."""
     tree: dict[str, dict[str, dict[str, bytes | Path]]] = {part: {} for part in PARTS}
     entries = _in_folder(root) if root.is_dir() else _in_archive(root)
     for path, content in entries:
         part, *rest = path.parts
         if part in PARTS and rest and not any(name.startswith(".") for name in rest):
+            if content is not None and len(rest) != 2:
+                if path.suffix.lower() in Image.registered_extensions():
+                    raise ValueError(
+                        f"{root}: {path} is not in a folder of its class; expected {LAYOUT}: move or delete it"
+                    )
+                continue
             files = tree[part].setdefault(rest[0], {})
-            if len(rest) == 2 and content is not None:
+            if content is not None:
                 files[str(path)] = content
     return tree
 
@@ -111,8 +122,8 @@ def _tree(root: Path) -> dict[str, dict[str, dict[str, bytes | Path]]]:
 def _in_folder(root: Path) -> Iterator[tuple[PurePosixPath, Path | None]]:
     """Classes, with None, and their files."""
     for folder in (root / part for part in PARTS):
-        for path in [*folder.glob("*"), *folder.glob("*/*")]:
-            if path.is_dir() or path.parent != folder:
+        for path in folder.rglob("*"):
+            if path.is_file() or path.parent == folder:
                 yield PurePosixPath(path.relative_to(root).as_posix()), path if path.is_file() else None
 
 
@@ -121,12 +132,14 @@ def _in_archive(root: Path) -> Iterator[tuple[PurePosixPath, bytes | None]]:
         with tarfile.open(root) as archive:
             for member in archive:
                 path = PurePosixPath(member.name)  # without a leading "./"
-                if path.parts and (member.isdir() or (member.isfile() and len(path.parts) > 2)):
+                if path.parts and (member.isdir() or member.isfile()):
                     file = archive.extractfile(member)
                     yield path, None if file is None else file.read()
     except (tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, OSError) as error:
         reason = " ".join(str(error).split())
-        raise ValueError(f"{root}: cannot be read as an archive ({reason}); fetch or pack it again") from None
+        raise ValueError(
+            f"{root}: cannot be read as an archive ({reason}); fetch it again, or pack it as {' or '.join(ENDINGS)}"
+        ) from None
 
 
 def _decode(content: bytes | Path, place: str, channels: int, size: int | None) -> UInt8[np.ndarray, "c h w"]:

@@ -127,6 +127,8 @@ class InMemoryData(Data):
             for name, part in zip(("training", "validation", "test"), parts, strict=True):
                 if not len(part):
                     raise ValueError(f"{type(self).__name__}: the {name} part is empty")
+            if self.augmentation:
+                self.augmentation.fit(*parts[0].images.shape[2:])
             self.fingerprint = _fingerprint(parts)
             if self.official not in (None, self.fingerprint):
                 raise ValueError(

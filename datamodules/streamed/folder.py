@@ -53,9 +53,9 @@ class StreamedFolder(StreamedImages):
         there = [part for part in ("train", "val", "test") if (self.root / part).is_dir()]
         if "train" not in there or len(there) < 2:
             raise ValueError(
-                f"{self.name}: {self.root.absolute()} holds {', '.join(there) or 'neither train nor test'}; expected "
-                "train/<class>/<image> and test/<class>/<image> (or val/): set dataset.root (otherwise the "
-                "folder images in DATA_ROOT)"
+                f"{self.name}: {self.root.absolute()} holds {', '.join(there) or 'neither train nor test'}; expected a "
+                "folder (no archive) with train/<class>/<image> and test/<class>/<image> (or val/): set dataset.root "
+                "(otherwise the folder images in DATA_ROOT)"
             )
         if len(there) == 3 and self.validation_share is not None:
             raise ValueError(

@@ -19,6 +19,11 @@ def list_classes(folder: Path) -> tuple[tuple[str, ...], ImageIndex]:
     classes = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
     if not classes:
         raise ValueError(f"{folder}: no folder of images; expected {folder.name}/<class>/<image>: set dataset.root")
+    if len(classes) < 2:
+        raise ValueError(f"{folder}: one class, {classes[0]}; expected at least two to tell apart")
+    loose = (entry for entry in os.scandir(folder) if entry.is_file() and not entry.name.startswith("."))
+    if stray := [entry.path for entry in loose if entry.name.lower().endswith(ENDINGS)]:
+        raise ValueError(f"{min(stray)} is not in a folder of its class; move it or delete it")
     entries: list[tuple[str, int, int]] = []
     labels: list[int] = []
     for label, name in enumerate(classes):
@@ -33,8 +38,10 @@ def list_classes(folder: Path) -> tuple[tuple[str, ...], ImageIndex]:
 def list_images(folder: Path) -> Iterator[tuple[str, int]]:
     """Name and size in bytes of the images in one folder, in no order."""
     for entry in os.scandir(folder):
-        if entry.name.startswith(".") or entry.is_dir():
+        if entry.name.startswith("."):
             continue
+        if entry.is_dir():
+            raise ValueError(f"{entry.path}: a folder inside a class; move its images up, or delete it")
         if not entry.name.lower().endswith(ENDINGS):
             raise ValueError(f"{entry.path}: expected an image ({', '.join(ENDINGS)}); move or delete this file")
         yield entry.name, entry.stat().st_size

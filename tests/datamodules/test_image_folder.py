@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from PIL import Image
 
 from datamodules.memory.image_files import read_images
 from datamodules.memory.image_folder import ImageFolder
+from orchestration.job import run_point
+from orchestration.schema import ConfigError
 
 CLASSES = ("ant", "bee", "cow")
 SIZE = (7, 6)  # width, height
@@ -186,6 +189,45 @@ def test_missing_and_empty_classes_are_named(tree, packed):
     assert "class 'cow' is in train/ and not in test/; both need the same classes" in said()
     (tree / "train" / "cow").rename(tree / "test" / "cow")
     assert "class 'cow' is in test/ and not in train/" in said()
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("place", ["train/stray.png", "train/ant/deeper/a.png", "test/stray.png"])
+def test_images_in_other_places_are_not_dropped_in_silence(tree, place, packed):
+    (tree / place).parent.mkdir(exist_ok=True)
+    picture(5).save(tree / place)
+    assert f"{place} is not in a folder of its class; expected train/<class>/<image>" in refused(
+        pack(tree, ".tar.gz") if packed else tree
+    )
+
+
+def test_one_class_is_nothing_to_tell_apart(tree):
+    for part in ("train", "test"):
+        for name in CLASSES[1:]:
+            shutil.rmtree(tree / part / name)
+    assert "one class, ant; expected at least two" in refused(tree)
+
+
+@pytest.mark.parametrize("options", [{"cutout": 6}, {"crop_padding": 7}])
+def test_moves_as_large_as_the_images_are_refused(tree, options):
+    ((name, value),) = options.items()
+    assert f"dataset.{name}={value}: expected less than a side of the images of 6×7 pixels" in refused(tree, **options)
+    assert loaded(tree, **{name: 5}).num_classes == 3
+
+
+def test_a_row_is_not_that_of_another_folder(make_point, tree, tmp_path, capfd):
+    """The place of the data is not part of a point: moved files are the same data, other files are not."""
+    small = ["network=mlp", "network.hidden=[4]", "method=reference", "dataset=image_folder"]
+    done = run_point(make_point(*small, f"dataset.root={tree}"))
+    assert done.status == "ok", done.status
+    moved = shutil.copytree(tree, tmp_path / "moved")
+    assert run_point(make_point(*small, f"dataset.root={moved}")) == done
+    assert "taken from" in capfd.readouterr().out
+    picture(99).save(next((moved / "train" / "ant").iterdir()))
+    read_images.cache_clear()
+    with pytest.raises(ConfigError, match=r"is of other data \(fingerprint \w+, these have \w+\); give them a name"):
+        run_point(make_point(*small, f"dataset.root={moved}"))
+    assert run_point(make_point(*small, f"dataset.root={moved}", "dataset.name=mine")).status == "ok"
 
 
 def test_nothing_to_read_is_said_with_the_layout(tmp_path, tree):

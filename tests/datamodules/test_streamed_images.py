@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import io
 import multiprocessing
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from torchvision.transforms.v2 import CenterCrop, Compose, Normalize, Resize, To
 
 from datamodules.data import Batches
 from datamodules.streamed.folder import StreamedFolder
+from datamodules.streamed.image_tree import list_classes
 from datamodules.streamed.images import DEVIATION, MEAN
 
 CLASSES = ("ant", "bee", "cow")
@@ -251,9 +253,25 @@ def test_missing_and_empty_classes_are_named(tree):
     assert "class 'cow' is in test/ and not in train/" in refused(tree)
 
 
+def test_images_in_other_places_are_not_dropped_in_silence(tree):
+    classes = sorted(path for path in (tree / "train").iterdir())
+    (classes[0] / "deeper").mkdir()
+    with pytest.raises(ValueError, match="deeper: a folder inside a class"):
+        list_classes(tree / "train")
+    (classes[0] / "deeper").rmdir()
+    (tree / "train" / "stray.png").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"stray.png is not in a folder of its class"):
+        list_classes(tree / "train")
+    (tree / "train" / "stray.png").unlink()
+    for path in classes[1:]:
+        shutil.rmtree(path)
+    with pytest.raises(ValueError, match=r"one class, .*; expected at least two"):
+        list_classes(tree / "train")
+
+
 def test_nothing_to_read_is_said_with_the_layout(tmp_path, tree):
     said = refused(tmp_path / "nowhere")
-    assert f"{tmp_path / 'nowhere'} holds neither train nor test; expected train/<class>/<image> and test/" in said
+    assert f"{tmp_path / 'nowhere'} holds neither train nor test; expected a folder (no archive) with train/" in said
     assert "set dataset.root" in said
     (tree / "test").rename(tree / "tset")
     assert "holds train; expected" in refused(tree)

@@ -173,4 +173,4 @@ def test_every_profile_is_composed_and_smoke_marks_its_row(make_point):
     assert result.status == "ok", result.status
     assert result.signature["split"].endswith("; of each the first 2 batches only")
     assert result.reference.epochs == 1
-    assert result.compressed.epochs == 3  # two L steps and fine-tuning
+    assert result.compressed.epochs == 5  # two L steps, and three of fine-tuning

@@ -95,8 +95,8 @@ def test_an_lstm_is_compressed_and_still_masks():
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 def test_padding_is_not_read_out(cell):
     torch.manual_seed(0)
-    network = recurrent([5, 2, 3], 4, cell, hidden=6).eval()
-    whole = torch.randn(3, 5, 2, 3)
+    network = recurrent([5, 1, 2, 3], 4, cell, hidden=6).eval()
+    whole = torch.randn(3, 5, 1, 2, 3)
     padded = whole.clone()
     padded[0, 3:], padded[1, 1:] = 0, 0
     padded[2, 2] = 0  # a black frame in the middle is a frame
@@ -130,6 +130,7 @@ def test_vgg_on_other_sizes_and_dropout():
         (lambda: vgg([3, 31, 32], 10, 16), "at least 32×32 pixels, got 31×32"),
         (lambda: wide_resnet(RGB, 10, 17, 2), r"a depth of 6n \+ 4"),
         (lambda: recurrent([9], 10, "lstm"), r"reads sequences \(frame, …\), got samples of \[9\]"),
+        (lambda: recurrent([1, 8, 8], 10, "gru"), r"got samples of \[1, 8, 8\]"),
         (lambda: c3d(RGB, 10, [[4]], []), r"reads clips .* got samples of \[3, 32, 32\]"),
         (lambda: c3d([3, 4, 7, 9], 10, [[4]] * 3, []), "at least 8 pixels a side, got 7×9"),
         (lambda: torchvision_network(IMAGE, 10, "resnet19"), "torchvision has no classifier 'resnet19'"),
