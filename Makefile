@@ -1,4 +1,5 @@
-# make demo: set up and run the default; make test: set up and run the tests; make check: lint and types.
+# make demo: set up and run the default; make test: set up and run the tests; make check: lint and types; make report:
+# the documents' tables from the committed rows.
 # A second call installs nothing: the stamps in .venv are newer than pyproject.toml.
 
 # The first Python on the path that really runs and is 3.11 or newer; override with `make PYTHON=…`.
@@ -7,7 +8,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check clean
+.PHONY: demo test check report clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python run.py
@@ -20,6 +21,10 @@ check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy .
+
+# Tables and figures in README.md and measured/ from the committed rows.
+report: $(VENV)/.installed
+	$(BIN)/python report.py --rebuild README.md $(wildcard measured/*/*.md)
 
 clean:
 	rm -rf $(VENV) build *.egg-info

@@ -1,87 +1,175 @@
-"""Make the comparison table of all results below the given folders, as Markdown.
+"""Make a report of all results below the given folders: a page, tables, figures, the runs as one table.
 
-python report.py results > table.md
-python report.py results --across share        test errors, one column a budget (or: --across ranks, epsilon, …)
-python report.py results --reported            published rows (conf/experiment) against ours
-python report.py results --wandb PROJECT       the same as a report in Weights & Biases, and the rows that it lacks
+python report.py results                                 writes report/: open report/index.html
+python report.py results --watch                         again whenever a row is added, until Ctrl-C
+python report.py results --print                         the comparison in the terminal
+python report.py results --markdown                      … as Markdown
+python report.py results --across share                  test errors, one column a budget (or: ranks, epsilon, …)
+python report.py results --reported                      published rows (conf/experiment) against ours
+python report.py results --wandb PROJECT                 the comparison as a W&B report, and the rows that it lacks
+python report.py results --figure pareto.svg             test error against parameters, one dataset and network
+python report.py --rebuild README.md                     the parts of a file that are made from rows
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from evaluation.reported import HEADER, reported_row
 from evaluation.result import Result
+from orchestration.experiments import Experiment, experiments, key, kind
+from orchestration.point import digest
 from orchestration.reconstructions import reconstructions
-from reporting.rows import read_rows
-from reporting.table import comparison, markdown, pivot
-from reporting.variants import FOOTNOTE, MARK
+from reporting.evidence import rebuild
+from reporting.markup import markdown
+from reporting.papers import papers
+from reporting.rows import Rows, read_rows, state
+from reporting.table import comparison, pivot
+from reporting.terminal import print_comparison
 
 DEFAULT_COLUMN = "test error [%]"
+SECONDS_BETWEEN_LOOKS = 2.0
 
 
 def main() -> None:
-    """Read every result.json below the folders and print one row a variant; exits with 1 if there is none."""
-    parser = argparse.ArgumentParser(description="Print the comparison table of all results below the folders.")
+    """Read every result.json below the folders and do as asked; exits with 1 if there is none."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal may know ASCII alone
+    parser = _parser()
+    arguments = parser.parse_args()
+    try:
+        if arguments.rebuild:
+            for path in arguments.rebuild:
+                print(f"{path}: {'rebuilt' if rebuild(path, _made(parser)) else 'up to date'}")
+        elif arguments.watch:
+            _watch(arguments)
+        elif text := _asked(arguments, _rows(arguments.folders)):
+            print(text, end="")
+    except (ValueError, OSError) as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", nargs="*", type=Path, default=[Path("results")], help="default: results")
-    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal may know ASCII alone
-    parser.add_argument("--reported", action="store_true", help="published rows against ours, instead of all results")
-    parser.add_argument(
-        "--across", metavar="SETTING", help="one column a value of this setting: share, ranks, weight …"
-    )
-    parser.add_argument("--column", default=DEFAULT_COLUMN, help="what --across shows; default: test error [%%]")
-    parser.add_argument("--wandb", metavar="PROJECT", help="send rows, comparison and a report to W&B as well")
+    parser.add_argument("--out", type=Path, default=Path("report"), help="the folder to write; default: report")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--watch", action="store_true", help="write the folder again whenever a row changes")
+    how.add_argument("--print", action="store_true", help="print the comparison, as a sweep does at its end")
+    how.add_argument("--markdown", action="store_true", help="print the comparison as Markdown")
+    how.add_argument("--reported", action="store_true", help="print published rows against ours, as Markdown")
+    how.add_argument("--across", metavar="SETTING", help="print one column a value of this setting: share, ranks, …")
+    how.add_argument("--wandb", metavar="PROJECT", help="send rows that it lacks, the comparison and a report to W&B")
+    how.add_argument("--figure", metavar="FILE", type=Path, help="draw one figure: .svg, .pdf or .png")
+    how.add_argument("--rebuild", metavar="FILE", type=Path, nargs="+", help="Markdown with parts made from rows")
     parser.add_argument("--entity", help="whose project --wandb is; default: your own")
     parser.add_argument("--networks", action="store_true", help="let --wandb send the compressed networks too")
-    arguments = parser.parse_args()
-    folders = arguments.folders
+    parser.add_argument("--column", default=DEFAULT_COLUMN, help="what --across shows; default: test error [%%]")
+    return parser
+
+
+def _asked(arguments: argparse.Namespace, rows: Rows) -> str:
+    """Do what the arguments ask for; returns what is to be printed."""
     if arguments.column != DEFAULT_COLUMN and not arguments.across:
-        sys.exit("error: --column says what --across shows; give --across too")
+        raise ValueError("--column says what --across shows; give --across too")
     if (arguments.entity or arguments.networks) and not arguments.wandb:
-        sys.exit("error: --entity and --networks say how to send to --wandb PROJECT; give --wandb too")
-    if missing := [str(folder) for folder in folders if not folder.is_dir()]:
-        sys.exit(f"error: no such folder: {', '.join(missing)}")
-    results = read_rows(folders)
-    if not results:
-        sys.exit("error: no readable result.json below the folders; run `python run.py` first")
-    try:
-        if arguments.reported:
-            table = against_reported(results)
-        elif arguments.across:
-            table = pivot(results, arguments.across, arguments.column, reconstructions())
-        else:
-            table = comparison(results, reconstructions=reconstructions())
-    except ValueError as error:
-        sys.exit(f"error: {error}")
-    print(markdown(table), end="")
-    if any(MARK in row[0] for row in table):
-        print(f"\n{FOOTNOTE}")
+        raise ValueError("--entity and --networks say how to send to --wandb PROJECT; give --wandb too")
+    if not rows.results:
+        raise ValueError("no readable result.json below the folders; run `python run.py` first")
+    if arguments.reported:
+        tables = papers(published(rows.results)).values()
+        return "\n".join(f"{table.title}\n\n{markdown(table)}" for table in tables)
+    if arguments.across:
+        return markdown(pivot(rows.results, arguments.across, arguments.column, reconstructions()))
+    if arguments.markdown:
+        return markdown(comparison(rows.results, reconstructions=reconstructions()))
+    if arguments.print:
+        print_comparison(rows.results, reconstructions())
+        return ""
     if arguments.wandb:
-        from reporting.wandb_report import publish
-
-        try:
-            where = publish(
-                arguments.wandb, results, folders, table, entity=arguments.entity, networks=arguments.networks
-            )
-        except ValueError as error:
-            sys.exit(f"error: {error}")
-        print(where, file=sys.stderr)
+        return _send(arguments, rows)
+    if arguments.figure:
+        return _figure(arguments.figure, rows)
+    return _write(arguments.out, rows)
 
 
-def against_reported(results: list[Result]) -> list[list[str]]:
-    """One line a published row: what is reported, how it is known, what we found, and the verdict."""
-    from orchestration.experiments import experiments, key, kind
+def _write(folder: Path, rows: Rows) -> str:
+    from reporting.folder import write_folder
 
+    written = write_folder(folder, rows.results, published(rows.results), reconstructions(), rows.places)
+    if not any(path.suffix == ".parquet" for path in written):
+        print("note: no runs.parquet without pyarrow: pip install 'compression-bench[parquet]'", file=sys.stderr)
+    return f"{len(rows.results)} runs in {len(written)} files; open {folder / 'index.html'}\n"
+
+
+def _send(arguments: argparse.Namespace, rows: Rows) -> str:
+    from reporting.mirror.report import publish
+
+    table, project = comparison(rows.results, reconstructions=reconstructions()), arguments.wandb
+    where = publish(project, rows.results, rows.places, table, entity=arguments.entity, networks=arguments.networks)
+    return f"{where}\n"
+
+
+def _figure(path: Path, rows: Rows) -> str:
+    from reporting.figures import by_task, draw, save
+    from reporting.fronts import GAINS
+
+    tasks = by_task(rows.results)
+    if len(tasks) > 1:
+        raise ValueError(f"--figure: expected the rows of one dataset and network, got {', '.join(tasks)}")
+    ((task, of),) = tasks.items()
+    rows_of_papers = [e for e, _ in published(of) if f"{e.choices['dataset']}/{e.choices['network']}" == task]
+    about = digest([(result.id, result.compressed and result.compressed.test_top1_percent) for result in of])
+    save(draw(of, next(iter(GAINS)), task, rows_of_papers, reconstructions()), path, f"rows {about}")
+    return f"![{task}: test error against parameters]({path.as_posix()})\n"
+
+
+def _watch(arguments: argparse.Namespace) -> None:
+    """Write the folder whenever a row has changed; ends with Ctrl-C."""
+    seen: object = None
+    while True:
+        if (now := state(arguments.folders)) != seen:
+            seen = now
+            rows = _rows(arguments.folders)
+            said = _write(arguments.out, rows) if rows.results else "no result yet\n"
+            print(f"{time.strftime('%H:%M:%S')}  {said}", end="", flush=True)
+        time.sleep(SECONDS_BETWEEN_LOOKS)
+
+
+def published(results: Sequence[Result]) -> list[tuple[Experiment, dict[str, list[Result]]]]:
+    """Every published row, with our runs of it by schedule."""
     found: dict[str, list[Result]] = {}
     for result in results:
         found.setdefault(key(result.config, result.choices), []).append(result)
-    lines = [
-        reported_row(e.name, e.reported, *(found.get(e.keys.get(s, ""), []) for s in ("published", "short")))
-        for e in experiments({kind(result.choices) for result in results})
+    return [
+        (experiment, {schedule: found.get(its_key, []) for schedule, its_key in experiment.keys.items()})
+        for experiment in experiments({kind(result.choices) for result in results})
     ]
-    return [HEADER, *lines]
+
+
+def _rows(folders: Sequence[Path]) -> Rows:
+    """The rows below the folders; what is to be said of the files goes to standard error."""
+    if missing := [str(folder) for folder in folders if not folder.is_dir()]:
+        raise ValueError(f"no such folder: {', '.join(missing)}")
+    rows = read_rows(folders)
+    for note in rows.notes:
+        print(note, file=sys.stderr)
+    return rows
+
+
+def _made(parser: argparse.ArgumentParser) -> Callable[[list[str]], str]:
+    """What a command of this file prints, for the parts of Markdown files."""
+
+    def made(command: list[str]) -> str:
+        arguments = parser.parse_args(command)
+        return _asked(arguments, read_rows(arguments.folders))
+
+    return made
 
 
 if __name__ == "__main__":

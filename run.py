@@ -17,10 +17,15 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from lightning_modules.interruption import Interrupted
+from lightning_modules.progress import say
 from orchestration import scaled
+from orchestration.attempt import taken
 from orchestration.command import arranged
+from orchestration.plan import make_plan, print_plan
 from orchestration.point import Point
 from orchestration.refusal import refusing
+from orchestration.standing import RunsElsewhere, standing
 
 if TYPE_CHECKING:
     from evaluation.result import Result
@@ -36,9 +41,19 @@ def run(config: DictConfig) -> str:
     """Check the composed configuration, run it, print its row; the status tells a sweep how it went."""
     hydra_config = HydraConfig.get()
     if hydra_config.mode == RunMode.MULTIRUN:
-        return _result(config)[1].status
+        try:
+            return _result(Point.from_hydra(config, hydra_config)).status
+        except RunsElsewhere as error:
+            say(str(error))
+            return "running elsewhere"
+    if (launcher := hydra_config.runtime.choices["launcher"]) != "basic":
+        sys.exit(f"error: launcher={launcher}: it is for the points of a sweep; put -m before them")
     with refusing():  # here and not in `main` alone: Hydra would print the overrides before the reason
-        point, result = _result(config)
+        point = Point.from_hydra(config, hydra_config)
+        if point.config["plan"]:
+            print_plan(make_plan([point], [standing(point)]))
+            return "planned"
+        result = _result(point)
     if not result.is_ok:
         sys.exit(f"error: {result.status}  ({point.directory})")
     from reporting.print_result import print_result
@@ -47,15 +62,16 @@ def run(config: DictConfig) -> str:
     return result.status
 
 
-def _result(config: DictConfig) -> tuple[Point, Result]:
-    point = Point.from_hydra(config, HydraConfig.get())
-    from orchestration.job import run_point  # torch and Lightning: only once the configuration is accepted
+def _result(point: Point) -> Result:
+    if (done := taken(point)) is not None:
+        return done
+    from orchestration.job import run_point  # torch and Lightning: only for what is to be run
 
-    return point, run_point(point)
+    return run_point(point)
 
 
 def main() -> None:
-    """The command: what its user can mend is told in one line; exits with 1 then, with 130 when interrupted."""
+    """The command: what its user can mend is told in one line; exits with 1 then, with 130 or 143 when interrupted."""
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal may know ASCII alone
     warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"  # what it says, not a line of source
@@ -64,11 +80,11 @@ def main() -> None:
     try:
         with refusing():
             run()
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Interrupted) as error:
         print(
             "interrupted; the same command goes on with what is not finished (force=true begins anew)", file=sys.stderr
         )
-        sys.exit(130)
+        sys.exit(error.exit_code if isinstance(error, Interrupted) else 130)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from decompositions.frontier import Frontier, Rank, as_modes
 from decompositions.layer_latency import layer_latency_ms
 from decompositions.probe import Probe
 from decompositions.rank_search.rule import RankChoice, RankProblem, RankRule
+from decompositions.sharing import Alone, Processes, owners, shared
 from decompositions.site import Site
 
 
@@ -45,19 +46,29 @@ class CStep:
 
 @dataclass(frozen=True)
 class Analyses:
-    """The analyses of all layers and the factors asked of them so far: probes and the final choice share these."""
+    """The frontiers of all layers, and the factors asked of them so far: probes and the final choice share these.
+
+    `of` holds the analyses of the layers whose `owner` this process is: alone, of all.
+    """
 
     of: dict[str, Analysis]
+    frontiers: dict[str, Frontier]
+    owner: dict[str, int]
+    processes: Processes
     found: dict[tuple[str, Rank], Factors] = field(default_factory=dict)
 
-    def factors(self, name: str, rank: Rank) -> Factors:
-        """The factors of a layer at `rank`, computed once."""
-        if (name, rank) not in self.found:
-            try:
-                self.found[name, rank] = self.of[name].decompose(rank)
-            except ValueError as error:
-                raise ValueError(f"layer {name}: {error}") from None
-        return self.found[name, rank]
+    def factors(self, ranks: Mapping[str, Rank | None]) -> dict[str, Factors]:
+        """The factors of the layers that are not dense at `ranks`, each computed once; every process must ask."""
+        wanted = {name: rank for name, rank in ranks.items() if rank is not None}
+        missing = {name: rank for name, rank in wanted.items() if (name, rank) not in self.found}
+        if missing:
+            work = {name: partial(self._decompose, name, rank) for name, rank in missing.items()}
+            new = shared(self.processes, self.owner, work)
+            self.found.update({(name, rank): new[name] for name, rank in missing.items()})
+        return {name: self.found[name, rank] for name, rank in wanted.items()}
+
+    def _decompose(self, name: str, rank: Rank) -> Factors:
+        return self.of[name].decompose(rank)
 
 
 @dataclass(frozen=True)
@@ -67,7 +78,8 @@ class RankSearch:
     `rest_params` and `rest_macs` count what lies outside the sites. `normalize` divides each squared error by the
     squared norm of the weight it is given (in the joint method `W − β/μ`) when ranks are chosen, as [IC20]'s code does
     for deep networks. `probe` measures accuracies for the rules that ask for them. `skipped` says why other layers
-    stay dense, `opened` names the recurrent layers that were opened (see `recurrent`).
+    stay dense, `opened` names the recurrent layers that were opened (see `recurrent`). Several `processes` share the
+    work (see `sharing`); then each must ask for the same steps.
     """
 
     sites: Mapping[str, Site]
@@ -80,6 +92,7 @@ class RankSearch:
     probe: Probe | None = None
     skipped: Mapping[str, str] = field(default_factory=dict)
     opened: tuple[str, ...] = ()
+    processes: Processes = field(default_factory=Alone)
 
     @property
     def weights(self) -> dict[str, Tensor]:
@@ -93,20 +106,21 @@ class RankSearch:
 
     def analyse(self, weights: Mapping[str, Tensor]) -> Analyses:
         """Factorise every weight; raises `ValueError` that names a layer with NaN or infinite weights."""
-        analyses = {}
-        for name, weight in weights.items():
-            try:
-                analyses[name] = self.format.analyse(weight)
-            except ValueError as error:
-                raise ValueError(f"layer {name}: {error}") from None
-        return Analyses(analyses)
+        owner, analyses = owners(weights, self.processes.size), dict[str, Analysis]()
+
+        def frontier(name: str, weight: Tensor) -> Frontier:
+            analyses[name] = self.format.analyse(weight)
+            return analyses[name].frontier(self.sites[name], self.min_rank)
+
+        work = {name: partial(frontier, name, weight) for name, weight in weights.items()}
+        frontiers = shared(self.processes, owner, work)
+        return Analyses(analyses, frontiers, owner, self.processes)
 
     def problem(self, analyses: Analyses, penalty: float) -> RankProblem:
         """What the rank rule is asked: the frontier of every layer, and how to measure a choice."""
-        frontiers: dict[str, Frontier] = {}
-        for name, analysis in analyses.of.items():
-            frontier = analysis.frontier(self.sites[name], self.min_rank)
-            frontiers[name] = frontier.normalized() if self.normalize else frontier
+        frontiers = {
+            name: frontier.normalized() if self.normalize else frontier for name, frontier in analyses.frontiers.items()
+        }
         probe = self.probe
         return RankProblem(
             frontiers,
@@ -156,7 +170,7 @@ class RankSearch:
                 dense_reasons[name] = "no allowed rank is smaller"
             else:
                 dense_reasons[name] = "the rank rule keeps it dense"
-        factors = {n: analyses.factors(n, r) for n, r in ranks.items() if r is not None}
+        factors = analyses.factors(ranks)
         compressed = {n: factors[n].to_tensor() if n in factors else w for n, w in weights.items()}
         return CStep(ranks, factors, compressed, costs, dense_reasons, choice)
 
@@ -171,10 +185,5 @@ class RankSearch:
 
     def _accuracy_percent(self, probe: Probe, analyses: Analyses, ranks: Mapping[str, Rank | None]) -> float:
         """Of the network with its layers at these ranks."""
-        return probe.accuracy_percent(
-            {
-                n: self.format.layer(self.sites[n].layer, analyses.factors(n, r))
-                for n, r in ranks.items()
-                if r is not None
-            }
-        )
+        factors = analyses.factors(ranks)
+        return probe.accuracy_percent({n: self.format.layer(self.sites[n].layer, f) for n, f in factors.items()})

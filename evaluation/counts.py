@@ -29,9 +29,9 @@ FREE = frozenset(
     _softmax _log_softmax mean sum any amax amin max min argmax cumsum cat stack constant_pad_nd reflection_pad1d
     reflection_pad2d reflection_pad3d replication_pad1d replication_pad2d replication_pad3d upsample_nearest2d
     upsample_bilinear2d index_select gather embedding pixel_shuffle channel_shuffle flip roll copy _to_copy clone
-    contiguous transpose squeeze unsqueeze empty empty_like empty_strided new_empty zeros zeros_like new_zeros ones
-    ones_like unsafe_split unsafe_chunk full full_like arange fill zero lift_fresh _local_scalar_dense _unsafe_view
-    _reshape_alias resize""".split()
+    contiguous as_strided transpose squeeze unsqueeze empty empty_like empty_strided new_empty zeros zeros_like
+    new_zeros ones ones_like unsafe_split unsafe_chunk full full_like arange fill zero lift_fresh _local_scalar_dense
+    _unsafe_view _reshape_alias resize""".split()
 )
 
 # Products in int8, with the formulas of those in float: by name, for not every build of torch has them. On the meta

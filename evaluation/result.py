@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
 import os
@@ -110,13 +111,19 @@ def read_result(path: Path) -> Result:
         for measure in (data.get("reference"), data.get("compressed")):
             if measure is not None:
                 measure.update({k: math.nan for k in FLOATS if measure.get(k, 0) is None})
-        return TypeAdapter(Result).validate_json(json.dumps(data), strict=True)
+        return _adapter().validate_json(json.dumps(data), strict=True)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise ValueError(f"{path}: not a readable result ({where}: {first['msg']})") from None
     except (KeyError, TypeError, AttributeError, OSError, ValueError) as error:
         raise ValueError(f"{path}: not a readable result ({type(error).__name__}: {error})") from None
+
+
+@functools.cache
+def _adapter() -> Any:
+    """Pydantic's reader of rows; making it takes as long as reading fifty."""
+    return TypeAdapter(Result)
 
 
 def _finite(value: Any) -> Any:

@@ -19,6 +19,7 @@ import torch
 
 from evaluation.environment import commit
 from lightning_modules.group import agreed, group
+from lightning_modules.interruption import is_wanted
 from lightning_modules.progress import say
 
 KEY = "compression_bench"
@@ -70,14 +71,14 @@ class Checkpoint:
 
     def note(self, position: Position) -> None:
         """The method has reached `position`; its tensors are copied, for training changes them in place."""
-        self.position = Position(_copied(position.state), position.epochs, position.steps, position.num_phases)
+        self.position = Position(copied(position.state), position.epochs, position.steps, position.num_phases)
         self.phase = 0
         if group().rank == 0 and self.is_due():
             self.write(lambda path: torch.save({KEY: self.entry(phase=0)}, path))
 
     def is_due(self) -> bool:
-        """Whether enough time has passed since the file was written."""
-        return time.perf_counter() - self._written >= self.every_seconds
+        """Whether enough time has passed since the file was written, or the process is to end."""
+        return is_wanted() or time.perf_counter() - self._written >= self.every_seconds
 
     def entry(self, phase: int) -> dict[str, Any]:
         """What goes into the file beside Lightning's own entries."""
@@ -124,9 +125,10 @@ def origin(**known: str | bool) -> dict[str, str | bool]:
     return {**known, "commit": str(commit()), "torch": str(torch.__version__)}
 
 
-def _copied(value: Any) -> Any:
+def copied(value: Any) -> Any:
+    """A state whose tensors may be changed in place, here or there."""
     if isinstance(value, torch.Tensor):
         return value.detach().cpu().clone()
     if isinstance(value, dict):
-        return {key: _copied(item) for key, item in value.items()}
-    return [_copied(item) for item in value] if isinstance(value, list) else value
+        return {key: copied(item) for key, item in value.items()}
+    return [copied(item) for item in value] if isinstance(value, list) else value

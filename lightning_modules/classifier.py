@@ -72,11 +72,12 @@ class Classifier(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what was measured: a phase that was over has no epoch left to measure it in."""
-        checkpoint |= {"mean_loss": self.mean_loss, "curve": self.curve}
+        checkpoint |= {"mean_loss": self.mean_loss, "curve": self.curve, "loss_sum": self._loss_sum}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take it back."""
         self.mean_loss, self.curve = checkpoint["mean_loss"], checkpoint["curve"]
+        self._loss_sum = checkpoint["loss_sum"]
 
     def configure_optimizers(self) -> Any:
         """SGD and the phase's decay, stepped once an epoch."""

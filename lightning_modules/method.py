@@ -86,7 +86,8 @@ def begin(method: Compressing, reference: nn.Module, runner: Runner) -> tuple[nn
     network = copy.deepcopy(reference).to(runner.device)
     shape = runner.data.input_shape
     search = prepare_search(method, network, shape, lambda: runner.validate(network).top1_percent)
-    return network, search if group().size == 1 else replace(search, rule=Agreed(search.rule))
+    together = group()
+    return network, search if together.size == 1 else replace(search, rule=Agreed(search.rule), processes=together)
 
 
 def describe_layers(search: RankSearch, step: CStep) -> dict[str, dict[str, Any]]:

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 import torch
 from annotated_types import Ge
 from pytorch_lightning import Callback, Trainer
+from pytorch_lightning.plugins.environments import LightningEnvironment, TorchElasticEnvironment
 from torch import Tensor, nn
 
 LAYOUTS = {4: torch.channels_last, 5: torch.channels_last_3d}
@@ -23,7 +24,8 @@ LAYOUTS = {4: torch.channels_last, 5: torch.channels_last_3d}
 class Profile:
     """Options of training that any network and method can have.
 
-    `devices` of one machine train together, a process each, on a part of every batch; gradients are averaged.
+    `devices` of each of `num_nodes` machines train together, a process each, on a part of every batch; gradients are
+    averaged.
     `precision` is Lightning's name of it. Gradients of `accumulate` batches are added before a step. `deterministic`
     refuses operators that do not repeat their bits. `channels_last` keeps the weights of convolutions, and so their
     activations, with the channels innermost. `compile` runs the network through `torch.compile`, anew for each
@@ -33,6 +35,7 @@ class Profile:
 
     accelerator: Literal["cpu", "gpu"]
     devices: Annotated[int, Ge(1)] = 1
+    num_nodes: Annotated[int, Ge(1)] = 1
     precision: Literal["32-true", "16-mixed", "bf16-mixed"] = "32-true"
     accumulate: Annotated[int, Ge(1)] = 1
     deterministic: bool = False
@@ -41,12 +44,24 @@ class Profile:
     limit_batches: Annotated[int, Ge(1)] | None = None
     log_every_n_steps: Annotated[int, Ge(1)] = 50
 
+    @property
+    def num_processes(self) -> int:
+        """How many processes train together, on all machines."""
+        return self.devices * self.num_nodes
+
+    def __post_init__(self) -> None:
+        if self.accelerator == "cpu" and self.precision == "16-mixed":  # Lightning would take bfloat16 in silence
+            raise ValueError("precision=16-mixed: expected a GPU, got accelerator=cpu; take bf16-mixed")
+
     def trainer(self, epochs: int, callbacks: list[Callback]) -> Trainer:
         """A new Trainer for one phase; raises what Lightning raises where the device is not there."""
         return Trainer(
             accelerator=self.accelerator,
             devices=self.devices,
-            strategy="ddp" if self.devices > 1 else "auto",
+            num_nodes=self.num_nodes,
+            strategy="ddp" if self.num_processes > 1 else "auto",
+            # Torchrun says who is who; what Slurm says of a job is not of the processes that Lightning sees.
+            plugins=[TorchElasticEnvironment() if TorchElasticEnvironment.detect() else LightningEnvironment()],
             precision=self.precision,
             accumulate_grad_batches=self.accumulate,
             deterministic=self.deterministic,  # said even if false: it is a switch of the whole process

@@ -23,10 +23,12 @@ from torch import Tensor, nn
 
 from datamodules.data import Batches, Data
 from datamodules.limited import Limited
+from datamodules.rest import Rest
 from evaluation.accuracy import Accuracy, accuracy
-from lightning_modules.checkpoint import KEY, Checkpoint, Position
+from lightning_modules.checkpoint import KEY, Checkpoint, Position, copied
 from lightning_modules.classifier import Classifier, Diverged
-from lightning_modules.group import agreed, group, summed
+from lightning_modules.group import agreed, group, summed, take_the_firsts
+from lightning_modules.interruption import heed_again, is_wanted, obey
 from lightning_modules.profile import Profile
 from lightning_modules.progress import bar
 from lightning_modules.schedule import Schedule
@@ -78,11 +80,12 @@ class Runner:
         batches = self.data.train_batches(self.schedule.batch_size, self.seed, self.device)
         batches.epoch, batches.share = self.epochs, group().share
         with bar(title, epochs) if show else nullcontext(lambda note: None) as advance:
-            trainer = self.profile.trainer(epochs, [_Epochs(self, batches, title, advance, validate)])
+            rest = Rest(self._limited(batches))
+            trainer = self.profile.trainer(epochs, [_Epochs(self, batches, rest, advance, validate)])
             module.train()
             with self.profile.prepared(module.network) as module.run, _interruptible():
                 path = self.checkpoint.path if goes_on and self.checkpoint is not None else None
-                trainer.fit(module, train_dataloaders=self._limited(batches), ckpt_path=path, weights_only=True)
+                trainer.fit(module, train_dataloaders=rest, ckpt_path=path, weights_only=True)
         if not all(bool(parameter.isfinite().all()) for parameter in module.network.parameters()):
             raise Diverged(f"a weight is NaN or infinite after {title}; lower the learning rate")
         if group().size > 1:  # what is drawn from here on is the same in all processes
@@ -90,6 +93,7 @@ class Runner:
         self.epochs += epochs
         self.steps += trainer.global_step
         module.to(self.device)  # Lightning hands the module back on the CPU
+        take_the_firsts(module.network.buffers())
 
     def untrained(self) -> nn.Module:
         """The network as it was before its training; the same at every call."""
@@ -102,12 +106,13 @@ class Runner:
             return None
         position = self.checkpoint.position
         self.epochs, self.steps, self.num_phases = position.epochs, position.steps, position.num_phases
-        return position.state
+        return copied(position.state)  # what the method changes in place, the next checkpoint still needs
 
     def remember(self, state: dict[str, Any]) -> None:
         """From here the method could go on, given `state`: plain values and tensors, which are copied."""
         if self.checkpoint is not None:
             self.checkpoint.note(Position(state, self.epochs, self.steps, self.num_phases))
+        obey()
 
     def draw_anew(self, epoch: int = 0, process: int = 0) -> None:
         """Seed the random numbers of one epoch of the current phase."""
@@ -163,21 +168,34 @@ def _interruptible() -> Iterator[None]:
 class _Epochs(callbacks.Checkpoint):
     """Chooses each epoch's order and random numbers, logs the loss, moves the bar, keeps the checkpoint.
 
+    A process that was asked to end does so after a batch: what the rest of the epoch needs is in the checkpoint, too.
+
     Lightning calls checkpoint callbacks last at the end of an epoch, after the module knows its mean loss.
     """
 
     def __init__(
-        self, runner: Runner, batches: Batches, title: str, advance: Callable[[str], None], validate: bool
+        self, runner: Runner, batches: Batches, rest: Rest, advance: Callable[[str], None], validate: bool
     ) -> None:
         self.runner = runner
         self.batches = batches
-        self.title = title
+        self.rest = rest
+        self.num_done = 0  # batches of the epoch that a checkpoint is written in; 0: at its end
+        self.random: Tensor | None = None  # the state that the first batch is to find
         self.advance = advance
         self.validate = validate
 
     def on_train_epoch_start(self, trainer: Trainer, module: LightningModule) -> None:
         self.batches.epoch = self.runner.epochs + trainer.current_epoch
         self.runner.draw_anew(trainer.current_epoch, group().rank)
+
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        heed_again()
+        self.batches.epoch = self.runner.epochs + trainer.current_epoch  # no epoch starts where one goes on
+
+    def on_train_batch_start(self, trainer: Trainer, module: LightningModule, batch: Any, batch_idx: int) -> None:
+        if self.random is not None:
+            torch.set_rng_state(self.random)
+            self.random = None
 
     def on_train_batch_end(
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -186,6 +204,12 @@ class _Epochs(callbacks.Checkpoint):
         if logger is not None and every and trainer.global_step % every == 0:
             step = self.runner.steps + trainer.global_step
             logger.log_metrics({f"{self.runner.stage}/train_loss": float(outputs["loss"])}, step=step)
+        is_last, has_stepped = batch_idx + 1 == trainer.num_training_batches, not trainer.fit_loop._should_accumulate()
+        if is_wanted() and has_stepped and not is_last:  # after the last one the epoch ends
+            self.num_done = batch_idx + 1
+            if self.runner.checkpoint is not None:
+                self.runner.checkpoint.write(trainer.save_checkpoint)
+            obey()
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
         assert isinstance(module, Classifier)
@@ -197,7 +221,13 @@ class _Epochs(callbacks.Checkpoint):
         checkpoint = self.runner.checkpoint
         if checkpoint is not None and agreed(checkpoint.is_due()):
             checkpoint.write(trainer.save_checkpoint)
+        obey()
 
     def on_save_checkpoint(self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]) -> None:
         if self.runner.checkpoint is not None:
             checkpoint[KEY] = self.runner.checkpoint.entry(self.runner.num_phases)
+            checkpoint[KEY] |= {"num_done": self.num_done, "random": torch.get_rng_state()}
+
+    def on_load_checkpoint(self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        self.rest.start = checkpoint[KEY]["num_done"]
+        self.random = checkpoint[KEY]["random"] if self.rest.start else None

@@ -45,7 +45,7 @@ def try_search(
     name = min(weights, key=lambda name: weights[name].numel())
     rank = as_rank([max(min(low, high), 1) for low, high in problem.frontiers[name].allowed])
     dense = network.get_submodule(name)
-    factors = (analyses.factors(name, rank), search.format.zeros(weights[name], rank))
+    factors = (analyses.factors({name: rank})[name], search.format.zeros(weights[name], rank))
     layers = [search.format.layer(dense, each) for each in factors]
     layers[1].load_state_dict(layers[0].state_dict())
     for name, frontier in problem.frontiers.items() if why_dense else ():

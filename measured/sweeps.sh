@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The sweeps behind the tables in this folder: bash measured/sweeps.sh <table> …   (after `make demo`, from the root)
 # A sweep that was stopped goes on; DATA_ROOT holds MNIST/raw, RESULTS the rows (default: results).
-set -uo pipefail
+set -uEo pipefail
 RUN="${PYTHON:-.venv/bin/python} run.py -m logger=none num_threads=1 results_dir=${RESULTS:-results}"
 SEEDS="seed=${SEEDS:-0,1,2}"
 
@@ -79,4 +79,6 @@ resnet20() {  # as far as an hour on one core goes: all 45,000 JPEG-coded traini
         trainer.precision=bf16-mixed trainer.channels_last=true
 }
 
+trap 'echo "a sweep did not end well: $BASH_COMMAND" >&2; status=1' ERR
 for table in "$@"; do "$table"; done
+exit "${status:-0}"

@@ -16,6 +16,8 @@ from typing import Annotated
 from annotated_types import Ge, Lt, MinLen
 from torch import nn
 
+from networks.start import start
+
 LAST_MAP = (1, 4, 4)
 
 
@@ -58,10 +60,4 @@ def c3d(
         layers[f"dropout{index}"] = nn.Dropout(dropout)
         size = next_size
     layers[f"fc{len(hidden) + 1}"] = nn.Linear(size, num_classes)
-    network = nn.Sequential(layers)
-    for layer in network:
-        if isinstance(layer, nn.Conv3d | nn.Linear):
-            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
-    return network
+    return start(nn.Sequential(layers))

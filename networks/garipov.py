@@ -15,6 +15,8 @@ from itertools import pairwise
 
 from torch import nn
 
+from networks.start import start
+
 WIDTHS = (64, 64, 128, 128, 128, 128)
 POOLED = (2, 4)
 HIDDEN = (1536, 512)
@@ -24,7 +26,7 @@ def garipov_conv(input_shape: Sequence[int], num_classes: int) -> nn.Sequential:
     """The convolutions, their mean over all pixels, and a linear layer: 557,258 parameters on CIFAR-10."""
     layers = _convolutions(input_shape)
     layers |= OrderedDict(pool=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten(), fc=nn.Linear(WIDTHS[-1], num_classes))
-    return _started(nn.Sequential(layers))
+    return start(nn.Sequential(layers))
 
 
 def garipov_conv_fc(input_shape: Sequence[int], num_classes: int) -> nn.Sequential:
@@ -38,7 +40,7 @@ def garipov_conv_fc(input_shape: Sequence[int], num_classes: int) -> nn.Sequenti
         layers[f"fc_bn{index}"] = nn.BatchNorm1d(next_size)
         layers[f"fc_relu{index}"] = nn.ReLU()
     layers["fc3"] = nn.Linear(HIDDEN[-1], num_classes)
-    return _started(nn.Sequential(layers))
+    return start(nn.Sequential(layers))
 
 
 def _convolutions(input_shape: Sequence[int]) -> OrderedDict[str, nn.Module]:
@@ -50,12 +52,3 @@ def _convolutions(input_shape: Sequence[int]) -> OrderedDict[str, nn.Module]:
         if index in POOLED:
             layers[f"pool{index}"] = nn.MaxPool2d(3, stride=2, padding=1)
     return layers
-
-
-def _started(network: nn.Sequential) -> nn.Sequential:
-    for layer in network:
-        if isinstance(layer, nn.Conv2d | nn.Linear):
-            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
-    return network

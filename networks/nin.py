@@ -16,6 +16,8 @@ from typing import Annotated
 from annotated_types import Ge, Lt
 from torch import nn
 
+from networks.start import start
+
 
 def nin(input_shape: Sequence[int], num_classes: int, dropout: Annotated[float, Ge(0), Lt(1)] = 0.5) -> nn.Sequential:
     """Network in network; names are `conv1` … `conv9`. Weights start at He's variance, biases at zero."""
@@ -38,9 +40,4 @@ def nin(input_shape: Sequence[int], num_classes: int, dropout: Annotated[float, 
             layers[f"pool{stage + 1}"] = pools[stage]
             layers[f"dropout{stage + 1}"] = nn.Dropout(dropout)
     layers |= OrderedDict(pool3=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten())
-    network = nn.Sequential(layers)
-    for layer in network:
-        if isinstance(layer, nn.Conv2d):
-            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-            nn.init.zeros_(layer.get_parameter("bias"))
-    return network
+    return start(nn.Sequential(layers))

@@ -5,6 +5,7 @@ Any name of torchvision's registry that classifies images or clips: alexnet, res
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,13 +17,14 @@ CHANNELS = 3
 
 
 def torchvision_network(
-    input_shape: Sequence[int], num_classes: int, name: str, weights: str | None = None
+    input_shape: Sequence[int], num_classes: int, name: str, weights: str | None = None, new_head: bool = False
 ) -> nn.Module:
     """The network `name`, untrained, or with the `weights` of a file or of torchvision's name for them.
 
-    A name (IMAGENET1K_V1) must have been fetched into torchvision's cache before. Where the weights were made for
-    another number of classes, the last layer stays untrained. Raises `ValueError` in one line for a name that is not
-    known, weights that are not there or of another network, and samples that are no RGB images or clips.
+    A name (IMAGENET1K_V1) must have been fetched into torchvision's cache before. Weights for another number of classes
+    are refused, unless a `new_head` is asked for: then the last layer starts untrained. Raises `ValueError` in one line
+    for a name that is not known, weights that are not there or of another network, and samples that are no RGB images
+    or clips.
     """
     known = models.list_models(module=models) + models.list_models(module=models.video)
     if name not in known:
@@ -31,12 +33,14 @@ def torchvision_network(
     if len(input_shape) != (4 if is_video else 3) or input_shape[0] != CHANNELS:
         expected = "(3, frame, height, width)" if is_video else "(3, height, width)"
         raise ValueError(f"{name} takes samples of {expected}, got {list(input_shape)}; take other data")
-    options = {"init_weights": True} if name in ("googlenet", "inception_v3") else {}  # or it warns
+    options = {}
     if name in ("googlenet", "inception_v3"):
-        options["aux_logits"] = False
+        # Without the first it warns; torchvision's own weights of these were made for other moments of the input.
+        published = weights in models.get_model_weights(name).__members__
+        options = {"init_weights": True, "aux_logits": False, "transform_input": published}
     network = models.get_model(name, weights=None, num_classes=num_classes, **options)
     if weights is not None:
-        _load(network, _state(name, weights), f"network.weights={weights}")
+        _load(network, _state(name, weights), f"network.weights={weights}", new_head)
     return network
 
 
@@ -63,11 +67,19 @@ def _state(name: str, weights: str) -> dict[str, Tensor]:
     return state
 
 
-def _load(network: nn.Module, state: dict[str, Tensor], what: str) -> None:
+def _load(network: nn.Module, state: dict[str, Tensor], what: str, new_head: bool) -> None:
     own = network.state_dict()
+    if any(".norm.1." in key for key in state):  # the published files of densenets are older than their names
+        state = {re.sub(r"\.(norm|relu|conv)\.([12])\.", r".\1\2.", key): value for key, value in state.items()}
     last = [name for name, layer in network.named_modules() if isinstance(layer, nn.Linear | nn.Conv2d)][-1]
     fitting = {key: value for key, value in state.items() if key in own and value.shape == own[key].shape}
     head = {key for key in own if key.startswith(f"{last}.")}
     if wrong := sorted((own.keys() - fitting.keys() - head) | {k for k in state.keys() - own.keys() if "aux" not in k}):
         raise ValueError(f"{what}: of another network: {wrong[0]} and {len(wrong) - 1} more do not fit")
+    if not new_head and not head <= fitting.keys():
+        got = f"{len(state[f'{last}.weight'])} classes" if f"{last}.weight" in state else "no last layer"
+        raise ValueError(
+            f"{what}: expected {len(own[f'{last}.weight'])} classes, got {got}; network.new_head=true starts the last "
+            "layer untrained"
+        )
     network.load_state_dict(fitting, strict=False)

@@ -17,6 +17,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from networks.start import start
+
 WIDTHS = (16, 32, 64)
 
 
@@ -65,9 +67,4 @@ def resnet(input_shape: Sequence[int], num_classes: int, depth: Annotated[int, G
         layers[f"stage{stage}"] = nn.Sequential(*blocks)
         width_in = width
     layers |= OrderedDict(pool=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten(), fc=nn.Linear(WIDTHS[-1], num_classes))
-    network = nn.Sequential(layers)
-    for layer in network.modules():
-        if isinstance(layer, nn.Conv2d | nn.Linear):
-            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-    nn.init.zeros_(network.get_parameter("fc.bias"))
-    return network
+    return start(nn.Sequential(layers))

@@ -15,6 +15,8 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Lt
 from torch import nn
 
+from networks.start import start
+
 WIDTHS = (64, 128, 256, 512, 512)
 CONVOLUTIONS = {16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
 HIDDEN = 512
@@ -50,9 +52,4 @@ def vgg(
         layers[f"fc_relu{index}"] = nn.ReLU()
         size = HIDDEN
     layers["fc3"] = nn.Linear(size, num_classes)
-    network = nn.Sequential(layers)
-    for layer in network:
-        if isinstance(layer, nn.Conv2d | nn.Linear):
-            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-            nn.init.zeros_(layer.get_parameter("bias"))
-    return network
+    return start(nn.Sequential(layers))

@@ -18,6 +18,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from networks.start import start
+
 
 class WideBlock(nn.Module):
     """`conv(drop(relu(bn(conv(y))))) + shortcut`, y = relu(bn(x)); the first convolution has the stride."""
@@ -67,9 +69,4 @@ def wide_resnet(
         flatten=nn.Flatten(),
         fc=nn.Linear(width_in, num_classes),
     )
-    network = nn.Sequential(layers)
-    for layer in network.modules():
-        if isinstance(layer, nn.Conv2d | nn.Linear):
-            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-    nn.init.zeros_(network.get_parameter("fc.bias"))
-    return network
+    return start(nn.Sequential(layers))

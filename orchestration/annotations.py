@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import functools
 import sysconfig
 import typing
 from collections.abc import Mapping
@@ -53,6 +54,7 @@ def readable(annotation: ast.expr, module: Path) -> str:
     return ast.unparse(annotation).strip("'\"")
 
 
+@functools.cache
 def is_called_later(annotation: ast.expr, module: Path) -> bool:
     """Whether a parameter takes a function that is still to be called: something with `_partial_: true`."""
     names = {node.id for node in ast.walk(annotation) if isinstance(node, ast.Name)}

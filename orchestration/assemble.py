@@ -85,8 +85,9 @@ def assemble(point: Point) -> Parts:
     for name, part, role in roles:
         if part is not None:
             _require(name, part, role)
-    if (batch := parts.schedule.batch_size) % (devices := parts.profile.devices):
-        raise ConfigError(f"schedule.batch_size: expected a multiple of the {devices} trainer.devices, got {batch}")
+    if (batch := parts.schedule.batch_size) % (num := parts.profile.num_processes):
+        devices = "trainer.devices" if parts.profile.num_nodes == 1 else "trainer.devices × trainer.num_nodes"
+        raise ConfigError(f"schedule.batch_size: expected a multiple of the {num} {devices}, got {batch}")
     try:
         device = parts.profile.device()
     except (MisconfigurationException, ValueError, TypeError) as error:

@@ -18,7 +18,9 @@ def arranged(arguments: Sequence[str]) -> list[str]:
     """
     flags = [argument for argument in arguments if argument in MULTIRUN]
     rest = [argument for argument in arguments if argument not in MULTIRUN]
-    return flags + [_as_choice(argument) if flags else argument for argument in rest]
+    # A launcher reads what the trainer asks for before there are points.
+    fixed = "trainer." if flags and not any(a.startswith("trainer=") and "," in a for a in rest) else "hydra."
+    return flags + [_as_choice(argument) if flags and not argument.startswith(fixed) else argument for argument in rest]
 
 
 def _as_choice(argument: str) -> str:

@@ -30,9 +30,16 @@ class Experiment:
     keys: dict[str, str]
 
 
+# What of a configuration may differ between runs of one published row: on whatever device, with whatever seed.
+ANYWHERE = (
+    "seed", "latency_batch_size", "trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.precision",
+    "trainer.deterministic", "trainer.channels_last", "trainer.compile", "trainer.log_every_n_steps",
+)  # fmt: skip
+
+
 def key(config: dict[str, Any], choices: dict[str, str]) -> str:
-    """What the runs of one experiment share, on whatever device and with whatever seed."""
-    return digest([without(config, ("seed", "trainer", "latency_batch_size")), choices])
+    """What the runs of one experiment share."""
+    return digest([without(config, ANYWHERE), choices])
 
 
 def names() -> list[str]:

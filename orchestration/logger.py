@@ -16,8 +16,8 @@ from evaluation.result import Result
 from lightning_modules.progress import say
 from orchestration.point import Point
 from orchestration.row import NETWORK
-from reporting.wandb_client import comes_from_outside, is_mistake, one_line, prepare, write_row
-from reporting.wandb_names import run_arguments
+from reporting.mirror.client import comes_from_outside, is_mistake, one_line, prepare, write_row
+from reporting.mirror.names import run_arguments
 
 
 class WandB(WandbLogger):

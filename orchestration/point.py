@@ -5,6 +5,7 @@ Torch-free: a plan of thousands of points is made, checked and matched with fini
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Callable, Mapping
@@ -39,7 +40,9 @@ WHERE_THE_DATA_IS = ("dataset.root", "dataset.download", "dataset.cache", "datas
 
 # Where and how a point runs, not what it computes: two points that differ only here are the same point.
 NOT_IDENTITY = (
-    "logger", "results_dir", "force", "num_threads", "checkpoint_seconds", "tags", "reported", *WHERE_THE_DATA_IS,
+    "logger", "launcher", "results_dir", "plan", "force", "fail_fast", "num_threads", "checkpoint_seconds", "tags",
+    "reported",
+    *WHERE_THE_DATA_IS,
 )  # fmt: skip
 
 
@@ -56,7 +59,9 @@ class Settings:
     seed: Annotated[int, Ge(0), Le(2**31 - 1)]
     num_threads: Annotated[int, Ge(1), Le(1024)] | None
     results_dir: Annotated[str, MinLen(1)]
+    plan: bool
     force: bool
+    fail_fast: bool
     tags: list[Annotated[str, MinLen(1), MaxLen(64)]]  # 64: the limit of W&B
     checkpoint_seconds: Annotated[float, Ge(0)]
     latency_batch_size: Annotated[int, Ge(2), Le(65536)]
@@ -76,6 +81,12 @@ class Point:
     @classmethod
     def from_hydra(cls, config: DictConfig, hydra: Any) -> Point:
         """Resolve and check a composed configuration; raises `ConfigError` with one line per problem."""
+        point = cls.unchecked(config, hydra)
+        return cls.checked(point.config, point.choices, point.overrides)
+
+    @classmethod
+    def unchecked(cls, config: DictConfig, hydra: Any) -> Point:
+        """Resolve a composed configuration; raises `ConfigError` for what cannot be resolved."""
         scaled.register()  # also in a worker process that never ran run.py
         try:
             own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
@@ -83,17 +94,19 @@ class Point:
         except OmegaConfBaseException as error:
             line = str(error).splitlines()[0].removeprefix("ValueError raised while resolving interpolation: ")
             raise ConfigError(line if (error.full_key or "") in line else f"{error.full_key}: {line}") from None
-        settings = _with_string_keys(plain)
+        choices = {group: str(hydra.runtime.choices.get(group)) for group in GROUPS}
+        return cls(_with_string_keys(plain), choices, tuple(hydra.overrides.task))
+
+    @classmethod
+    def checked(cls, settings: dict[str, Any], choices: dict[str, str], overrides: tuple[str, ...]) -> Point:
+        """A point of resolved settings; raises `ConfigError` with one line per problem."""
         check(settings)
         for group in ("decomposition", "rank"):
             if settings.get(group) is not None and group not in settings["method"]:
-                raise ConfigError(
-                    f"{group}: method {hydra.runtime.choices.get('method')} has no use for one; leave it out"
-                )
-        choices = {group: str(hydra.runtime.choices.get(group)) for group in GROUPS}
-        return cls(settings, choices, tuple(hydra.overrides.task))
+                raise ConfigError(f"{group}: method {choices['method']} has no use for one; leave it out")
+        return cls(settings, choices, overrides)
 
-    @property
+    @functools.cached_property
     def id(self) -> str:
         """Twelve hex digits of the resolved configuration: equal points are one point."""
         return digest({"config": self.identity, "choices": self.choices})

@@ -1,6 +1,7 @@
 """Train each reference once: points with the same data, network, recipe and seed share one file.
 
-A file lock makes a second process wait and then read; the file appears in one atomic step or not at all.
+A lock makes a second process wait and then read, or go on where a killed one was; the file appears in one atomic step
+or not at all.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from pytorch_lightning.loggers import Logger
@@ -27,7 +27,8 @@ from lightning_modules.progress import say
 from lightning_modules.runner import Runner
 from orchestration.assemble import Parts
 from orchestration.lock import locked
-from orchestration.point import WHERE_THE_DATA_IS, Point, digest, without
+from orchestration.point import Point, digest
+from orchestration.recipe import folder_of, recipe
 
 
 @dataclass(frozen=True)
@@ -38,20 +39,6 @@ class TrainedReference:
     digest: str
     epochs: int
     seconds: float
-
-
-def recipe(point: Point) -> dict[str, Any]:
-    """All of a configuration that the weights of a reference depend on."""
-    config = without(point.config, WHERE_THE_DATA_IS)
-    schedule = config["schedule"]
-    return {
-        "dataset": config["dataset"],
-        "network": config["network"],
-        "batch_size": schedule["batch_size"],
-        "phase": schedule["reference"],
-        "trainer": config["trainer"],
-        "seed": config["seed"],
-    }
 
 
 def untrained_digest(network: nn.Module, input_shape: Sequence[int]) -> str:
@@ -92,12 +79,12 @@ def trained_reference(point: Point, parts: Parts, logger: Logger | None) -> Trai
         "data": parts.data.fingerprint,
         "untrained": untrained_digest(network, parts.data.input_shape),
     }
-    folder = point.results_dir / "references" / point.choices["dataset"] / point.choices["network"]
+    folder = folder_of(point)
     path = folder / f"{digest(wanted)}.pt"
     about = path.with_suffix(".json")
     folder.mkdir(parents=True, exist_ok=True)
     # Of several processes the first one holds the lock for all.
-    with locked(path.with_suffix(".lock")) if group().rank == 0 else nullcontext():
+    with locked(path.with_suffix(".lock"), say) if group().rank == 0 else nullcontext():
         checkpoint = Checkpoint(path.with_suffix(".ckpt"), point.config["checkpoint_seconds"], origin(of=path.stem))
         cached = _read(path, about) if group().rank == 0 else None
         if agreed(cached is not None):

@@ -11,14 +11,20 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import MarkedYAMLError
 
 from orchestration.schema import ConfigError, unknown
+from orchestration.standing import RunsElsewhere
+
+# The launchers of others that our options stand for.
+LAUNCHERS = {"hydra/launcher/ray": "ray", "hydra/launcher/submitit_slurm": "slurm"}
 
 
 def refusal(error: BaseException) -> list[str] | None:
     """The lines about an error that its user can mend; None for a fault of the program itself."""
     cause = error.__cause__
     match error:
-        case ConfigError():
+        case ConfigError() | RunsElsewhere():
             return str(error).splitlines()
+        case MissingConfigException() if engine := LAUNCHERS.get(error.missing_cfg_file or ""):
+            return [f"launcher={engine}: it is not installed; pip install 'compression-bench[{engine}]'"]
         case MissingConfigException() if error.missing_cfg_file and error.options:
             group, _, option = error.missing_cfg_file.rpartition("/")
             return [f"{group}: there is no '{option}'; {unknown(option, error.options)}"]

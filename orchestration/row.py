@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 from zipfile import is_zipfile
 
 import yaml
 
-from evaluation.counts import COUNTING
-from evaluation.latency import PROTOCOL
 from evaluation.result import Result, read_result, write_result
 from orchestration.point import Point
 from orchestration.schema import ConfigError
 
-ROW, NETWORK = "result.json", "network.pt"
+ROW, NETWORK, LOCK = "result.json", "network.pt", ".lock"
 
 
 def finished(point: Point) -> Result | None:
@@ -31,13 +30,17 @@ def require_writable(folder: Path) -> None:
     """Make a folder and write to it; raises `ConfigError` where that is impossible."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / ".lock").touch()
+        with NamedTemporaryFile(dir=folder) as file:
+            file.write(b"x")
     except OSError as error:
         raise ConfigError(f"results_dir: cannot write to {folder}: {error.strerror}") from None
 
 
 def blank(point: Point, split: str) -> dict[str, Any]:
     """What is known of a row before anything has run."""
+    from evaluation.counts import COUNTING  # these need torch, and who reads rows does not
+    from evaluation.latency import PROTOCOL
+
     return {
         "id": point.id,
         "variant": point.variant,

@@ -1,4 +1,8 @@
-"""The resolver `${scaled:300}`: epochs of a published recipe, shortened by `schedule.scale`; never below one."""
+"""What our YAML files compute.
+
+`${scaled:300}`: epochs of a published recipe, shortened by `schedule.scale`; never below one.
+`${gpus:gpu,2}`: how many GPUs a trainer of this accelerator and so many devices needs on a machine; null on the CPU.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +10,21 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+READS = "schedule.scale"
+
 
 def register() -> None:
-    """Make `${scaled:n}` known to OmegaConf; registering twice changes nothing."""
+    """Make both known to OmegaConf; registering twice changes nothing."""
     OmegaConf.register_new_resolver("scaled", _scaled, replace=True)
+    OmegaConf.register_new_resolver("gpus", _gpus, replace=True)
 
 
 def _scaled(epochs: int, *, _root_: Any) -> int:
-    scale = _root_.schedule.scale
+    scale = OmegaConf.select(_root_, READS)
     if not isinstance(scale, int | float) or isinstance(scale, bool):
         raise ValueError(f"schedule.scale: expected a number, got {scale!r}")
     return max(1, round(epochs * scale))
+
+
+def _gpus(accelerator: str, devices: int) -> int | None:
+    return None if accelerator == "cpu" else devices

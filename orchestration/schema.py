@@ -8,7 +8,9 @@ leaves arguments to be supplied later and is there exactly where the parameter t
 
 from __future__ import annotations
 
+import ast
 import difflib
+import functools
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -22,6 +24,8 @@ from orchestration.signatures import Parameter, Signature, read_signature
 
 ROOT_TARGET = "orchestration.point.Settings"
 CONF = Path(__file__).parent.parent / "conf"
+Seen = dict[str, Signature]
+NUM_REMEMBERED = 10_000  # mappings of a target that were found without fault
 
 
 class ConfigError(ValueError):
@@ -30,9 +34,13 @@ class ConfigError(ValueError):
 
 def check(config: Mapping[str, Any], target: str = ROOT_TARGET) -> None:
     """Raise `ConfigError` naming every key and value of the resolved `config` that its targets refuse."""
-    problems = list(_problems("", {**config, "_target_": target}, None, set()))
+    seen: Seen = {}
+    problems = list(_problems("", {**config, "_target_": target}, None, seen))
     if problems:
         raise ConfigError("\n".join(problems))
+    for node, signature in seen.items():  # points of a sweep share most of their mappings
+        if len(signature.faultless) < NUM_REMEMBERED:
+            signature.faultless.add(node)
 
 
 def unknown(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
@@ -42,11 +50,10 @@ def unknown(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
     return f"did you mean '{close[0]}'?" if close else f"known: {', '.join(known)}"
 
 
-def _problems(place: str, node: Mapping[str, Any], is_partial: bool | None, seen: set[str]) -> Iterator[str]:
-    same = f"{place.split('.')[-1]} {json.dumps(node, sort_keys=True)}"
+def _problems(place: str, node: Mapping[str, Any], is_partial: bool | None, seen: Seen) -> Iterator[str]:
+    same = f"{place.split('.')[-1]} {is_partial} {json.dumps(node, sort_keys=True)}" if place else ""
     if same in seen:  # `method.rank: ${rank}`: the same mapping again, and the same complaint
         return
-    seen.add(same)
     path = f"{place}." if place else ""
     target = node["_target_"]
     if not isinstance(target, str):
@@ -63,8 +70,10 @@ def _problems(place: str, node: Mapping[str, Any], is_partial: bool | None, seen
     except SyntaxError as error:
         yield f"{path}_target_: '{target}' cannot be read: {error.filename}:{error.lineno}: {error.msg}"
         return
-    if signature is None:
+    if signature is None or same in signature.faultless:
         return
+    if place:
+        seen[same] = signature
     values = {key: value for key, value in node.items() if key not in ("_target_", "_partial_")}
     for key, value in values.items():
         if key in signature.parameters:
@@ -80,7 +89,15 @@ def _problems(place: str, node: Mapping[str, Any], is_partial: bool | None, seen
         yield f"{place or 'config'}: {', '.join(missing)} must be given{whose}"
 
 
-def _nested_problems(path: str, value: Any, seen: set[str]) -> Iterator[str]:
+@functools.cache
+def _adapter(annotation: ast.expr, module: Path) -> TypeAdapter[Any] | None:
+    try:
+        return TypeAdapter(evaluate(annotation, module), config=ConfigDict(allow_inf_nan=False))
+    except PydanticUserError:  # an annotation that pydantic has no schema for
+        return None
+
+
+def _nested_problems(path: str, value: Any, seen: Seen) -> Iterator[str]:
     """Targets inside lists and plain mappings."""
     items = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
     for key, item in items:
@@ -90,7 +107,7 @@ def _nested_problems(path: str, value: Any, seen: set[str]) -> Iterator[str]:
             yield from _nested_problems(f"{path}.{key}", item, seen)
 
 
-def _value_problems(path: str, value: Any, parameter: Parameter, signature: Signature, seen: set[str]) -> Iterator[str]:
+def _value_problems(path: str, value: Any, parameter: Parameter, signature: Signature, seen: Seen) -> Iterator[str]:
     if value == "???":
         yield f"{path}: a value must be given, for example {path}=…"
         return
@@ -102,9 +119,7 @@ def _value_problems(path: str, value: Any, parameter: Parameter, signature: Sign
     yield from _nested_problems(path, value, seen)
     if annotation is None:
         return
-    try:
-        expected = TypeAdapter(evaluate(annotation, signature.module), config=ConfigDict(allow_inf_nan=False))
-    except PydanticUserError:  # an annotation that pydantic has no schema for
+    if (expected := _adapter(annotation, signature.module)) is None:
         return
     try:
         # JSON in strict mode: a list may become a tuple and an int a float, but "3" is no number and 1.5 no int.

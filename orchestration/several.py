@@ -19,27 +19,28 @@ import torch
 from torch import distributed
 
 from lightning_modules import progress
+from orchestration.launching import python_path
+from orchestration.nodes import Node
 from orchestration.point import Point
 
-ROOT = Path(__file__).parent.parent
 # Another process may train the reference that all wait for; a process that dies ends the group at once.
 PATIENCE = timedelta(days=7)
 
 
-def run_processes(point: Point, num: int) -> str | None:
-    """Run `point` in `num` processes; returns None, or in a line why they ended badly.
+def run_processes(point: Point, num: int, node: Node) -> str | None:
+    """Run this node's `num` processes of `point`; returns None, or in a line why they ended badly.
 
     What they say on their error streams goes to `processes.log` beside the row.
     """
-    task, log = point.directory / "point.json", point.directory / "processes.log"
+    of_node = f".{node.rank}" if node.rank else ""
+    task, log = point.directory / f"point{of_node}.json", point.directory / f"processes{of_node}.log"
     task.write_text(json.dumps(dataclasses.asdict(point)), encoding="utf-8")
-    threads = point.config["num_threads"] or max(1, (os.cpu_count() or 1) // num)
+    threads = point.config["num_threads"] or max(1, torch.get_num_threads() // num)  # a launcher says how many
     command = [
-        *(sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={num}"),
+        *(sys.executable, "-m", "torch.distributed.run", *node.torchrun(point.id), f"--nproc-per-node={num}"),
         *("-m", "orchestration.worker", str(task.absolute())),
     ]
-    paths = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONPATH": paths}
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONPATH": python_path()}
     with log.open("w", encoding="utf-8") as errors:
         process = subprocess.Popen(command, stderr=errors, env=environment)
         try:

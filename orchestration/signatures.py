@@ -11,7 +11,7 @@ import ast
 import functools
 import importlib.util
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
@@ -30,6 +30,7 @@ class Signature:
     parameters: dict[str, Parameter]
     is_open: bool
     module: Path
+    faultless: set[str] = field(default_factory=set, compare=False)  # what `schema.check` has checked already
 
 
 @functools.cache

@@ -2,31 +2,61 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from evaluation.result import Result, read_result
 
 
-def read_rows(folders: Iterable[Path]) -> list[Result]:
-    """All readable rows, in a fixed order; what is unreadable, repeated or mixed is named on standard error."""
+@dataclass(frozen=True)
+class Rows:
+    """The `results`, where the files of each are, by id, and what there is to say of the files: one line each."""
+
+    results: list[Result]
+    places: dict[str, Path] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def read_rows(folders: Iterable[Path]) -> Rows:
+    """All readable rows, of two of one point the good or newer one; what is unreadable, repeated or mixed is noted."""
     found: dict[str, tuple[Path, Result]] = {}
-    for path in sorted({path.resolve() for folder in folders for path in folder.rglob("result.json")}):
+    notes: list[str] = []
+    for path in files(folders):
         try:
             result = read_result(path)
         except ValueError as error:
-            print(f"skipped: {error}", file=sys.stderr)
+            notes.append(f"skipped: {error}")
             continue
         if result.id in found:
             kept, dropped = sorted(
                 [(path, result), found[result.id]], key=lambda row: (row[1].is_ok, row[1].started), reverse=True
             )
-            print(f"skipped: {dropped[0]}: the same point as {kept[0]}, which is ok or newer", file=sys.stderr)
+            notes.append(f"skipped: {dropped[0]}: the same point as {kept[0]}, which is ok or newer")
             path, result = kept
         found[result.id] = (path, result)
     results = [result for _, result in found.values()]
+    if num_skipped := len(notes):
+        notes.append(f"{num_skipped} of {len(results) + num_skipped} files were skipped")
     commits = sorted({str(r.environment.get("commit")) for r in results})
     if len(commits) > 1:
-        print(f"note: the rows come from several commits: {', '.join(commits)}", file=sys.stderr)
-    return sorted(results, key=lambda r: (*r.choices.values(), r.overrides, r.seed))
+        notes.append(f"note: the rows come from several commits: {', '.join(commits)}")
+    results.sort(key=lambda r: (*r.choices.values(), r.overrides, r.seed))
+    return Rows(results, {result.id: path.parent for path, result in found.values()}, notes)
+
+
+def files(folders: Iterable[Path]) -> list[Path]:
+    """All files of rows below the folders."""
+    return sorted({path.resolve() for folder in folders for path in folder.rglob("result.json")})
+
+
+def state(folders: Iterable[Path]) -> list[tuple[Path, int, int]]:
+    """What changes when a row does: names, times and sizes of the files."""
+    found = []
+    for path in files(folders):
+        try:
+            stamp = path.stat()
+        except FileNotFoundError:  # being replaced
+            continue
+        found.append((path, stamp.st_mtime_ns, stamp.st_size))
+    return found

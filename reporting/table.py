@@ -3,80 +3,130 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
-
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from evaluation.result import Measure, Result
-from evaluation.statistics import mean
+from evaluation.statistics import Mean, mean
+from reporting.columns import COLUMNS
 from reporting.variants import FOOTNOTE, MARK, Options, shown, variants
 
-# Every column is computed from the raw values of one result.
-COLUMNS: dict[str, Callable[[Measure, Measure], float]] = {
-    "test error [%]": lambda r, c: 100 - c.test_top1_percent,
-    "reference error [%]": lambda r, c: 100 - r.test_top1_percent,
-    "parameters": lambda r, c: c.num_params,
-    "params ratio": lambda r, c: _ratio(r.num_params, c.num_params),
-    "nonzero ratio": lambda r, c: _ratio(r.num_params, c.num_params if c.num_nonzero is None else c.num_nonzero),
-    "bytes ratio": lambda r, c: _ratio(r.num_bytes, c.num_bytes),
-    "MACs": lambda r, c: c.macs,
-    "MACs ratio": lambda r, c: _ratio(r.macs, c.macs),
-    "speed-up, batch 1": lambda r, c: _speed_up(r, c, min),
-    "speed-up, large batch": lambda r, c: _speed_up(r, c, max),
-    "epochs": lambda r, c: c.epochs,
-}
-# What fits eighty columns, folded, under names that do.
-TERMINAL_COLUMNS = {
-    "test error [%]": "error %",
-    "reference error [%]": "ref. %",
-    "params ratio": "params ÷",
-    "nonzero ratio": "nonzero ÷",
-    "MACs ratio": "MACs ÷",
-    "speed-up, large batch": "speed ×",
-}
+# What a comparison shows: memory and the second speed-up are of the large batch, seconds those of compressing.
+COMPARED = (
+    "top-1 [%]", "Δ reference", "parameters", "params ratio", "nonzero ratio", "bytes ratio", "MACs", "MACs ratio",
+    "speed-up, batch 1", "speed-up, large batch", "memory ratio", "seconds", "epochs",
+)  # fmt: skip
 
 
-def comparison(
-    results: Iterable[Result], columns: Sequence[str] = tuple(COLUMNS), reconstructions: Options = ()
-) -> list[list[str]]:
-    """Header and rows: one a variant, mean ± half the 95 % interval over its seeds; failures are counted."""
-    table = [["experiment", "runs", *columns]]
+@dataclass(frozen=True)
+class Cell:
+    """What a cell says, the mean behind it if it is a number, and whether no other of its column is better."""
+
+    text: str
+    mean: Mean | None = None
+    is_best: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """A title, the names of the columns, and the rows, whose first cell is their name."""
+
+    title: str
+    header: list[str]
+    rows: list[list[Cell]]
+
+    @property
+    def footnotes(self) -> list[str]:
+        """What the marks of this table mean."""
+        return [FOOTNOTE] if any(MARK in row[0].text for row in self.rows) else []
+
+
+def comparisons(results: Iterable[Result], reconstructions: Options = ()) -> dict[str, Table]:
+    """The comparison of each dataset and network, by `dataset/network`."""
+    tasks: dict[str, list[Result]] = {}
+    for result in results:
+        tasks.setdefault(f"{result.choices['dataset']}/{result.choices['network']}", []).append(result)
+    return {task: comparison(of, COMPARED, reconstructions) for task, of in sorted(tasks.items())}
+
+
+def comparison(results: Iterable[Result], columns: Sequence[str] = COMPARED, reconstructions: Options = ()) -> Table:
+    """One row a variant: mean ± half the 95 % interval over its seeds; runs that failed are counted, not averaged."""
+    results = list(results)
+    rows, task = [], only_task(results)
     for variant in variants(results, reconstructions=reconstructions):
-        pairs = [(r.reference, r.compressed) for r in variant.results if r.is_ok]
-        statuses = [r.status.split(":")[0] for r in variant.results]
-        cells = [_cell([COLUMNS[name](r, c) for r, c in pairs if r and c]) for name in columns]
-        runs = ", ".join(f"{statuses.count(s)} {s}" for s in dict.fromkeys(statuses))
-        table.append([variant.name, runs, *cells])
-    return table
+        pairs = measured(variant.results)
+        statuses = Counter(result.status.split(":")[0] for result in variant.results)
+        runs = ", ".join(f"{count} {status}" for status, count in statuses.items())
+        cells = [
+            _cell([COLUMNS[name](r, c) for r, c in pairs], sign="+" if name.startswith("Δ") else "") for name in columns
+        ]
+        rows.append([Cell(variant.name.removeprefix(f"{task}/")), Cell(runs), *cells])
+    header = ["method" if task else "experiment", "runs", *columns]
+    if task:  # of different networks none is the best
+        rows = _with_best(rows, ["", "", *columns])
+    return Table(task or "comparison", header, rows)
 
 
-def pivot(results: Iterable[Result], across: str, column: str, reconstructions: Options = ()) -> list[list[str]]:
+def pivot(results: Iterable[Result], across: str, column: str, reconstructions: Options = ()) -> Table:
     """One measure with one setting across: a line a method, a column a value of `across`, the last for those without.
 
     Raises `ValueError` for a column that is none.
     """
     if column not in COLUMNS:
         raise ValueError(f"column: expected one of {', '.join(COLUMNS)}, got {column}")
-    lines: dict[str, dict[str, str]] = {}
+    results = list(results)
+    lines: dict[str, dict[str, Cell]] = {}
+    task = only_task(results)
     for variant in variants(results, across, reconstructions):
-        pairs = [(r.reference, r.compressed) for r in variant.results if r.is_ok]
-        cell = _cell([COLUMNS[column](r, c) for r, c in pairs if r and c])
+        pairs = measured(variant.results)
+        cell = _cell([COLUMNS[column](r, c) for r, c in pairs])
         failed = len(variant.results) - len(pairs)
         at = "none" if variant.at is None else shown(variant.at)
-        cells = lines.setdefault(variant.name, {})
+        name = variant.name.removeprefix(f"{task}/")
+        cells = lines.setdefault(name, {})
         if at in cells:
-            raise ValueError(f"{across}: two experiments are both {variant.name} at {at}; show them without --across")
-        cells[at] = f"{cell} ({failed} failed)" if failed else cell
+            raise ValueError(f"{across}: two experiments are both {name} at {at}; show them without --across")
+        cells[at] = replace(cell, text=f"{cell.text} ({failed} failed)") if failed else cell
     if all(set(cells) == {"none"} for cells in lines.values()):
         raise ValueError(
             f"{across}: no setting of these experiments is called so; see the names in the table without it"
         )
     values = sorted({at for cells in lines.values() for at in cells}, key=_as_number)
-    header = [f"{column}, {across} =", *values]
-    return [header, *([name, *(cells.get(at, "") for at in values)] for name, cells in lines.items())]
+    rows = [[Cell(name), *(cells.get(at, Cell("")) for at in values)] for name, cells in lines.items()]
+    return Table(
+        f"{column} across {across}", [f"{column}, {across} =", *values], _with_best(rows, ["", *[column] * len(values)])
+    )
+
+
+def only_task(results: Iterable[Result]) -> str | None:
+    """The dataset and network of the results, if it is one: then names do without."""
+    tasks = {f"{result.choices['dataset']}/{result.choices['network']}" for result in results}
+    return tasks.pop() if len(tasks) == 1 else None
+
+
+def measured(results: Iterable[Result]) -> list[tuple[Measure, Measure]]:
+    """The two networks of every result that is ok."""
+    return [(r.reference, r.compressed) for r in results if r.is_ok and r.reference and r.compressed]
+
+
+def _with_best(rows: list[list[Cell]], columns: Sequence[str]) -> list[list[Cell]]:
+    """Mark the best means of each column; a network that was not compressed competes with none."""
+    rows = [list(row) for row in rows]
+    for place, name in enumerate(columns):
+        better = COLUMNS[name].better if name in COLUMNS else None
+        competing = [
+            row for row in rows if row[place].mean is not None and row[0].text.split()[0].split("/")[-1] != "reference"
+        ]
+        values = [row[place].mean.value for row in competing if row[place].mean]  # type: ignore[union-attr]
+        values = [value for value in values if not math.isnan(value)]
+        if better is None or len(set(values)) < 2:
+            continue
+        best = (max if better == "more" else min)(values)
+        for row in competing:
+            if (found := row[place].mean) is not None and found.value == best:
+                row[place] = replace(row[place], is_best=True)
+    return rows
 
 
 def _as_number(text: str) -> tuple[float, str]:
@@ -87,43 +137,11 @@ def _as_number(text: str) -> tuple[float, str]:
         return math.inf, text
 
 
-def print_comparison(results: Iterable[Result], reconstructions: Options = ()) -> None:
-    """Print the comparison of a sweep in the terminal."""
-    header, *rows = comparison(results, tuple(TERMINAL_COLUMNS), reconstructions)
-    title = "mean ± half of the 95 % interval over seeds; speed at the large batch"
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    table.add_column(header[0], overflow="fold", min_width=18)
-    for name in header[1:]:
-        table.add_column(TERMINAL_COLUMNS.get(name, name), justify="right", min_width=6)
-    for row in rows:
-        table.add_row(*map(escape, row))
-    console = Console()
-    (console if console.is_terminal else Console(width=160)).print(table)  # a log has no width: a row is a line there
-    if any(MARK in row[0] for row in rows):
-        console.print(FOOTNOTE)
-
-
-def markdown(table: Sequence[Sequence[str]]) -> str:
-    """A table as Markdown, its first row as the header."""
-    header, *rows = table
-    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
-def _cell(values: Sequence[int | float]) -> str:
+def _cell(values: Sequence[int | float], sign: str = "") -> Cell:
     if not values:
-        return "–"
+        return Cell("–")
     average = mean(values)
     digits = 0 if all(isinstance(v, int) for v in values) else 2  # counts have no decimals
-    text = f"{average.value:,.{digits}f}"
-    return text if not average.half_width > 0 else f"{text} ± {average.half_width:,.{digits}f}"
-
-
-def _speed_up(reference: Measure, compressed: Measure, which: Callable[[list[int]], int]) -> float:
-    size = str(which([int(size) for size in compressed.latency_ms]))
-    return _ratio(reference.latency_ms[size], compressed.latency_ms[size])
-
-
-def _ratio(before: int | float, after: int | float) -> float:
-    """Infinite where nothing is left: every layer may vanish."""
-    return before / after if after else math.inf
+    text = f"{average.value:{sign},.{digits}f}"
+    spread = f" ± {average.half_width:,.{digits}f}" if average.half_width > 0 else ""
+    return Cell(text + spread, average)

@@ -1,63 +1,139 @@
-"""The table of a folder of results."""
+"""The command that makes a report, as a user types it."""
 
 from __future__ import annotations
 
+import csv
 import dataclasses
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
+import pytest
 from conftest import ROOT
+from results import measure, result
 
 from evaluation.result import write_result
-from orchestration.job import run_point
 
 
-def report(*folders) -> subprocess.CompletedProcess:
-    command = [sys.executable, str(ROOT / "report.py"), *map(str, folders)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+def report(*arguments, cwd=ROOT) -> subprocess.CompletedProcess:
+    command = [sys.executable, str(ROOT / "report.py"), *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300)
 
 
-def test_rows_are_grouped_and_damaged_files_named(make_point, tmp_path):
-    for seed in (0, 1):
-        run_point(make_point("network.hidden=[20]", "method=svd", "rank=fixed", "rank.ranks=3", f"seed={seed}"))
-    (tmp_path / "results" / "broken").mkdir()
-    (tmp_path / "results" / "broken" / "result.json").write_text("{")
-    done = report(tmp_path / "results")
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """Two methods on three seeds each, one of which failed."""
+    for method, params in (("svd", 25), ("ntt", 10)):
+        choices = {"dataset": "digits", "network": "mlp", "method": method}
+        for seed in range(3):
+            row = result(seed, id=f"{method}{seed}", variant=method, choices=choices, compressed=measure(88.0, params))
+            if (method, seed) == ("ntt", 2):
+                row = dataclasses.replace(row, status="failed: why", compressed=None)
+            write_result(tmp_path / "results" / method / str(seed) / "result.json", row)
+    return tmp_path / "results"
+
+
+def test_a_report_is_a_folder_and_says_where_to_look(folder, tmp_path):
+    done = report(folder, "--out", tmp_path / "report")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith(f"files; open {tmp_path / 'report' / 'index.html'}\n")
+    written = {str(p.relative_to(tmp_path / "report")) for p in (tmp_path / "report").rglob("*") if p.is_file()}
+    assert {"index.html", "runs.csv", "runs.parquet", "tables/digits-mlp.md", "tables/digits-mlp.tex"} <= written
+    assert {"tables/digits-mlp-fronts.csv", "tables/paper-ic20.md", "figures/digits-mlp-parameters.svg"} <= written
+    assert {f"figures/digits-mlp-{word}.pdf" for word in ("parameters", "macs", "speed")} <= written
+    assert done.stdout.startswith(f"6 runs in {len(written)} files")
+    table = (tmp_path / "report" / "tables" / "digits-mlp.md").read_text()
+    assert "| ntt † | 2 ok, 1 failed | 88.00 |" in table
+    page = (tmp_path / "report" / "index.html").read_text()
+    assert "src=" not in page.split("<body")[0], "everything is inside"
+    rows = list(csv.DictReader((tmp_path / "report" / "runs.csv").open()))
+    assert len(rows) == 6
+    assert {row["status"] for row in rows} == {"ok", "failed: why"}
+    assert {row["compressed.num_params"] for row in rows} == {"25", "10", ""}
+    assert rows[0]["reference.latency_ms.256"] == "2.0"
+    from pyarrow import parquet
+
+    assert parquet.read_table(tmp_path / "report" / "runs.parquet").num_rows == 6
+
+
+def test_unreadable_foreign_and_repeated_files_are_named_and_counted(folder):
+    (folder / "broken").mkdir()
+    (folder / "broken" / "result.json").write_text("{")
+    (folder / "foreign").mkdir()
+    (folder / "foreign" / "result.json").write_text('{"accuracy": 3}')
+    worse = result(0, "failed: x", id="svd0", started="2999", compressed=None)
+    write_result(folder / "again" / "result.json", worse)
+    done = report(folder, "--markdown")
     assert done.returncode == 0
-    assert "broken/result.json: not a readable result" in done.stderr
-    header, _, row = done.stdout.splitlines()
-    assert header.startswith("| experiment | runs | test error [%] |")
-    assert row.startswith("| digits/mlp/svd | 2 ok | ")
-    assert "±" in row
+    assert "| svd | 3 ok | " in done.stdout
+    for name in ("broken", "foreign"):
+        assert f"{name}/result.json: not a readable result" in done.stderr
+    assert f"skipped: {folder / 'again' / 'result.json'}: the same point as" in done.stderr
+    assert "3 of 9 files were skipped" in done.stderr
 
 
-def test_of_two_rows_of_a_point_the_good_one_counts(make_point, tmp_path):
-    result = run_point(make_point("network.hidden=[20]", "method=reference"))
-    worse = dataclasses.replace(result, status="failed: why", started="2999", reference=None, compressed=None)
-    write_result(tmp_path / "results" / "a" / "result.json", worse)
-    done = report(tmp_path / "results")
-    assert "| digits/mlp/reference | 1 ok |" in done.stdout
-    assert f"skipped: {tmp_path / 'results' / 'a' / 'result.json'}" in done.stderr
+def test_tables_on_the_screen(folder):
+    assert "┏" not in (printed := report(folder, "--print").stdout) and "ntt" in printed and "2 ok" in printed
+    across = report(folder, "--across", "nonsense")
+    assert across.stderr == (
+        "error: nonsense: no setting of these experiments is called so; see the names in the table without it\n"
+    )
+    reported = report(folder, "--reported").stdout
+    assert "| ic20/lenet300_lc_svd | 98.1 | authors' README |" in reported
+    assert "not run | python run.py -m experiment=ic20/lenet300_lc_svd seed=0,1,2 |" in reported
 
 
-def test_no_result_is_an_error(tmp_path):
-    done = report(tmp_path)
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nowhere"], "error: no such folder: nowhere\n"),
+        ([".github", "empty"], "error: no such folder: .github, empty\n"),
+        (["conf"], "error: no readable result.json below the folders; run `python run.py` first\n"),
+        (["measured", "--column", "MACs"], "error: --column says what --across shows; give --across too\n"),
+        (["measured", "--figure", "a.svg"], "error: --figure: expected the rows of one dataset and network, got "),
+        (["--rebuild", "LICENSE"], "error: LICENSE: expected a part <!-- report.py"),
+        (["--rebuild", "nothing.md"], "error: [Errno 2] No such file"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(arguments, said):
+    done = report(*arguments)
     assert done.returncode == 1
-    assert "no readable result.json" in done.stderr
-    done = report(tmp_path / "nowhere")
-    assert done.returncode == 1
-    assert done.stderr == f"error: no such folder: {tmp_path / 'nowhere'}\n"
+    assert done.stderr.splitlines()[-1].startswith(said.strip("\n"))
+    assert "Traceback" not in done.stderr
 
 
-def test_reconstructions_are_marked_wherever_they_are_named(make_point, tmp_path):
+def test_a_report_needs_no_torch(folder, tmp_path):
+    code = (
+        "import runpy, sys\n"
+        f"sys.argv = ['report.py', {str(folder)!r}, '--out', {str(tmp_path / 'r')!r}]\n"
+        "runpy.run_path('report.py', run_name='__main__')\n"
+        "print('HEAVY', sorted({'torch', 'pytorch_lightning', 'wandb'} & set(sys.modules)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert "HEAVY []" in done.stdout, done.stdout + done.stderr
+
+
+def test_watching_follows_a_sweep_until_it_is_interrupted(folder, tmp_path):
+    command = [sys.executable, str(ROOT / "report.py"), str(folder), "--out", str(tmp_path / "report"), "--watch"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert "6 runs in" in process.stdout.readline()
+        write_result(folder / "new" / "result.json", result(9, id="new"))
+        assert "7 runs in" in process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        out, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert (process.returncode, out) == (130, ""), "nothing is written while nothing changes"
+    assert "Traceback" not in errors
+    assert len((tmp_path / "report" / "runs.csv").read_text().splitlines()) == 8
+
+
+def test_reconstructions_are_those_whose_files_say_so():
     from orchestration.reconstructions import reconstructions
 
     assert reconstructions() == {
         ("method", "lc_cur"), ("method", "alternating_tucker"), ("method", "ntt"), ("decomposition", "ntt"),
         ("rank", "accuracy"),
     }  # fmt: skip
-    for method in ("lc_svd", "lc_cur"):
-        run_point(make_point("network.hidden=[20]", f"method={method}"))
-    lines = report(tmp_path / "results").stdout.splitlines()
-    assert [line.split(" | ")[0] for line in lines[2:4]] == ["| digits/mlp/lc_cur †", "| digits/mlp/lc_svd"]
-    assert lines[-1].startswith("† a reconstruction")

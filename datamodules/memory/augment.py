@@ -29,6 +29,10 @@ class Augmentation:
     flip: bool
     cutout: int = 0
 
+    def __bool__(self) -> bool:
+        """Whether it changes anything."""
+        return bool(self.crop_padding or self.flip or self.cutout)
+
     def draw(self, num: int, size: tuple[int, int], generator: Generator) -> Int64[Tensor, "sample moves"]:
         """Choose the moves of `num` images of `size`, (height, width).
 

@@ -23,7 +23,7 @@ class Frames:
     width: int
 
     def __str__(self) -> str:
-        """As it stands in a written split and in the name of a cache."""
+        """As it stands in a written split."""
         return f"{'all' if self.num_frames is None else self.num_frames} frames of {self.height}×{self.width}"
 
     @property

@@ -185,3 +185,8 @@ def test_data_without_augmentation_has_the_batches_that_it_always_had():
         for index, (images, labels) in zip(order.split(64), batches, strict=True):
             assert torch.equal(images, data.train.images[index].to(torch.float32).div_(16.0).sub_(mean))
             assert torch.equal(labels, data.train.labels[index])
+
+
+def test_what_moves_nothing_is_false():
+    assert not Augmentation(0, False, 0)
+    assert all([Augmentation(1, False), Augmentation(0, True), Augmentation(0, False, 2)])

@@ -60,3 +60,17 @@ class Eigen(nn.Module):
 def test_an_operator_without_a_formula_raises():
     with pytest.raises(ValueError, match="no formula for the operator aten"):
         count_macs(Eigen(), (3, 3))
+
+
+def test_maps_with_the_channels_innermost_are_counted():
+    """Their average over all pixels is another operator inside."""
+
+    class Pooled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 3)
+
+        def forward(self, x):
+            return nn.functional.adaptive_avg_pool2d(self.conv(x).to(memory_format=torch.channels_last), 1)
+
+    assert count_macs(Pooled(), (3, 5, 5)) == 9 * 3 * 4 * 9

@@ -1,4 +1,4 @@
-"""Accuracy, latency, memory, statistics: each against an independent way to the same number."""
+"""Accuracy, latency, memory: each against an independent way to the same number."""
 
 from __future__ import annotations
 
@@ -7,14 +7,12 @@ import time
 
 import numpy as np
 import pytest
-import scipy.stats
 import torch
 from torch import nn
 
 from evaluation.accuracy import accuracy
 from evaluation.latency import NUM_ROUNDS, measure_latency_ms
 from evaluation.memory import MIB, measure_peak_memory_mib
-from evaluation.statistics import mean
 
 
 class Lookup(nn.Module):
@@ -107,21 +105,3 @@ class Hungry(nn.Module):
 
 def test_peak_memory_counts_what_is_alive_at_once():
     assert measure_peak_memory_mib(Hungry(), torch.zeros(MIB // 2)) == pytest.approx(1 + 2 + 8, rel=0.02)
-
-
-@pytest.mark.parametrize("values", [[1.0, 2.0], [1.0, 1.5, 4.0], [3.0] * 5, list(range(12))])
-def test_interval_against_scipy(values):
-    ours = mean(values)
-    low, high = (
-        scipy.stats.t.interval(0.95, len(values) - 1, np.mean(values), scipy.stats.sem(values))
-        if np.std(values)
-        else (np.mean(values),) * 2
-    )
-    assert ours.value == pytest.approx(np.mean(values))
-    assert ours.half_width == pytest.approx((high - low) / 2)
-
-
-def test_one_value_has_no_interval_and_none_no_mean():
-    assert math.isnan(mean([5.0]).half_width)
-    with pytest.raises(ValueError, match="at least one"):
-        mean([])

@@ -6,6 +6,8 @@ import math
 
 import pytest
 import torch
+import yaml
+from conftest import ROOT
 from torch import nn
 from torch.nn import functional
 
@@ -74,6 +76,15 @@ def test_penalty_schedule():
 def test_decays():
     assert [Exponential(0.25)(s) for s in (0, 0.5, 1)] == [1, 0.5, 0.25]
     assert [Steps([0.5, 0.75], 0.1)(s) for s in (0, 0.49, 0.5, 0.8)] == pytest.approx([1, 1, 0.1, 0.01])
+
+
+@pytest.mark.parametrize(
+    ("name", "epochs", "steps"), [("steps_nin", 900, [350, 600, 700, 800]), ("steps_thirds", 90, [30, 60])]
+)
+def test_published_steps_come_at_their_epochs(name, epochs, steps):
+    at = yaml.safe_load((ROOT / "conf" / "decay" / f"{name}.yaml").read_text())["at"]
+    rates = [Steps(at, 0.1)(epoch / epochs) for epoch in range(epochs)]
+    assert [epoch for epoch in range(1, epochs) if rates[epoch] < rates[epoch - 1]] == steps
     assert [Cosine(0.2)(s) for s in (0, 0.5, 1)] == pytest.approx([1, 0.6, 0.2])
 
 

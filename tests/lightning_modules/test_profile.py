@@ -96,6 +96,11 @@ def test_mixed_precision_is_near_and_not_equal(data):
     assert all(parameter.dtype == torch.float32 for parameter in mixed.parameters())
 
 
+def test_a_precision_that_the_cpu_has_not_is_refused():
+    with pytest.raises(ValueError, match="precision=16-mixed: expected a GPU, got accelerator=cpu; take bf16-mixed"):
+        Profile("cpu", precision="16-mixed")
+
+
 def test_accumulated_batches_are_one_batch(data):
     """Of plain SGD on equal batches the mean of two gradients is that of the batch of both."""
     halves, runner, *_ = trained(data, accumulate=2)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 from torch import nn
@@ -172,7 +174,11 @@ def test_weights_come_from_a_file_or_the_cache_and_are_never_fetched(fetched, tm
     for weights in ("IMAGENET1K_V1", str(folder / "squeezenet1_1-b8a52dc0.pth")):
         found = torchvision_network(IMAGE, 1000, "squeezenet1_1", weights).state_dict()
         assert all(torch.equal(found[key], expected[key]) for key in expected)
-    other = torchvision_network(IMAGE, 5, "squeezenet1_1", "IMAGENET1K_V1")
+    with pytest.raises(
+        ValueError, match=r"expected 5 classes, got 1000 classes; network.new_head=true starts the last"
+    ):
+        torchvision_network(IMAGE, 5, "squeezenet1_1", "IMAGENET1K_V1")
+    other = torchvision_network(IMAGE, 5, "squeezenet1_1", "IMAGENET1K_V1", new_head=True)
     assert other.classifier[1].weight.shape[0] == 5
     assert torch.equal(other.features[0].weight, network.features[0].weight)
     with pytest.raises(ValueError, match=r"is not there; fetch it from https://.*pth, nothing is fetched here"):
@@ -187,6 +193,27 @@ def test_weights_come_from_a_file_or_the_cache_and_are_never_fetched(fetched, tm
         assert "\n" not in str(caught.value)
 
 
+def test_published_weights_are_read_as_torchvision_reads_them(tmp_path):
+    """Densenets' files have older names; GoogLeNet's weights were made for another normalisation of the input."""
+    dense = models.densenet121()
+    renamed = {re.sub(r"\.(norm|conv)([12])\.", r".\1.\2.", key): v for key, v in dense.state_dict().items()}
+    assert renamed.keys() != dense.state_dict().keys()
+    torch.save(renamed, tmp_path / "dense.pth")
+    found = torchvision_network(IMAGE, 1000, "densenet121", str(tmp_path / "dense.pth")).state_dict()
+    assert all(torch.equal(found[key], value) for key, value in dense.state_dict().items())
+    assert not torchvision_network(IMAGE, 1000, "googlenet").transform_input
+
+
+def test_googlenets_own_weights_come_with_their_moments(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
+    name = models.GoogLeNet_Weights.IMAGENET1K_V1.url.rpartition("/")[2]
+    torch.save(
+        models.googlenet(init_weights=False, aux_logits=False).state_dict(), tmp_path / "hub" / "checkpoints" / name
+    )
+    assert torchvision_network(IMAGE, 1000, "googlenet", "IMAGENET1K_V1").transform_input
+
+
 def test_a_point_starts_from_weights_and_its_files_do_not_need_them(make_point, fetched):
     """No epoch of the reference: the weights are the reference, and the network's file stands alone."""
     from orchestration.job import run_point
@@ -194,7 +221,13 @@ def test_a_point_starts_from_weights_and_its_files_do_not_need_them(make_point, 
     network, folder = fetched
     overrides = ["network=torchvision", "network.name=squeezenet1_1", "network.weights=IMAGENET1K_V1", "method=svd"]
     data = ["dataset=synthetic", "dataset.shape=[3,32,32]", "dataset.num_train=20", "dataset.num_validation=5"]
-    small = ["dataset.num_test=5", "latency_batch_size=2", "rank.share=0.5", "schedule.fine_tune.epochs=0"]
+    small = [
+        "network.new_head=true",
+        "dataset.num_test=5",
+        "latency_batch_size=2",
+        "rank.share=0.5",
+        "schedule.fine_tune.epochs=0",
+    ]
     point = make_point(*overrides, *data, *small, "schedule.reference.epochs=0")
     result = run_point(point)
     assert result.status == "ok", result.status

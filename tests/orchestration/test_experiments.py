@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+from collections import Counter
 
 import pytest
 import yaml
@@ -11,7 +12,7 @@ from conftest import ROOT
 from hydra import compose, initialize_config_dir
 from hydra.errors import MissingConfigException
 
-from evaluation.reported import Reported, reported_row, verdict
+from evaluation.reported import Reported, verdict
 from orchestration.experiments import experiments, key, names
 from orchestration.job import run_point
 from orchestration.point import Point
@@ -43,8 +44,11 @@ def found():
 
 
 def test_there_are_rows_and_no_name_is_lost(found):
-    assert len(found) >= 90
-    assert list(found) == names() == sorted(found)
+    papers = Counter(name.partition("/")[0] for name in found)
+    assert papers == {
+        "akamaster": 4, "alds": 4, "garipov16": 12, "ic20": 56, "tensor_l0": 1, "trp": 2, "tt_rnn": 2, "ucf11": 2,
+        "yin21": 9,
+    }  # fmt: skip
     assert {experiment.choices["method"] for experiment in found.values()} == set(ONE_OF_EACH_METHOD)
     for method, name in ONE_OF_EACH_METHOD.items():
         assert found[name].choices["method"] == method
@@ -101,7 +105,8 @@ def test_a_row_is_known_wherever_it_ran(make_point, found):
         return key(point.identity, point.choices)
 
     assert key_of("seed=2", "trainer=gpu", "latency_batch_size=64", "logger=none") == wanted
-    assert key_of("rank.ranks=4") != wanted
+    for other in ("rank.ranks=4", "trainer.limit_batches=2", "trainer.accumulate=8"):
+        assert key_of(other) != wanted, other
 
 
 @pytest.mark.parametrize(
@@ -169,14 +174,3 @@ def test_verdicts(make_point):
     assert verdict(reported(num_params=num_params / 3), ok) == "not reproduced: num_params"
     assert verdict(reported(params_ratio=3.0), ok) == "not reproduced: params_ratio", "nothing was compressed"
     assert verdict(reported(macs_ratio=1.05), ok) == "reproduced"
-
-
-def test_a_line_of_the_table(make_point):
-    ok = rows(make_point, 3, 89.71)
-    line = reported_row("a/b", reported(reconstruction=True, params_ratio=3.0), [], ok)
-    assert line[0] == "a/b (reconstruction)"
-    assert line[3] == "–" and line[4] == "89.71 (n=3)"
-    assert line[5] == "params_ratio: –, reported 3"
-    assert line[-1] == "not run", "a short schedule decides nothing"
-    diverged = dataclasses.replace(ok[0], status="diverged: nan", compressed=None)
-    assert reported_row("a/b", reported(), [*ok, diverged], [])[3] == "89.71 (n=3, 1 failed)"

@@ -20,8 +20,8 @@ from orchestration.compute import compute
 from orchestration.job import run_point
 from orchestration.logger import start_logger
 from orchestration.row import ROW
-from reporting import wandb_names
-from reporting.wandb_sync import send_rows
+from reporting.mirror import names
+from reporting.mirror.sync import send_rows
 
 FAST = "network.hidden=[20]"
 LIVE = (FAST, "method=svd", "rank=fixed", "rank.ranks=3", "logger=wandb_online")
@@ -63,11 +63,11 @@ def test_one_run_a_point_with_group_type_tags_config_and_summary(make_point):
         text = json.dumps(records(point.directory))
         for expected in (point.id, "digits/mlp", "lc_svd", "table1", f"seed={point.config['seed']}"):
             assert expected in text
-        for key in ("num_params", "test_top1_percent", "latency_ms", "status", wandb_names.digest(result)):
+        for key in ("num_params", "test_top1_percent", "latency_ms", "status", names.digest(result)):
             assert key in text, key
         for key in ("joint/violation", "joint/penalty", "joint/validation_top1_percent", "rank/fc1"):
             assert key in text, key
-        assert {name for entry in wandb_names.history(result) for name in entry} <= set(re.findall(r"[\w/.]+", text))
+        assert {name for entry in names.history(result) for name in entry} <= set(re.findall(r"[\w/.]+", text))
     assert os.environ["WANDB_ERROR_REPORTING"] == "false", "offline looks no host up"
     assert "WANDB_MODE" not in os.environ, "a later point may be online"
 
@@ -148,7 +148,7 @@ def test_an_offline_run_is_sent_later_under_its_id(server, make_point, way):
     num_sent = send_rows("me", "project", [result], {}, networks=False)
     assert num_sent == (0 if way == "wandb sync" else 1)
     (run,) = server.runs.values()
-    assert (run.name, run.exit_code, run.summary["row"]) == (point.id, 0, wandb_names.digest(result))
+    assert (run.name, run.exit_code, run.summary["row"]) == (point.id, 0, names.digest(result))
     assert (run.told["groupName"], run.told["jobType"]) == ("digits/mlp", "lc_svd")
     assert run.summary["compressed"]["num_params"] == result.compressed.num_params
     assert [s["joint/step"] for s in run.steps if "joint/step" in s] == [0, 1]

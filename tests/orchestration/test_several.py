@@ -23,7 +23,7 @@ TWO = ("trainer.devices=2",)
 
 
 def processes() -> list[str]:
-    listed = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
+    listed = subprocess.run(["ps", "-eww", "-o", "pid,args"], capture_output=True, text=True, check=True).stdout
     return [line for line in listed.splitlines() if "orchestration.worker" in line]
 
 

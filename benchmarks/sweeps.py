@@ -1,0 +1,108 @@
+"""What a sweep costs beside its points: planning and resuming many of them, and what each leaves in memory.
+
+    python -m benchmarks.sweeps [--points 10000] [--sequential 500]
+
+Real commands in processes of their own. Planning is `run.py -m … plan=true` on an empty folder. Resuming is the same
+command without it, on a folder where every point is done: their rows are copies of one real row under each point's
+identity. Sequential points are real ones, of one epoch and two batches a phase (trainer=smoke), in one process;
+what each leaves is the slope of the resident memory over them, the first fifth left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.types import RunMode
+
+from evaluation.result import read_result, write_result
+from orchestration import scaled
+from orchestration.composition import Composer
+from orchestration.row import NETWORK, ROW
+
+ROOT = Path(__file__).parent.parent
+POINT = ("logger=none", "trainer=smoke", "method=reference", "network.hidden=[8]")
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--points", type=int, default=10_000)
+    parser.add_argument("--sequential", type=int, default=500)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        results = f"results_dir={folder}/many"
+        many = ("-m", *POINT, f"seed=range(0,{options.points})", results)
+        _report(f"plan of {options.points} points", *_run(*many, "plan=true"))
+        _finish(Path(folder), options.points, results)
+        _report(f"resuming {options.points} points, all done", *_run(*many))
+        log = Path(folder) / "memory"
+        cost = _run("-m", *POINT, f"seed=range(0,{options.sequential})", f"results_dir={folder}/few", log=log)
+        _report(f"{options.sequential} points in one process", *cost)
+        used = [int(line) / 1024 for line in log.read_text().split()]
+        slope = np.polyfit(range(len(used[len(used) // 5 :])), used[len(used) // 5 :], 1)[0]
+        print(f"growth of the resident memory: {1024 * slope:.1f} KiB a point ({used[0]:.0f} to {used[-1]:.0f} MiB)")
+
+
+# Of a process that is done only its peak is known; of one that runs many points, its memory when each of them ends.
+WATCHED = """
+import runpy, sys
+from pathlib import Path
+sys.argv = ["run.py", *sys.argv[2:]]
+log = open({log!r}, "a", buffering=1)
+import orchestration.row as row
+put = row.put
+def watched(*arguments):
+    status = Path("/proc/self/status").read_text().splitlines()
+    kib = next(line.split()[1] for line in status if line.startswith("VmRSS"))
+    print(kib, file=log)
+    return put(*arguments)
+row.put = watched
+import run
+run.main()
+"""
+
+
+def _run(*arguments: str, log: Path | None = None) -> tuple[float, float, float]:
+    """Seconds, those of the processor, and peak MiB of a command."""
+    start = ["-c", WATCHED.format(log=str(log)), "run.py"] if log else ["run.py"]
+    began = time.perf_counter()
+    process = subprocess.Popen([sys.executable, *start, *arguments], cwd=ROOT, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    if os.waitstatus_to_exitcode(status):
+        sys.exit(f"error: {' '.join(arguments)} ended with {os.waitstatus_to_exitcode(status)}")
+    return time.perf_counter() - began, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+
+
+def _finish(folder: Path, num_points: int, results: str) -> None:
+    """One real row and network, put where each point of the sweep looks for its own."""
+    _run(*POINT, f"results_dir={folder}/one")
+    (path,) = (folder / "one").rglob(ROW)
+    row = read_result(path)
+    scaled.register()
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        compose = Composer(loader, loader.load_configuration("config", overrides=[], run_mode=RunMode.MULTIRUN))
+        for seed in range(num_points):
+            point = compose([*POINT, f"seed={seed}", results])
+            own: dict[str, Any] = {"id": point.id, "variant": point.variant, "seed": seed, "config": point.identity}
+            write_result(point.directory / ROW, dataclasses.replace(row, **own))
+            os.link(path.with_name(NETWORK), point.directory / NETWORK)
+
+
+def _report(what: str, seconds: float, processor_seconds: float, peak_mib: float) -> None:
+    print(f"{what}: {seconds:.1f} s ({processor_seconds:.1f} s of the processor), peak {peak_mib:.0f} MiB")
+
+
+if __name__ == "__main__":
+    main()

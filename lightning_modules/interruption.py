@@ -1,0 +1,99 @@
+"""Ctrl-C and SIGTERM: the first is noted and obeyed at the next good moment, the second at once.
+
+A good moment is one from which the run can go on: the end of a batch or of an epoch, or what the method remembers.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from lightning_modules.progress import say
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interrupted(BaseException):
+    """The user, or whoever manages the machine, wants this process to end: no fault that a point could have."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+    @property
+    def exit_code(self) -> int:
+        """130 for Ctrl-C, 143 for SIGTERM, as shells have it."""
+        return 128 + self.number
+
+    def __str__(self) -> str:
+        return "Ctrl-C" if self.number == signal.SIGINT else signal.Signals(self.number).name
+
+
+# Of this process, which has one main thread to be interrupted.
+_noted: list[int] = []
+_is_heeding: list[bool] = []
+
+
+def is_wanted() -> bool:
+    """Whether this process was asked to end."""
+    return bool(_noted)
+
+
+def obey() -> None:
+    """Raise `Interrupted` if this process was asked to end."""
+    if _noted:
+        raise Interrupted(_noted[0])
+
+
+@contextmanager
+def at_good_moments() -> Iterator[None]:
+    """Inside, `obey` says when; what was noted and not obeyed is raised when the block is over."""
+    with _handled(_note):
+        _is_heeding.append(True)
+        try:
+            yield
+            obey()
+        finally:
+            _is_heeding.clear()
+            _noted.clear()
+
+
+def heed_again() -> None:
+    """Put the handlers of `at_good_moments` back in their place, which Lightning takes when a phase begins."""
+    if _is_heeding and threading.current_thread() is threading.main_thread():
+        for number in SIGNALS:
+            signal.signal(number, _note)
+
+
+@contextmanager
+def at_once() -> Iterator[None]:
+    """Inside, both signals raise `Interrupted` where the process stands: while it waits for others."""
+    with _handled(_raise):
+        yield
+
+
+def _note(number: int, frame: FrameType | None) -> None:
+    if _noted:
+        raise Interrupted(number)
+    _noted.append(number)
+    say(f"{Interrupted(number)}: ends at the next batch, so that the same command goes on there; again: ends at once")
+
+
+def _raise(number: int, frame: FrameType | None) -> None:
+    raise Interrupted(number)
+
+
+@contextmanager
+def _handled(handler: signal._HANDLER) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():  # signals come to the main thread alone
+        yield
+        return
+    before = {number: signal.signal(number, handler) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, earlier in before.items():
+            signal.signal(number, earlier)

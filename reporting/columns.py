@@ -1,0 +1,53 @@
+"""The columns of tables, figures and the page: what each is of one result's two networks, and which way is better."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from evaluation.result import Measure
+
+
+@dataclass(frozen=True)
+class Column:
+    """A number of one result: `of(reference, compressed)`, their raw values; `better` is None where nobody can say."""
+
+    of: Callable[[Measure, Measure], float]
+    better: Literal["more", "less"] | None = None
+
+    def __call__(self, reference: Measure, compressed: Measure) -> float:
+        """The number."""
+        return self.of(reference, compressed)
+
+
+def _ratio(before: int | float, after: int | float) -> float:
+    """Infinite where nothing is left: every layer may vanish."""
+    return before / after if after else math.inf
+
+
+def _at(values: dict[str, float], which: Callable[[list[int]], int]) -> float:
+    """The value at the smallest or largest batch."""
+    return values[str(which([int(size) for size in values]))]
+
+
+COLUMNS = {
+    "top-1 [%]": Column(lambda r, c: c.test_top1_percent, "more"),
+    "Δ reference": Column(lambda r, c: c.test_top1_percent - r.test_top1_percent, "more"),
+    "test error [%]": Column(lambda r, c: 100 - c.test_top1_percent, "less"),
+    "reference error [%]": Column(lambda r, c: 100 - r.test_top1_percent),
+    "parameters": Column(lambda r, c: c.num_params, "less"),
+    "params ratio": Column(lambda r, c: _ratio(r.num_params, c.num_params), "more"),
+    "nonzero ratio": Column(
+        lambda r, c: _ratio(r.num_params, c.num_params if c.num_nonzero is None else c.num_nonzero), "more"
+    ),
+    "bytes ratio": Column(lambda r, c: _ratio(r.num_bytes, c.num_bytes), "more"),
+    "MACs": Column(lambda r, c: c.macs, "less"),
+    "MACs ratio": Column(lambda r, c: _ratio(r.macs, c.macs), "more"),
+    "speed-up, batch 1": Column(lambda r, c: _ratio(_at(r.latency_ms, min), _at(c.latency_ms, min)), "more"),
+    "speed-up, large batch": Column(lambda r, c: _ratio(_at(r.latency_ms, max), _at(c.latency_ms, max)), "more"),
+    "memory ratio": Column(lambda r, c: _ratio(_at(r.peak_memory_mib, max), _at(c.peak_memory_mib, max)), "more"),
+    "seconds": Column(lambda r, c: c.seconds, "less"),
+    "epochs": Column(lambda r, c: c.epochs),
+}

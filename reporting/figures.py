@@ -1,0 +1,131 @@
+"""Test error against what is gained by it, of all methods of a dataset and network: the picture of a comparison."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from evaluation.result import Measure, Result
+from evaluation.statistics import mean
+from reporting.colours import SHAPES, colour, shape
+from reporting.fronts import Spot, front, spots
+from reporting.papers import Published
+from reporting.table import measured
+from reporting.variants import MARK, Options
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Of a published row, what the gain is called, and the size that it follows from where no ratio is reported.
+REPORTED = {"params ratio": ("params_ratio", "num_params"), "MACs ratio": ("macs_ratio", "macs")}
+# The same rows make the same bytes.
+STYLE: Any = {"svg.hashsalt": "compression-bench", "svg.fonttype": "none", "font.size": 9}
+
+
+def draw(
+    results: Sequence[Result],
+    gain: str,
+    title: str,
+    experiments: Sequence[Published] = (),
+    reconstructions: Options = (),
+) -> Figure:
+    """The figure of one dataset and network: means with 95 % intervals, their front, published rows as hollow marks.
+
+    Both axes are logarithmic. Raises `ValueError` where nothing was compressed.
+    """
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    found = [spot for spot in spots(results, gain, reconstructions) if spot.gain > 0 and math.isfinite(spot.gain)]
+    if not found:
+        raise ValueError(f"{title}: expected a compressed network that is ok, got none")
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(7.2, 4.2), layout="constrained")
+        axes = figure.add_subplot()
+        references = [r for r, _ in measured(results)]
+        _draw_reference(axes, references)
+        steps = front(found)
+        axes.step([s.gain for s in steps], [_error(s.top1_percent) for s in steps], where="pre", color="0.6", zorder=1)
+        marked = {choice for group, choice in reconstructions if group == "method"}
+        for method in sorted({spot.method for spot in found}):
+            of = [spot for spot in found if spot.method == method]
+            errors = [_error(spot.top1_percent) for spot in of]
+            arms = list(zip(*map(_arms, of), strict=True))  # all lower ones, all upper ones
+            axes.errorbar(
+                [spot.gain for spot in of], errors, yerr=arms, fmt=SHAPES[shape(method)],
+                color=colour(method), markersize=5, linewidth=0.8, label=method + (MARK if method in marked else ""),
+                zorder=2,
+            )  # fmt: skip
+        _draw_reported(axes, gain, experiments, references)
+        axes.set(xscale="log", yscale="log", xlabel=f"{gain} (log)", ylabel="test error [%] (log)", title=title)
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter("{x:g}")
+            axis.set_minor_formatter("{x:g}")
+        axes.tick_params(which="minor", labelsize=7)
+        axes.grid(which="both", color="0.92", linewidth=0.6)
+        axes.set_axisbelow(True)
+        figure.legend(loc="outside right upper", frameon=False, fontsize=8)
+    return figure
+
+
+def save(figure: Figure, path: Path, about: str = "") -> None:
+    """Write as the ending says, with the words `about` inside and no date."""
+    import matplotlib as mpl
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    known = {".svg": {"Date": None, "Description": about}, ".pdf": {"CreationDate": None, "Subject": about}}
+    with mpl.rc_context(STYLE):
+        figure.savefig(path, metadata=known.get(path.suffix))
+
+
+def _draw_reference(axes: Axes, references: Sequence[Measure]) -> None:
+    error = mean([_error(reference.test_top1_percent) for reference in references]).value
+    axes.axhline(error, color="0.4", linewidth=0.9, linestyle="--", label="reference", zorder=0)
+
+
+def _draw_reported(axes: Axes, gain: str, experiments: Sequence[Published], references: Sequence[Measure]) -> None:
+    label = "reported"
+    for experiment in experiments:
+        reported = experiment.reported
+        x = _reported_gain(reported, gain, references)
+        if x is None or reported.top1_percent is None or experiment.choices["method"] == "reference":
+            continue
+        method = experiment.choices["method"]
+        axes.plot(
+            x, _error(reported.top1_percent), SHAPES[shape(method)], markerfacecolor="none", markersize=7,
+            color=colour(method), label=label,
+        )  # fmt: skip
+        label = "_"  # once in the legend
+
+
+def _reported_gain(reported: Any, gain: str, references: Sequence[Measure]) -> float | None:
+    if gain not in REPORTED:
+        return None
+    ratio, size = REPORTED[gain]
+    if (given := getattr(reported, ratio)) is not None:
+        return float(given)
+    if (small := getattr(reported, size)) is None or not references:
+        return None
+    return float(getattr(references[0], size) / small)
+
+
+def _error(top1_percent: float) -> float:
+    return 100 - top1_percent
+
+
+def _arms(spot: Spot) -> tuple[float, float]:
+    """An interval's arms; the lower one ends above zero, which a logarithm needs; none of a single seed."""
+    if math.isnan(spot.low):
+        return 0.0, 0.0
+    return min(spot.high - spot.top1_percent, 0.9 * _error(spot.top1_percent)), spot.top1_percent - spot.low
+
+
+def by_task(results: Sequence[Result]) -> Mapping[str, list[Result]]:
+    """Results by `dataset/network`."""
+    tasks: dict[str, list[Result]] = {}
+    for result in results:
+        tasks.setdefault(f"{result.choices['dataset']}/{result.choices['network']}", []).append(result)
+    return dict(sorted(tasks.items()))

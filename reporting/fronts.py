@@ -1,0 +1,83 @@
+"""Who is on the front of accuracy against size, work and time, and how much each method's own front encloses."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from evaluation.result import Result
+from evaluation.statistics import hypervolume, mean, pareto_front
+from reporting.columns import COLUMNS
+from reporting.table import Cell, Table, measured
+from reporting.variants import MARK, Options, variants
+
+# What accuracy may be traded for: each of these columns is a gain; the word names its figure.
+GAINS = {"params ratio": "parameters", "MACs ratio": "macs", "speed-up, large batch": "speed"}
+# A network that is so much worse than its reference, or no smaller, is worth nothing.
+LOSS_POINTS = 5.0
+
+
+@dataclass(frozen=True)
+class Spot:
+    """A variant in a figure: its mean gain and top-1 over seeds, and the loss against its own references, in points."""
+
+    name: str
+    method: str
+    gain: float
+    top1_percent: float
+    low: float
+    high: float
+    loss: float
+
+
+def spots(results: Iterable[Result], gain: str, reconstructions: Options = ()) -> list[Spot]:
+    """Every compressed variant with a run that is ok; references are where they start."""
+    found = []
+    for variant in variants(results, reconstructions=reconstructions):
+        method = variant.results[0].choices["method"]
+        if method == "reference" or not (pairs := measured(variant.results)):
+            continue
+        top1 = mean([c.test_top1_percent for _, c in pairs])
+        loss = mean([r.test_top1_percent - c.test_top1_percent for r, c in pairs]).value
+        along = mean([COLUMNS[gain](r, c) for r, c in pairs]).value
+        found.append(Spot(variant.name, method, along, top1.value, top1.low, top1.high, loss))
+    return found
+
+
+def front(found: Sequence[Spot]) -> list[Spot]:
+    """Those that no other beats in gain and accuracy, from the smallest network on."""
+    return [found[i] for i in pareto_front([-spot.gain for spot in found], [spot.top1_percent for spot in found])]
+
+
+def fronts(results: Sequence[Result], reconstructions: Options = (), title: str = "fronts") -> Table:
+    """Per method: how many of its variants are on the common front, and the hypervolume of its own, for each gain.
+
+    A hypervolume is in decades of the gain times points of accuracy, above a network that is as large and `LOSS_POINTS`
+    worse than its reference.
+    """
+    marked = {choice for group, choice in reconstructions if group == "method"}
+    methods = sorted({r.choices["method"] for r in results if r.is_ok} - {"reference"})
+    header = ["method"]
+    columns: list[list[Cell]] = []
+    for gain in GAINS:
+        all_of_them = spots(results, gain)
+        on_front = front(all_of_them)
+        header += [f"on the front: {gain}", f"hypervolume: {gain}"]
+        own = {method: [spot for spot in all_of_them if spot.method == method] for method in methods}
+        areas = {method: _area(of) for method, of in own.items()}
+        best = max(areas.values(), default=math.nan)
+        columns.append([Cell(f"{sum(s.method == m for s in on_front)} of {len(own[m])}") for m in methods])
+        columns.append([Cell(f"{areas[m]:.2f}", mean([areas[m]]), areas[m] == best > 0) for m in methods])
+    rows = [
+        [Cell(method + (MARK if method in marked else "")), *(column[place] for column in columns)]
+        for place, method in enumerate(methods)
+    ]
+    return Table(title, header, rows)
+
+
+def _area(found: Sequence[Spot]) -> float:
+    positive = [spot for spot in found if spot.gain > 0 and math.isfinite(spot.gain)]
+    return hypervolume(
+        [-math.log10(spot.gain) for spot in positive], [-spot.loss for spot in positive], corner=(0.0, -LOSS_POINTS)
+    )

@@ -1,0 +1,75 @@
+"""A table as Markdown, LaTeX (booktabs) or CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+
+from reporting.table import Cell, Table
+
+# In LaTeX these characters are commands, or not in the usual fonts.
+LATEX = {
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "_": r"\_", "%": r"\%",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "†": r"\textdagger{}", "Δ": r"$\Delta$",
+    "–": "--", "×": r"$\times$", "÷": r"$\div$", "λ": r"$\lambda$", "μ": r"$\mu$", "ε": r"$\varepsilon$",
+    "≥": r"$\geq$", "≤": r"$\leq$", "<": r"\textless{}", ">": r"\textgreater{}", "²": r"$^2$",
+}  # fmt: skip
+
+
+def markdown(table: Table) -> str:
+    """The best of each column in bold; footnotes below."""
+    lines = [table.header, ["---", *["---:"] * (len(table.header) - 1)]]
+    lines += [[f"**{_pipe(c.text)}**" if c.is_best else _pipe(c.text) for c in row] for row in table.rows]
+    text = "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return text + "".join(f"\n{note}\n" for note in table.footnotes)
+
+
+def latex(table: Table) -> str:
+    r"""A `tabular` for a document with `\usepackage{booktabs}`."""
+    header = " & ".join(map(latex_escaped, table.header))
+    body = "".join(f"{' & '.join(map(_latex_cell, row))} \\\\\n" for row in table.rows)
+    notes = "".join(f"% {note}\n" for note in table.footnotes)
+    columns = f"l{'r' * (len(table.header) - 1)}"
+    return (
+        f"% {table.title}\n{notes}\\begin{{tabular}}{{{columns}}}\n\\toprule\n{header} \\\\\n\\midrule\n{body}"
+        "\\bottomrule\n\\end{tabular}\n"
+    )
+
+
+def comma_separated(table: Table) -> str:
+    """Plain values: of every mean its value, and the ends of its interval beside it."""
+    means = [any(row[place].mean for row in table.rows) for place in range(len(table.header))]
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow([n for name, is_mean in zip(table.header, means, strict=True) for n in _csv_names(name, is_mean)])
+    for row in table.rows:
+        writer.writerow([v for cell, is_mean in zip(row, means, strict=True) for v in _csv_values(cell, is_mean)])
+    return out.getvalue()
+
+
+def latex_escaped(text: str) -> str:
+    """`text` as LaTeX shows it letter by letter."""
+    return "".join(LATEX.get(letter, letter) for letter in text)
+
+
+def _pipe(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def _latex_cell(cell: Cell) -> str:
+    text = latex_escaped(cell.text)
+    return f"\\textbf{{{text}}}" if cell.is_best else text
+
+
+def _csv_names(name: str, is_mean: bool) -> list[str]:
+    return [name, f"{name} low", f"{name} high"] if is_mean else [name]
+
+
+def _csv_values(cell: Cell, is_mean: bool) -> list[str]:
+    if not is_mean:
+        return [cell.text]
+    if cell.mean is None:
+        return ["", "", ""]
+    numbers = (cell.mean.value, cell.mean.low, cell.mean.high)
+    return ["" if math.isnan(number) else f"{number:.10g}" for number in numbers]

@@ -1,0 +1,46 @@
+"""Every row flat: one line a run, for spreadsheets and data frames."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from evaluation.result import Measure, Result
+
+
+def flat(result: Result) -> dict[str, Any]:
+    """What a run is, where and how it ended, and both networks: `compressed.num_params`, `reference.latency_ms.1`, …"""
+    row: dict[str, Any] = {"id": result.id, "variant": result.variant, **result.choices}
+    row |= {"seed": result.seed, "status": result.status, "overrides": shlex.join(result.overrides)}
+    row |= {"tags": " ".join(result.tags), "started": result.started, "seconds": result.seconds}
+    row |= {key: result.environment.get(key) for key in ("commit", "device", "num_threads")}
+    row |= {"violation": result.violation, "rank_reason": result.rank_reason}
+    for side in ("reference", "compressed"):
+        measure: Measure | None = getattr(result, side)
+        for key, value in (dataclasses.asdict(measure) if measure else {}).items():
+            parts = {f".{size}": v for size, v in value.items()} if isinstance(value, dict) else {"": value}
+            row |= {f"{side}.{key}{size}": v for size, v in parts.items()}
+    return row
+
+
+def write_runs(folder: Path, results: Sequence[Result]) -> list[Path]:
+    """Write `runs.csv`, and `runs.parquet` where pyarrow is installed; return what was written."""
+    rows = [flat(result) for result in results]
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    path = folder / "runs.csv"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, names, restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError:
+        return [path]
+    columns = {name: [row.get(name) for row in rows] for name in names}
+    parquet.write_table(pyarrow.table(columns), folder / "runs.parquet")
+    return [path, folder / "runs.parquet"]

@@ -1,0 +1,40 @@
+"""Tables in the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table as Drawn
+
+from evaluation.result import Result
+from reporting.table import comparison
+from reporting.variants import Options
+
+# What fits eighty columns, folded, under names that do.
+COLUMNS = {
+    "test error [%]": "error %",
+    "reference error [%]": "ref. %",
+    "params ratio": "params ÷",
+    "nonzero ratio": "nonzero ÷",
+    "MACs ratio": "MACs ÷",
+    "speed-up, large batch": "speed ×",
+}
+
+
+def print_comparison(results: Iterable[Result], reconstructions: Options = ()) -> None:
+    """Print the comparison of a sweep, or of everything in a folder."""
+    table = comparison(results, tuple(COLUMNS), reconstructions)
+    title = "mean ± half of the 95 % interval over seeds; speed at the large batch"
+    drawn = Drawn(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    drawn.add_column(table.header[0], overflow="fold", min_width=18)
+    for name in table.header[1:]:
+        drawn.add_column(COLUMNS.get(name, name), justify="right", min_width=6)
+    for row in table.rows:
+        drawn.add_row(*(f"[bold]{escape(cell.text)}[/bold]" if cell.is_best else escape(cell.text) for cell in row))
+    console = Console()
+    (console if console.is_terminal else Console(width=160)).print(drawn)  # a log has no width: a row is a line there
+    for note in table.footnotes:
+        console.print(note)

@@ -1,0 +1,121 @@
+"""Ctrl-C and SIGTERM end a run after a batch; the next start goes on there and ends with the same bits."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+import torch
+from test_resume import COMMON, METHODS, assert_equal, outcome
+
+from evaluation.result import read_result
+from lightning_modules.classifier import Classifier
+from lightning_modules.interruption import Interrupted, at_good_moments, at_once, obey
+from orchestration.job import run_point
+from orchestration.standing import standing
+
+
+def signalling(monkeypatch, numbers: dict[int, int]) -> list[None]:
+    """Send this process a signal in these training steps, counted over all runs."""
+    real, calls = Classifier.training_step, []
+
+    def wrapper(*args, **kwargs):
+        calls.append(None)
+        if len(calls) in numbers:
+            os.kill(os.getpid(), numbers[len(calls)])
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(Classifier, "training_step", wrapper)
+    return calls
+
+
+# In the reference (23 batches an epoch, 3 epochs), at the last batch of an epoch, and all over the method.
+PLACES = {5: signal.SIGINT, 23: signal.SIGTERM, 24: signal.SIGINT, 60: signal.SIGTERM, 69: signal.SIGINT} | {
+    step: (signal.SIGINT, signal.SIGTERM)[step % 2] for step in range(80, 400, 53)
+}
+
+
+@pytest.mark.slow  # in all
+@pytest.mark.parametrize("method", ["lc_svd", "alternating_tucker", "gradual", "scratch", "prune"])
+def test_interrupted_anywhere_no_batch_is_lost_or_done_twice(make_point, monkeypatch, method, tmp_path):
+    overrides = [*COMMON, f"method={method}", *METHODS[method], "checkpoint_seconds=1e9"]
+    whole_point = make_point(*overrides)
+    with monkeypatch.context() as patched:
+        calls = signalling(patched, {})
+        expected = outcome(whole_point.directory, run_point(whole_point))
+        num_steps = len(calls)
+    point = make_point(*overrides, f"results_dir={tmp_path / 'again'}")
+    calls = signalling(monkeypatch, PLACES)
+    num_interruptions = 0
+    while standing(point).kind != "done":
+        try:
+            run_point(point)
+        except Interrupted as error:
+            num_interruptions += 1
+            assert error.exit_code in (130, 143)
+            assert not (point.directory / ".lock").exists()
+            if standing(point).kind != "done":
+                assert read_result(point.directory / "result.json").status.startswith("interrupted: ")
+    assert num_interruptions == sum(step <= num_steps for step in PLACES)
+    assert len(calls) == num_steps
+    assert_equal(expected, outcome(point.directory, read_result(point.directory / "result.json")))
+
+
+def test_gradients_that_are_being_added_up_are_not_cut(make_point, monkeypatch, tmp_path):
+    overrides = [*COMMON, "method=reference", "trainer.accumulate=4", "checkpoint_seconds=1e9"]
+    whole_point = make_point(*overrides)
+    expected = outcome(whole_point.directory, run_point(whole_point))
+    point = make_point(*overrides, f"results_dir={tmp_path / 'again'}")
+    for at, last in ((2, 4), (9, 12), (5, 7)):  # steps are made after 4, 8, … and the last of 23 batches
+        with monkeypatch.context() as patched, pytest.raises(Interrupted):
+            calls = signalling(patched, {at: signal.SIGTERM})
+            run_point(point)
+        assert len(calls) == last
+    assert_equal(expected, outcome(point.directory, run_point(point)))
+
+
+def test_the_second_signal_ends_at_once(make_point, monkeypatch):
+    point = make_point(*COMMON, "method=reference", "checkpoint_seconds=1e9")
+    real = Classifier.training_step
+
+    def twice(*args, **kwargs):
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        raise AssertionError("went on")
+
+    monkeypatch.setattr(Classifier, "training_step", twice)
+    with pytest.raises(Interrupted):
+        run_point(point)
+    assert standing(point).kind == "interrupted"
+    monkeypatch.setattr(Classifier, "training_step", real)
+    assert run_point(point).is_ok
+
+
+def test_what_was_noted_too_late_is_raised_with_the_row_on_disk(make_point, monkeypatch):
+    from orchestration import job
+
+    real = job.save_network
+
+    def interrupted(*args):
+        os.kill(os.getpid(), signal.SIGTERM)
+        real(*args)
+
+    monkeypatch.setattr(job, "save_network", interrupted)
+    point = make_point("network.hidden=[8]", "method=reference")
+    with pytest.raises(Interrupted) as caught:
+        run_point(point)
+    assert caught.value.exit_code == 143
+    assert standing(point).kind == "done"
+
+
+def test_handlers_are_put_back_and_nothing_stays_noted():
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    with pytest.raises(Interrupted), at_good_moments():
+        os.kill(os.getpid(), signal.SIGTERM)
+        torch.zeros(1)
+    obey()
+    with pytest.raises(Interrupted), at_once():
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise AssertionError("went on")
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before

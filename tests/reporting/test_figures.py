@@ -1,0 +1,95 @@
+"""Fronts, figures and colours of rows that are made up."""
+
+from __future__ import annotations
+
+import math
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+from results import measure, published, result
+
+from reporting.colours import PALETTE, SHAPES, colour, shape
+from reporting.figures import draw, save
+from reporting.fronts import GAINS, front, fronts, spots
+
+
+def row(method, top1, params, seed=0, **changes):
+    choices = {"dataset": "digits", "network": "mlp", "method": method}
+    return result(seed, variant=f"{method}{params}", choices=choices, compressed=measure(top1, params), **changes)
+
+
+ROWS = [
+    row("svd", 89.0, 50), row("svd", 86.0, 10), row("cur", 88.0, 40), row("cur", 80.0, 10), row("reference", 90.0, 100),
+    row("tt", 70.0, 5, status="failed: x"),
+]  # fmt: skip
+
+
+def test_the_front_has_what_no_other_beats():
+    found = spots(ROWS, "params ratio")
+    assert {(s.method, s.gain) for s in found} == {("svd", 2.0), ("svd", 10.0), ("cur", 2.5), ("cur", 10.0)}
+    assert [(s.method, s.gain) for s in front(found)] == [("svd", 10.0), ("cur", 2.5), ("svd", 2.0)]
+
+
+def test_hypervolumes_by_hand():
+    table = fronts(ROWS)
+    by_method = {cells[0].text: dict(zip(table.header, cells, strict=True)) for cells in table.rows}
+    assert set(by_method) == {"svd", "cur"}
+    # The corner is 5 points below the reference's 90 %: svd is 4 above it at 2 times, 1 at 10 times fewer.
+    svd = 1 * math.log10(10) + 3 * math.log10(2)
+    cell = by_method["svd"]["hypervolume: params ratio"]
+    assert cell.mean.value == pytest.approx(svd)
+    assert cell.is_best
+    assert by_method["cur"]["hypervolume: params ratio"].mean.value == pytest.approx(3 * math.log10(2.5))
+    assert by_method["cur"]["on the front: params ratio"].text == "1 of 2"
+    assert not any(by_method[m]["hypervolume: MACs ratio"].is_best for m in by_method), "nobody gained anything"
+
+
+def test_equal_rows_draw_equal_bytes_and_other_rows_do_not(tmp_path):
+    def drawn(rows, name):
+        save(draw(rows, "params ratio", "digits/mlp"), tmp_path / name, "about")
+        return (tmp_path / name).read_bytes()
+
+    first = drawn(ROWS, "a.svg")
+    assert first == drawn(list(ROWS), "b.svg")
+    assert first != drawn(ROWS[1:], "c.svg")
+    assert b"about" in first and b"svd" in first
+    assert not re.search(rb"20\d\d-\d\d-\d\d", first), "no date"
+    assert drawn(ROWS, "d.pdf")[:4] == b"%PDF"
+
+
+@pytest.mark.parametrize("gain", GAINS)
+def test_every_method_has_its_colour_in_the_picture(tmp_path, gain):
+    rows = [row("svd", 89.0, 50), row("cur", 80.0, 10), row("reference", 90.0, 100)]
+    save(draw(rows, gain, "digits/mlp"), tmp_path / "a.png")
+    pixels = {tuple(p) for p in np.asarray(Image.open(tmp_path / "a.png").convert("RGB")).reshape(-1, 3).tolist()}
+    for method in ("svd", "cur"):
+        assert tuple(bytes.fromhex(colour(method)[1:])) in pixels
+    assert tuple(bytes.fromhex(colour("reference")[1:])) not in pixels
+
+
+def test_reported_rows_are_drawn_where_their_size_is_known():
+    def xs(**known):
+        experiment = published(top1_percent=88.0, **known)
+        axes = draw(ROWS, "params ratio", "digits/mlp", [experiment]).axes[0]
+        return [float(line.get_xdata()[0]) for line in axes.get_lines() if line.get_label() == "reported"]
+
+    assert xs(params_ratio=4.0) == [4.0]
+    assert xs(num_params=20.0) == [5.0], "of the reference's 100"
+    assert xs() == xs(macs=3.0) == []
+
+
+def test_nothing_compressed_is_refused():
+    with pytest.raises(ValueError, match="digits/mlp: expected a compressed network that is ok, got none"):
+        draw([row("reference", 90.0, 100)], "params ratio", "digits/mlp")
+
+
+def test_methods_are_told_apart_and_look_alike_everywhere():
+    from reporting.colours import _known
+
+    looks = [(colour(method), shape(method)) for method in _known()]
+    assert len(set(looks)) == len(looks) >= 20
+    assert {colour("somebodys"), colour("else")} <= set(PALETTE)
+    assert (colour("somebodys"), shape("somebodys")) == (colour("somebodys"), shape("somebodys"))
+    assert shape("somebodys") in SHAPES
