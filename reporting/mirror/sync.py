@@ -89,9 +89,13 @@ def curve(result: Result, directory: Path | None) -> list[dict[str, float]]:
     """What a run of the row would have logged, as far as it is on disk: the reference's training, then the method's."""
     if directory is None or result.reference is None:
         return history(result)
-    folder = directory.parents[2].parent / "references" / result.choices["dataset"] / result.choices["network"]
+    results_dir = (directory / "../../../..").resolve()  # above <dataset>/<network>/<method>/<id>
+    folder = results_dir / "references" / result.choices["dataset"] / result.choices["network"]
     for path in sorted(folder.glob("*.json")):
-        about = json.loads(path.read_text(encoding="utf-8"))
+        try:
+            about = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError:  # a damaged file is no reason to keep the row back
+            continue
         if about.get("seconds") == result.reference.seconds:  # to the last bit: it is the one that this row names
             return [*reference_curve(about.get("curve") or []), *history(result)]
     return history(result)

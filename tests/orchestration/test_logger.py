@@ -143,7 +143,7 @@ def test_an_offline_run_is_sent_later_under_its_id(server, make_point, way):
     if way == "wandb sync":
         (folder,) = point.directory.rglob("offline-run-*")
         command = [sys.executable, "-m", "wandb", "sync", "--yes", "-p", "project", "-e", "me", str(folder)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=folder)
         assert done.returncode == 0, done.stderr
     num_sent = send_rows("me", "project", [result], {}, networks=False)
     assert num_sent == (0 if way == "wandb sync" else 1)

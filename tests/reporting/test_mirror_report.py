@@ -6,6 +6,7 @@ import dataclasses
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from conftest import ROOT
@@ -17,7 +18,7 @@ from evaluation.result import write_result
 from reporting.mirror import report as wandb_report
 from reporting.mirror.client import prepare
 from reporting.mirror.names import arguments_of, digest, history, reference_curve
-from reporting.mirror.sync import opened, remaining, send_rows
+from reporting.mirror.sync import curve, opened, remaining, send_rows
 from reporting.table import comparison
 
 
@@ -44,11 +45,12 @@ def test_rows_comparison_and_report_are_sent_once(server, tmp_path):
     directory = tmp_path / "results" / "digits" / "mlp" / "lc_svd" / ok.id
     write_result(directory / "result.json", ok)
     (directory / "network.pt").write_bytes(b"the network")
-    curve = [{"epoch": 1, "train_loss": 2.0, "validation_top1_percent": 50.0}]
+    trained = [{"epoch": 1, "train_loss": 2.0, "validation_top1_percent": 50.0}]
     about = tmp_path / "results" / "references" / "digits" / "mlp" / "x.json"
     about.parent.mkdir(parents=True)
-    about.write_text(json.dumps({"seconds": ok.reference.seconds, "curve": curve}))
-    (about.parent / "other.json").write_text(json.dumps({"seconds": 1.0, "curve": curve * 5}))
+    about.write_text(json.dumps({"seconds": ok.reference.seconds, "curve": trained}))
+    (about.parent / "damaged.json").write_text("{")
+    (about.parent / "other.json").write_text(json.dumps({"seconds": 1.0, "curve": trained * 5}))
 
     line = publish([ok, failed], tmp_path / "results")
     assert line == (
@@ -68,7 +70,7 @@ def test_rows_comparison_and_report_are_sent_once(server, tmp_path):
     assert run.told["displayName"] == f"lc_svd-{ok.id}"
     assert run.told["tags"] == ["table1", "seed=3", *(f"{k}={v}" for k, v in ok.choices.items())]
     sent = [{key: v for key, v in step.items() if not key.startswith("_")} for step in run.steps]
-    assert sent[:4] == [*reference_curve(curve), *history(ok)]
+    assert sent[:4] == [*reference_curve(trained), *history(ok)]
     assert [step["_step"] for step in run.steps] == [0, 1, 2, 3, 4]
     assert run.table("layers")["data"][0] == ["fc1", "[3, 2]", 30, 20, None, None]
     assert run.exit_code == 0
@@ -131,6 +133,11 @@ def test_a_killed_run_is_completed_under_its_id(server, tmp_path):
     assert server.runs[row.id].exit_code == 0
     assert server.runs[row.id].summary["row"] == digest(row)
     assert send_rows("me", "project", [row], {}, networks=False) == 0
+
+
+def test_a_row_anywhere_has_its_history(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert curve(make_row(), Path("a")) == history(make_row())
 
 
 def test_what_remains_of_a_history():
