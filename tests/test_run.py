@@ -62,6 +62,7 @@ def test_help_names_the_groups_and_their_options():
         (["rank.weight=[1"], "error: no viable alternative"),
         (["dataset=digits,mnist"], "error: Ambiguous value"),
         (["~rank"], "error: method.rank: Interpolation key 'rank' not found"),
+        (["--cfg", "hydra", "--multirun"], "error: -m runs a sweep, --cfg and --info show one configuration"),
         (["results_dir="], "error: results_dir: expected str length >= 1"),
         (["-m", "method=foo,svd"], "error: method: there is no 'foo'"),
         (["-m", "rank.wieght=1,2"], "error: rank.wieght: unknown key"),

@@ -91,7 +91,7 @@ def test_a_process_that_is_killed_fails_its_point_alone(make_point):
 
 @pytest.mark.slow
 def test_nothing_outlives_the_command(tmp_path):
-    """Killed, it takes its processes along, so that the next start is alone; told to end, it says how the point ended."""
+    """Killed, it takes its processes along, so that the next start is alone; told to end, it says so in the row."""
     command = [sys.executable, str(ROOT / "run.py"), *TINY, *POINT, *TWO, "schedule.reference.epochs=100000"]
     command.append(f"results_dir={tmp_path / 'results'}")
     for number, code in ((signal.SIGKILL, -9), (signal.SIGTERM, 143)):
