@@ -5,7 +5,8 @@
 Real commands in processes of their own. Planning is `run.py -m … plan=true` on an empty folder. Resuming is the same
 command without it, on a folder where every point is done: their rows are copies of one real row under each point's
 identity. Sequential points are real ones, of one epoch and two batches a phase (trainer=smoke), in one process;
-what each leaves is the slope of the resident memory over them, the first fifth left out.
+what each leaves is the slope of the resident memory over them, the first fifth left out. Peaks are of the command's own
+process; a plan also starts one that loads torch and tries a point of each kind, as large as any that runs a point.
 """
 
 from __future__ import annotations
@@ -46,42 +47,47 @@ def main() -> None:
         _report(f"plan of {options.points} points", *_run(*many, "plan=true"))
         _finish(Path(folder), options.points, results)
         _report(f"resuming {options.points} points, all done", *_run(*many))
-        log = Path(folder) / "memory"
-        cost = _run("-m", *POINT, f"seed=range(0,{options.sequential})", f"results_dir={folder}/few", log=log)
-        _report(f"{options.sequential} points in one process", *cost)
-        used = [int(line) / 1024 for line in log.read_text().split()]
+        *cost, used = _run("-m", *POINT, f"seed=range(0,{options.sequential})", f"results_dir={folder}/few")
+        _report(f"{options.sequential} points in one process", *cost, used)
+        used.pop()  # the peak
         slope = np.polyfit(range(len(used[len(used) // 5 :])), used[len(used) // 5 :], 1)[0]
         print(f"growth of the resident memory: {1024 * slope:.1f} KiB a point ({used[0]:.0f} to {used[-1]:.0f} MiB)")
 
 
-# Of a process that is done only its peak is known; of one that runs many points, its memory when each of them ends.
+# The memory of the process when each of its points ends, and at last its peak: from outside, those of its children and
+# of the process that starts it count too.
 WATCHED = """
-import runpy, sys
+import atexit, sys
 from pathlib import Path
 sys.argv = ["run.py", *sys.argv[2:]]
 log = open({log!r}, "a", buffering=1)
 import orchestration.row as row
 put = row.put
-def watched(*arguments):
+def note(name):
     status = Path("/proc/self/status").read_text().splitlines()
-    kib = next(line.split()[1] for line in status if line.startswith("VmRSS"))
-    print(kib, file=log)
+    print(next(line.split()[1] for line in status if line.startswith(name)), file=log)
+def watched(*arguments):
+    note("VmRSS")
     return put(*arguments)
 row.put = watched
+atexit.register(note, "VmHWM")
 import run
 run.main()
 """
 
 
-def _run(*arguments: str, log: Path | None = None) -> tuple[float, float, float]:
-    """Seconds, those of the processor, and peak MiB of a command."""
-    start = ["-c", WATCHED.format(log=str(log)), "run.py"] if log else ["run.py"]
-    began = time.perf_counter()
-    process = subprocess.Popen([sys.executable, *start, *arguments], cwd=ROOT, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    if os.waitstatus_to_exitcode(status):
-        sys.exit(f"error: {' '.join(arguments)} ended with {os.waitstatus_to_exitcode(status)}")
-    return time.perf_counter() - began, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+def _run(*arguments: str) -> tuple[float, float, list[float]]:
+    """Seconds, those of the processor, and MiB of a command: when each of its points ended, and the peak."""
+    with tempfile.NamedTemporaryFile() as log:
+        start = ["-c", WATCHED.format(log=log.name), "run.py"]
+        began = time.perf_counter()
+        process = subprocess.Popen([sys.executable, *start, *arguments], cwd=ROOT, stdout=subprocess.DEVNULL)
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - began
+        if os.waitstatus_to_exitcode(status):
+            sys.exit(f"error: {' '.join(arguments)} ended with {os.waitstatus_to_exitcode(status)}")
+        used = [int(line) / 1024 for line in Path(log.name).read_text().split()]
+    return seconds, usage.ru_utime + usage.ru_stime, used
 
 
 def _finish(folder: Path, num_points: int, results: str) -> None:
@@ -100,8 +106,8 @@ def _finish(folder: Path, num_points: int, results: str) -> None:
             os.link(path.with_name(NETWORK), point.directory / NETWORK)
 
 
-def _report(what: str, seconds: float, processor_seconds: float, peak_mib: float) -> None:
-    print(f"{what}: {seconds:.1f} s ({processor_seconds:.1f} s of the processor), peak {peak_mib:.0f} MiB")
+def _report(what: str, seconds: float, processor_seconds: float, used: list[float]) -> None:
+    print(f"{what}: {seconds:.1f} s ({processor_seconds:.1f} s of the processor), peak {used[-1]:.0f} MiB")
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from orchestration.point import Point
 
 # What the resolvers of interpolations read of a configuration, beside their arguments; one not named here may read all.
 READS = {"scaled": (scaled.READS,), "oc.env": ()}
+INTERPOLATION = r"\$\{([^{}]+)\}"  # with none inside it
 Path = tuple[str | int, ...]
 
 
@@ -135,8 +136,11 @@ def _is_all_known(unresolved: Any) -> bool:
         for text in leaf if isinstance(leaf, list) else [leaf]:
             if not isinstance(text, str) or "${" not in text:
                 continue
-            calls = re.fullmatch(r"\$\{([^{}]+)\}", text)
-            if calls is None or (":" in calls[1] and calls[1].partition(":")[0] not in READS):
+            # What stands around one does not matter: a mark inside a longer text is found by whoever looks for it.
+            calls = re.findall(INTERPOLATION, text)
+            if "${" in re.sub(INTERPOLATION, "", text) or any(
+                ":" in call and call.partition(":")[0] not in READS for call in calls
+            ):
                 return False
     return True
 

@@ -47,6 +47,8 @@ def refusal(error: BaseException) -> list[str] | None:
         case ValueError() if str(error).startswith("Config group override"):
             got = str(error).rpartition(" ")[2]
             return [f"a group takes the name of one of its files in conf/ (for example logger=none), got {got}"]
+        case ValueError() if str(error).startswith("Only one of --run"):
+            return ["-m runs a sweep, --cfg and --info show one configuration and run nothing: leave one of them out"]
         case CompactHydraException() | OmegaConfBaseException():
             lines = [line for line in str(error).splitlines() if line and not line.startswith("See http")]
             return ["; ".join(lines)]

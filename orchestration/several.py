@@ -12,6 +12,8 @@ import os
 import re
 import subprocess
 import sys
+import threading
+import time
 from datetime import timedelta
 from pathlib import Path
 
@@ -21,10 +23,13 @@ from torch import distributed
 from lightning_modules import progress
 from orchestration.launching import python_path
 from orchestration.nodes import Node
+from orchestration.owner import Owner
 from orchestration.point import Point
 
 # Another process may train the reference that all wait for; a process that dies ends the group at once.
 PATIENCE = timedelta(days=7)
+GRACE_SECONDS = 60  # torchrun gives its processes 30
+WATCH_SECONDS = 0.5
 
 
 def run_processes(point: Point, num: int, node: Node) -> str | None:
@@ -34,7 +39,9 @@ def run_processes(point: Point, num: int, node: Node) -> str | None:
     """
     of_node = f".{node.rank}" if node.rank else ""
     task, log = point.directory / f"point{of_node}.json", point.directory / f"processes{of_node}.log"
-    task.write_text(json.dumps(dataclasses.asdict(point)), encoding="utf-8")
+    owner = Owner.this_process()
+    told = {"point": dataclasses.asdict(point), "owner": dataclasses.asdict(owner)}
+    task.write_text(json.dumps(told), encoding="utf-8")
     threads = point.config["num_threads"] or max(1, torch.get_num_threads() // num)  # a launcher says how many
     command = [
         *(sys.executable, "-m", "torch.distributed.run", *node.torchrun(point.id), f"--nproc-per-node={num}"),
@@ -45,12 +52,23 @@ def run_processes(point: Point, num: int, node: Node) -> str | None:
         process = subprocess.Popen(command, stderr=errors, env=environment)
         try:
             code = process.wait()
-        except BaseException:
-            process.terminate()  # torchrun hands it on to its processes
-            process.wait()
-            raise
-    task.unlink(missing_ok=True)
+        finally:
+            _end(process)
+            task.unlink(missing_ok=True)
     return None if code == 0 else f"{_reason(log.read_text(encoding='utf-8', errors='replace'))} (see {log})"
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End torchrun if it runs: it hands SIGTERM on to its processes; one that is killed they miss themselves."""
+    try:
+        if process.poll() is None:
+            process.terminate()
+            process.wait(GRACE_SECONDS)
+    except subprocess.TimeoutExpired:
+        pass
+    finally:  # also when a second signal ends the waiting
+        process.kill()
+        process.wait()
 
 
 def _reason(log: str) -> str:
@@ -65,9 +83,20 @@ def _reason(log: str) -> str:
 
 
 def read_point(task: Path) -> Point:
-    """The point that `run_processes` wrote down."""
+    """The point that `run_processes` wrote down. From here on this process ends with the one that did so.
+
+    Whoever has started this one holds the lock of the point: without it another may begin.
+    """
     stored = json.loads(task.read_text(encoding="utf-8"))
-    return Point(stored["config"], stored["choices"], tuple(stored["overrides"]))
+    threading.Thread(target=_watch, args=(Owner(**stored["owner"]), os.getppid()), daemon=True).start()
+    return Point(stored["point"]["config"], stored["point"]["choices"], tuple(stored["point"]["overrides"]))
+
+
+def _watch(owner: Owner, torchrun: int) -> None:
+    """Torchrun's processes are in sessions of their own: no signal that kills those above them reaches them."""
+    while owner.runs and os.getppid() == torchrun:
+        time.sleep(WATCH_SECONDS)
+    os._exit(1)
 
 
 def join() -> None:

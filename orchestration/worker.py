@@ -19,8 +19,8 @@ from orchestration.several import join, read_point
 def main() -> None:
     """Compute; the first process writes the row."""
     scaled.register()
-    join()
     point = read_point(Path(sys.argv[1]))
+    join()
     parts = assemble(point)
     if group().rank == 0:
         if not run_here(point, parts).is_ok:

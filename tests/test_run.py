@@ -62,6 +62,7 @@ def test_help_names_the_groups_and_their_options():
         (["rank.weight=[1"], "error: no viable alternative"),
         (["dataset=digits,mnist"], "error: Ambiguous value"),
         (["~rank"], "error: method.rank: Interpolation key 'rank' not found"),
+        (["--cfg", "hydra", "--multirun"], "error: -m runs a sweep, --cfg and --info show one configuration"),
         (["results_dir="], "error: results_dir: expected str length >= 1"),
         (["-m", "method=foo,svd"], "error: method: there is no 'foo'"),
         (["-m", "rank.wieght=1,2"], "error: rank.wieght: unknown key"),
@@ -110,23 +111,33 @@ def test_results_that_cannot_be_written_are_refused(tmp_path):
 
 @pytest.mark.slow
 def test_an_interrupted_sweep_says_so_shows_what_is_done_and_goes_on(tmp_path):
+    """Told to end by SIGTERM, then, where it went on, by Ctrl-C."""
     arguments = ["-m", *FAST, "method=reference", "results_dir=results", "schedule.reference.epochs=2,100000"]
     command = [sys.executable, str(ROOT / "run.py"), *arguments]
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    deadline = time.time() + 120
-    while not list(tmp_path.rglob("result.json")) and time.time() < deadline:
-        time.sleep(0.2)
-    time.sleep(1)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 130, out + err
-    assert "interrupted; the same command goes on" in err
-    assert "1 of 2 points did not end well" in err
-    assert "Traceback" not in err
-    assert "1 ok" in out
-    rows = [json.loads(path.read_text())["status"] for path in tmp_path.rglob("result.json")]
-    assert sorted(rows) == ["interrupted: Ctrl-C; the same command goes on", "ok"]
-    assert len(list(tmp_path.rglob("*.ckpt"))) == 1
+    for number, code, name in ((signal.SIGTERM, 143, "SIGTERM"), (signal.SIGINT, 130, "Ctrl-C")):
+        process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        deadline = time.time() + 120
+        while not list(tmp_path.rglob("references/**/*.lock")) or not ends_of(tmp_path, "ok"):  # the second one trains
+            assert time.time() < deadline
+            time.sleep(0.2)
+        time.sleep(1)
+        process.send_signal(number)
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == code, out + err
+        assert "interrupted; the same command goes on" in err
+        assert "1 of 2 points did not end well" in err
+        assert "Traceback" not in err
+        assert "1 ok" in out
+        assert len(ends_of(tmp_path, "ok")) == 1
+        assert ends_of(tmp_path, "interrupted") == [f"interrupted: {name}; the same command goes on"]
+        assert len(list(tmp_path.rglob("*.ckpt"))) == 1
+    assert "1 done or running elsewhere, 1 to run" in out
+    assert "goes on from" in out
+
+
+def ends_of(folder: Path, kind: str) -> list[str]:
+    statuses = [json.loads(path.read_text())["status"] for path in folder.rglob("result.json")]
+    return [status for status in statuses if status.startswith(kind)]
 
 
 @pytest.mark.slow

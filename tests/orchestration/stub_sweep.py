@@ -31,6 +31,10 @@ def run_point(point: Point) -> Result:
         note(point, "begins")
         assert finished(point) is None, "done twice"
         clear(point)
+        if str(point.config["seed"]) == os.environ.get("STUB_FAILS"):
+            result = put(point, Result(**blank(point, "stub"), status="failed: as told", seconds=0.0, environment={}))
+            assert result is not None
+            return result
         time.sleep(0.02)
         with zipfile.ZipFile(new_network(point), "w") as file:
             file.writestr("weights", os.urandom(100_000))

@@ -32,6 +32,8 @@ SWEEPS = {
     "choice and range": (["seed=choice(1,5)", "rank.weight=range(1,3,0.5)"], 1),
     "decays": (["decay@schedule.reference.decay=cosine,steps", "schedule.reference.learning_rate=0.1,0.2"], 2),
     "experiments": (["experiment=ic20/lenet300_lc_svd,ic20/resnet20_lc_svd_a", "seed=0,1,2"], 2),
+    "a path that begins with a variable": (["experiment=yin21/resnet18_admm_tt", "seed=0,1,2"], 1),
+    "in the middle of a text": (["dataset=mnist", "dataset.root=x${seed}y", "seed=0,1,2"], 4),
     "added": (["++trainer.precision=32-true,bf16-mixed", "seed=0,1"], 2),
     "an interpolation as a value": (["schedule.batch_size=64,${seed}", "seed=3,4"], 2),
     "a key with an alias of its file": (["method.rank.weight=1,2"], 3),

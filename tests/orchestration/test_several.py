@@ -6,11 +6,13 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 
 import pytest
 import torch
+from conftest import ROOT, TINY
 
 from datamodules.data import share_of
 from evaluation.result import read_result
@@ -22,19 +24,31 @@ POINT = ("num_threads=1", "network.hidden=[24,16]", "schedule.batch_size=64", "m
 TWO = ("trainer.devices=2",)
 
 
-def processes() -> list[str]:
+def processes(folder) -> list[str]:
+    """Torchrun's and its own, of points whose results are below `folder`: other tests may start some too."""
     listed = subprocess.run(["ps", "-eww", "-o", "pid,args"], capture_output=True, text=True, check=True).stdout
-    return [line for line in listed.splitlines() if "orchestration.worker" in line]
+    return [line for line in listed.splitlines() if "orchestration.worker" in line and str(folder) in line]
+
+
+def workers_that_train(folder) -> list[int]:
+    """Wait until both processes of the first point are in the training of its reference."""
+    deadline = time.monotonic() + 200
+    while time.monotonic() < deadline:
+        started = [line for line in processes(folder) if "torch.distributed" not in line]
+        if len(started) == 2 and list(folder.rglob("references/**/*.lock")):
+            time.sleep(1)
+            return sorted(int(line.split()[0]) for line in started)
+        time.sleep(0.1)
+    raise AssertionError("no two processes train")
 
 
 @pytest.mark.slow
 def test_two_processes_compute_what_one_does(make_point, capfd):
     alone = run_point(make_point(*POINT))
     point = make_point(*POINT, *TWO)
-    before = processes()
     together = run_point(point)
     assert alone.status == together.status == "ok", together.status
-    assert processes() == before
+    assert processes(point.results_dir) == []
     said = capfd.readouterr().out
     assert said.count("reference trained: 2 epochs") == 2, "each process speaks, or none"
     curves = [
@@ -60,18 +74,9 @@ def test_two_processes_compute_what_one_does(make_point, capfd):
 @pytest.mark.slow
 def test_a_process_that_is_killed_fails_its_point_alone(make_point):
     point = make_point(*POINT, *TWO, "schedule.reference.epochs=100000")
-    others = processes()
 
     def kill() -> None:
-        deadline = time.monotonic() + 120
-        while time.monotonic() < deadline:
-            lock = list(point.results_dir.rglob("*.lock"))
-            started = [line for line in processes() if line not in others and "torch.distributed" not in line]
-            if len(started) == 2 and any("references" in str(path) for path in lock):
-                time.sleep(1)
-                os.kill(max(int(line.split()[0]) for line in started), signal.SIGKILL)
-                return
-            time.sleep(0.1)
+        os.kill(workers_that_train(point.results_dir)[-1], signal.SIGKILL)
 
     thread = threading.Thread(target=kill)
     thread.start()
@@ -80,8 +85,31 @@ def test_a_process_that_is_killed_fails_its_point_alone(make_point):
     assert "was killed by signal 9" in result.status, result.status
     assert result.status.startswith("failed: process 1")
     assert read_result(point.directory / "result.json").status == result.status
-    assert processes() == others
+    assert processes(point.results_dir) == []
     assert run_point(make_point(*POINT)).status == "ok"
+
+
+@pytest.mark.slow
+def test_nothing_outlives_the_command(tmp_path):
+    """Killed, it takes its processes along, so that the next start is alone; told to end, it says so in the row."""
+    command = [sys.executable, str(ROOT / "run.py"), *TINY, *POINT, *TWO, "schedule.reference.epochs=100000"]
+    command.append(f"results_dir={tmp_path / 'results'}")
+    for number, code in ((signal.SIGKILL, -9), (signal.SIGTERM, 143)):
+        process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        try:
+            workers_that_train(tmp_path)
+        finally:
+            process.send_signal(number)
+        out, _ = process.communicate(timeout=100)
+        assert process.returncode == code, out
+        deadline = time.monotonic() + 20 * (number == signal.SIGKILL)
+        while (left := processes(tmp_path)) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        assert left == []
+    assert "was killed" in out, "the second start says so of the first"
+    (path,) = tmp_path.rglob("result.json")
+    assert read_result(path).status == "interrupted: SIGTERM"
+    assert not list(tmp_path.rglob("digits/**/.lock")) + list(tmp_path.rglob("point.json"))
 
 
 def test_batches_are_shared_evenly_or_refused(make_point):

@@ -1,0 +1,63 @@
+"""How a sweep ends: its exit code, and what it says of points that failed, died or run elsewhere."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+from conftest import TINY
+from test_faults import codes, journal, stub
+
+from evaluation.result import read_result
+from orchestration.attempt import attempt
+from orchestration.lock import locked
+from orchestration.row import LOCK
+from orchestration.standing import standing
+from orchestration.sweep_report import FAILED, summarise
+
+BEGAN = "2000-01-01T00:00:00+0000"
+
+
+@pytest.mark.parametrize(("fail_fast", "num_begun"), [("true", 2), ("false", 3)])
+def test_fail_fast_stops_at_the_first_failure(tmp_path, fail_fast, num_begun):
+    done = stub(tmp_path, 0, 0, 1, "seed=0,1,2", f"fail_fast={fail_fast}", STUB_FAILS="1")
+    assert codes(done) == ["1"]
+    begun, _ = journal(tmp_path)
+    assert len(begun) == num_begun
+    assert f"{4 - num_begun} of 3 points did not end well" in done.stderr
+    assert "seed=1: failed: as told" in done.stderr
+    assert ("seed=2: not run" in done.stderr) == (fail_fast == "true")
+
+
+def test_what_runs_elsewhere_is_left_and_the_exit_code_is_three(tmp_path, make_point):
+    elsewhere = make_point("seed=1")
+    elsewhere.directory.mkdir(parents=True)
+    with locked(elsewhere.directory / LOCK):
+        done = stub(elsewhere.results_dir, 0, 0, 1, *TINY, "seed=0,1")
+    assert codes(done) == ["3"]
+    assert "1 of 2 points are left to the processes that run them" in done.stderr
+    assert f"seed=1: running elsewhere: pid {os.getpid()} " in done.stderr
+    begun, ended = journal(elsewhere.results_dir)
+    assert len(begun) == sum(ended.values()) == 1
+    assert codes(stub(elsewhere.results_dir, 0, 0, 1, *TINY, "seed=0,1")) == ["0"]
+
+
+def test_of_a_launchers_process_that_was_killed_the_sweep_writes_the_row(make_point, capsys):
+    points = [make_point("seed=0"), make_point("seed=1")]
+    for point in points:
+        if (pid := os.fork()) == 0:
+            try:
+                attempt(point, lambda lock: os.kill(os.getpid(), signal.SIGKILL))
+            finally:
+                os._exit(1)
+        os.waitpid(pid, 0)
+        assert standing(point).kind == "killed"
+    assert summarise(points, {points[0].id}, {points[0].id: "failed: the launcher's reason"}, BEGAN) == FAILED
+    status = read_result(points[0].directory / "result.json").status
+    assert status.startswith("failed: its process was killed (pid ")
+    assert standing(points[0]).kind == "failed"
+    assert standing(points[1]).kind == "killed", "another sweep's: whoever runs it again says so"
+    err = capsys.readouterr().err
+    assert "2 of 2 points did not end well" in err
+    assert "seed=0: failed: its process was killed" in err
