@@ -47,8 +47,9 @@ def main() -> None:
         _report(f"plan of {options.points} points", *_run(*many, "plan=true"))
         _finish(Path(folder), options.points, results)
         _report(f"resuming {options.points} points, all done", *_run(*many))
-        *cost, used = _run("-m", *POINT, f"seed=range(0,{options.sequential})", f"results_dir={folder}/few")
-        _report(f"{options.sequential} points in one process", *cost, used)
+        found = _run("-m", *POINT, f"seed=range(0,{options.sequential})", f"results_dir={folder}/few")
+        _report(f"{options.sequential} points in one process", *found)
+        used = found[-1]
         used.pop()  # the peak
         slope = np.polyfit(range(len(used[len(used) // 5 :])), used[len(used) // 5 :], 1)[0]
         print(f"growth of the resident memory: {1024 * slope:.1f} KiB a point ({used[0]:.0f} to {used[-1]:.0f} MiB)")
