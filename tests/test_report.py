@@ -57,6 +57,14 @@ def test_a_report_is_a_folder_and_says_where_to_look(folder, tmp_path):
     assert parquet.read_table(tmp_path / "report" / "runs.parquet").num_rows == 6
 
 
+def test_a_network_of_which_nothing_is_left_is_in_the_tables_and_in_no_figure(tmp_path):
+    write_result(tmp_path / "results" / "result.json", result(0, compressed=measure(10.0, 0, macs=0)))
+    done = report(tmp_path / "results", "--out", tmp_path / "report")
+    assert done.returncode == 0, done.stderr
+    assert "| inf |" in (tmp_path / "report" / "tables" / "digits-mlp.md").read_text()
+    assert [path.name for path in (tmp_path / "report" / "figures").glob("*.svg")] == ["digits-mlp-speed.svg"]
+
+
 def test_unreadable_foreign_and_repeated_files_are_named_and_counted(folder):
     (folder / "broken").mkdir()
     (folder / "broken" / "result.json").write_text("{")

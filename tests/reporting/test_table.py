@@ -16,7 +16,7 @@ from evaluation.result import read_result, write_result
 from evaluation.statistics import mean
 from reporting.markup import comma_separated, latex, markdown
 from reporting.print_result import comparison_rows, print_result
-from reporting.table import COMPARED, Cell, Table, comparison, comparisons, pivot
+from reporting.table import COMPARED, Cell, Table, by_task, comparison, pivot
 from reporting.terminal import print_comparison
 from reporting.variants import variants
 
@@ -69,11 +69,11 @@ def test_the_best_of_a_column_is_marked_and_the_reference_is_none():
     assert best["epochs"] == set(), "nobody can say whether more is better"
 
 
-def test_a_table_for_every_dataset_and_network():
+def test_rows_are_grouped_by_dataset_and_network():
     other = {"dataset": "mnist", "network": "mlp", "method": "svd"}
-    tables = comparisons([result(0), result(1, variant="w", choices=other)])
-    assert list(tables) == ["digits/mlp", "mnist/mlp"]
-    assert texts(tables["mnist/mlp"])["method"] == "svd"
+    tasks = by_task([result(1, variant="w", choices=other), result(0)])
+    assert list(tasks) == ["digits/mlp", "mnist/mlp"]
+    assert texts(comparison(tasks["mnist/mlp"]))["method"] == "svd"
 
 
 MEAN = mean([88.0, 89.0])
