@@ -200,6 +200,20 @@ def test_variants_with_other_options_are_named_by_the_option():
     assert names == ["rank=cost rank.weight=1", "rank=cost rank.weight=2", "rank=fixed"]
 
 
+def test_what_older_code_did_not_have_names_a_variant_only_where_nothing_else_does():
+    def row(variant, **config):
+        return result(0, variant=variant, config=config)
+
+    def names(rows):
+        return [variant.name.removeprefix("digits/mlp/lc_svd") for variant in variants(rows)]
+
+    old = row("a", epochs=30)
+    assert names([old, row("b", epochs=12, padding=0, accumulate=1)]) == [" epochs=30", " epochs=12"]
+    assert names([old, row("b", epochs=30, padding=0)]) == ["", " padding=0"]
+    newer = [row(str(weight), epochs=12, padding=0, weight=weight) for weight in (0, 0.9)]
+    assert names([old, *newer]) == [" epochs=30", " epochs=12 weight=0", " epochs=12 weight=0.9"]
+
+
 def test_one_setting_across_is_one_line_a_method():
     """A budget is a setting of the rank rule in one method and of the method itself in another."""
     low_rank = {"dataset": "digits", "network": "mlp", "method": "svd", "decomposition": "svd", "rank": "budget"}
