@@ -10,12 +10,17 @@ import shutil
 import subprocess
 
 import pytest
+from conftest import ROOT
 from results import measure, result
 
 from evaluation.result import read_result, write_result
 from evaluation.statistics import mean
+from orchestration.experiments import experiments
+from reporting.fronts import fronts
 from reporting.markup import comma_separated, latex, markdown
+from reporting.papers import papers
 from reporting.print_result import comparison_rows, print_result
+from reporting.rows import read_rows
 from reporting.table import COMPARED, Cell, Table, by_task, comparison, pivot
 from reporting.terminal import print_comparison
 from reporting.variants import variants
@@ -97,6 +102,14 @@ def test_markdown_marks_the_best_and_explains_the_marks():
     assert lines[-1].startswith("† a reconstruction")
 
 
+def test_words_begin_at_the_left_and_numbers_end_at_the_right():
+    table = Table(
+        "t", ["a", "b", "c"], [[Cell("1"), Cell("-1.50 ± 2"), Cell("not run")], [Cell("2"), Cell(""), Cell("3")]]
+    )
+    assert markdown(table).splitlines()[1] == "| --- | ---: | --- |"
+    assert "{lrl}" in latex(table)
+
+
 def test_values_apart_in_csv():
     header, first, second = csv.reader(io.StringIO(comma_separated(AWKWARD)))
     assert header == ["method_x", "top-1 [%]", "top-1 [%] low", "top-1 [%] high", "runs"]
@@ -107,10 +120,16 @@ def test_values_apart_in_csv():
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no TeX engine (pdflatex) on the path")
 def test_latex_compiles(tmp_path):
+    """A table of awkward letters, and all tables of the committed rows and the published ones."""
+    tasks = by_task(read_rows([ROOT / "measured"]).results)
+    tables = [table for of in tasks.values() for table in (comparison(of), fronts(of))]
+    published = papers((experiment, {}) for experiment in experiments(set())).values()
+    sized = "".join(
+        f"\\resizebox{{\\textwidth}}{{!}}{{{latex(t)}}}\\clearpage\n" for t in [AWKWARD, *tables, *published]
+    )
     document = (
         "\\documentclass{article}\\usepackage[landscape]{geometry}\\usepackage{booktabs,graphicx}\\usepackage[T1]{fontenc}"
-        f"\\begin{{document}}\\resizebox{{\\textwidth}}{{!}}{{{latex(AWKWARD)}}}"
-        f"\\resizebox{{\\textwidth}}{{!}}{{{latex(comparison([result(0), result(1)]))}}}\\end{{document}}"
+        f"\\begin{{document}}{sized}\\end{{document}}"
     )
     (tmp_path / "table.tex").write_text(document, encoding="utf-8")
     done = subprocess.run(
@@ -124,6 +143,10 @@ def test_latex_compiles(tmp_path):
 
 def test_latex_has_booktabs_rules_and_no_bare_command_characters():
     text = latex(AWKWARD)
+    assert "\\begin{tabular}{lrr}" in text
+    assert text.split("\\bottomrule\n")[1].startswith(
+        "\\multicolumn{3}{l}{\\footnotesize \\textdagger{} a reconstruction"
+    )
     assert [line for line in text.splitlines() if line.startswith("\\") and "rule" in line] == [
         "\\toprule", "\\midrule", "\\bottomrule"
     ]  # fmt: skip
