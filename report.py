@@ -17,6 +17,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from evaluation.result import Result
@@ -27,7 +28,7 @@ from reporting.evidence import rebuild
 from reporting.markup import markdown
 from reporting.papers import papers
 from reporting.rows import Rows, read_rows, state
-from reporting.table import comparison, pivot
+from reporting.table import by_task, comparison, pivot
 from reporting.terminal import print_comparison
 
 DEFAULT_COLUMN = "test error [%]"
@@ -116,7 +117,7 @@ def _send(arguments: argparse.Namespace, rows: Rows) -> str:
 
 
 def _figure(path: Path, rows: Rows) -> str:
-    from reporting.figures import by_task, draw, save
+    from reporting.figures import draw, save
     from reporting.fronts import GAINS
 
     tasks = by_task(rows.results)
@@ -124,7 +125,8 @@ def _figure(path: Path, rows: Rows) -> str:
         raise ValueError(f"--figure: expected the rows of one dataset and network, got {', '.join(tasks)}")
     ((task, of),) = tasks.items()
     rows_of_papers = [e for e, _ in published(of) if f"{e.choices['dataset']}/{e.choices['network']}" == task]
-    about = digest([(result.id, result.compressed and result.compressed.test_top1_percent) for result in of])
+    rows_of_ours = [(r.id, r.choices, r.status, [m and asdict(m) for m in (r.reference, r.compressed)]) for r in of]
+    about = digest([rows_of_ours, [(e.name, asdict(e.reported)) for e in rows_of_papers]])  # all that is drawn
     save(draw(of, next(iter(GAINS)), task, rows_of_papers, reconstructions()), path, f"rows {about}")
     return f"![{task}: test error against parameters]({path.as_posix()})\n"
 

@@ -38,6 +38,9 @@ class Measure:
     num_nonzero: int | None = None
 
 
+# The choices that name every row.
+NAMING = ("dataset", "network", "method")
+
 # What a diverged network may leave undefined: null in the file, NaN in memory.
 FLOATS = [f.name for f in dataclasses.fields(Measure) if f.type == "float"]
 
@@ -111,13 +114,25 @@ def read_result(path: Path) -> Result:
         for measure in (data.get("reference"), data.get("compressed")):
             if measure is not None:
                 measure.update({k: math.nan for k in FLOATS if measure.get(k, 0) is None})
-        return _adapter().validate_json(json.dumps(data), strict=True)
+        result = _adapter().validate_json(json.dumps(data), strict=True)
+        _require_what_reports_read(result)
+        return result
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise ValueError(f"{path}: not a readable result ({where}: {first['msg']})") from None
     except (KeyError, TypeError, AttributeError, OSError, ValueError) as error:
         raise ValueError(f"{path}: not a readable result ({type(error).__name__}: {error})") from None
+
+
+def _require_what_reports_read(result: Result) -> None:
+    if missing := [group for group in NAMING if group not in result.choices]:
+        raise ValueError(f"choices without {', '.join(missing)}")
+    for measure in filter(None, (result.reference, result.compressed)):
+        for name in ("latency_ms", "peak_memory_mib"):
+            sizes = getattr(measure, name)
+            if not sizes or not all(size.isdecimal() for size in sizes):
+                raise ValueError(f"{name}: expected batch sizes, got {list(sizes)}")
 
 
 @functools.cache

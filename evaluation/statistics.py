@@ -17,6 +17,7 @@ import numpy as np
 LEVEL = 0.95
 BOOTSTRAP_FROM = 20
 NUM_RESAMPLES = 9999
+NEGLIGIBLE = 1e-9  # values that differ by rounding alone, relative to the largest, have no distribution to resample
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def mean(values: Sequence[int | float], generator: np.random.Generator | None = 
     value = sum(values) / num
     if num == 1 or not math.isfinite(value):
         return Mean(value, math.nan, math.nan, num)
-    if num >= BOOTSTRAP_FROM and len(set(values)) > 1:
+    if num >= BOOTSTRAP_FROM and max(values) - min(values) > NEGLIGIBLE * max(map(abs, values)):
         from scipy.stats import bootstrap  # a second to import; few tables have so many seeds
 
         generator = generator or np.random.default_rng(0)

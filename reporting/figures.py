@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from evaluation.result import Measure, Result
 from evaluation.statistics import mean
 from reporting.colours import SHAPES, colour, shape
-from reporting.fronts import Spot, front, spots
+from reporting.fronts import Spot, front, placed
 from reporting.papers import Published
 from reporting.table import measured
 from reporting.variants import MARK, Options
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 # Of a published row, what the gain is called, and the size that it follows from where no ratio is reported.
@@ -34,12 +37,13 @@ def draw(
 ) -> Figure:
     """The figure of one dataset and network: means with 95 % intervals, their front, published rows as hollow marks.
 
-    Both axes are logarithmic. Raises `ValueError` where nothing was compressed.
+    Both axes are logarithmic, that of the error only where no network is without one. Raises `ValueError` where nothing
+    was compressed.
     """
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    found = [spot for spot in spots(results, gain, reconstructions) if spot.gain > 0 and math.isfinite(spot.gain)]
+    found = placed(results, gain, reconstructions)
     if not found:
         raise ValueError(f"{title}: expected a compressed network that is ok, got none")
     with mpl.rc_context(STYLE):
@@ -47,8 +51,11 @@ def draw(
         axes = figure.add_subplot()
         references = [r for r, _ in measured(results)]
         _draw_reference(axes, references)
-        steps = front(found)
-        axes.step([s.gain for s in steps], [_error(s.top1_percent) for s in steps], where="pre", color="0.6", zorder=1)
+        steps = front(found)  # from the largest gain on; until the next one begins, its error is the least to be had
+        axes.step(
+            [s.gain for s in steps], [_error(s.top1_percent) for s in steps], where="post", color="0.6", zorder=1,
+            label="front",
+        )  # fmt: skip
         marked = {choice for group, choice in reconstructions if group == "method"}
         for method in sorted({spot.method for spot in found}):
             of = [spot for spot in found if spot.method == method]
@@ -60,10 +67,12 @@ def draw(
                 zorder=2,
             )  # fmt: skip
         _draw_reported(axes, gain, experiments, references)
-        axes.set(xscale="log", yscale="log", xlabel=f"{gain} (log)", ylabel="test error [%] (log)", title=title)
+        axes.set(xscale="log", xlabel=f"{gain} (log)", ylabel="test error [%]", title=title)
+        if all(np.min(np.asarray(line.get_ydata(), float)) > 0 for line in axes.get_lines()):
+            axes.set(yscale="log", ylabel="test error [%] (log)")
+        axes.set_ylim(top=min(axes.get_ylim()[1], 100))  # an interval may reach farther than an error can
         for axis in (axes.xaxis, axes.yaxis):
-            axis.set_major_formatter("{x:g}")
-            axis.set_minor_formatter("{x:g}")
+            _label(axis)
         axes.tick_params(which="minor", labelsize=7)
         axes.grid(which="both", color="0.92", linewidth=0.6)
         axes.set_axisbelow(True)
@@ -112,6 +121,18 @@ def _reported_gain(reported: Any, gain: str, references: Sequence[Measure]) -> f
     return float(getattr(references[0], size) / small)
 
 
+def _label(axis: Axis) -> None:
+    """Plain numbers, as many as do not touch each other."""
+    from matplotlib.ticker import LogLocator
+
+    axis.set_major_formatter("{x:g}")
+    low, high = axis.get_view_interval()
+    if axis.get_scale() == "log":
+        axis.set_minor_formatter("{x:g}")
+        if high > 5 * low:  # Matplotlib's own choice is every number from 2 to 9
+            axis.set_minor_locator(LogLocator(subs=(2, 3, 5)))
+
+
 def _error(top1_percent: float) -> float:
     return 100 - top1_percent
 
@@ -121,11 +142,3 @@ def _arms(spot: Spot) -> tuple[float, float]:
     if math.isnan(spot.low):
         return 0.0, 0.0
     return min(spot.high - spot.top1_percent, 0.9 * _error(spot.top1_percent)), spot.top1_percent - spot.low
-
-
-def by_task(results: Sequence[Result]) -> Mapping[str, list[Result]]:
-    """Results by `dataset/network`."""
-    tasks: dict[str, list[Result]] = {}
-    for result in results:
-        tasks.setdefault(f"{result.choices['dataset']}/{result.choices['network']}", []).append(result)
-    return dict(sorted(tasks.items()))

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from evaluation.result import Result
-from reporting.figures import by_task, draw, save
-from reporting.fronts import GAINS, fronts
+from reporting.figures import draw, save
+from reporting.fronts import GAINS, fronts, placed
 from reporting.markup import comma_separated, latex, markdown
 from reporting.page import write_page
 from reporting.papers import Published, papers
 from reporting.runs import write_runs
-from reporting.table import Table, comparison, measured
+from reporting.table import Table, by_task, comparison, measured
 from reporting.variants import Options
 
 Runs = Mapping[str, Sequence[Result]]
@@ -42,6 +42,8 @@ def write_folder(
         written += _write_table(folder / "tables" / f"{name}-fronts", fronts(of, reconstructions, task))
         rows = [e for e in published if f"{e.choices['dataset']}/{e.choices['network']}" == task]
         for gain, word in GAINS.items():
+            if not placed(of, gain):
+                continue
             figure = draw(of, gain, task, rows, reconstructions)
             for ending in (".svg", ".pdf"):
                 save(figure, path := folder / "figures" / f"{name}-{word}{ending}")

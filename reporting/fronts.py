@@ -45,6 +45,11 @@ def spots(results: Iterable[Result], gain: str, reconstructions: Options = ()) -
     return found
 
 
+def placed(results: Iterable[Result], gain: str, reconstructions: Options = ()) -> list[Spot]:
+    """Those spots that have a place on a logarithmic axis: a network of which nothing is left has none."""
+    return [spot for spot in spots(results, gain, reconstructions) if spot.gain > 0 and math.isfinite(spot.gain)]
+
+
 def front(found: Sequence[Spot]) -> list[Spot]:
     """Those that no other beats in gain and accuracy, from the smallest network on."""
     return [found[i] for i in pareto_front([-spot.gain for spot in found], [spot.top1_percent for spot in found])]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 
 from reporting.table import Cell, Table
 
@@ -16,24 +17,30 @@ LATEX = {
     "≥": r"$\geq$", "≤": r"$\leq$", "<": r"\textless{}", ">": r"\textgreater{}", "²": r"$^2$",
 }  # fmt: skip
 
+# How the text of a number, of none, or of a count of runs begins.
+NUMBER = re.compile(r"[+-]?\d|–|inf|nan|$")
+
 
 def markdown(table: Table) -> str:
     """The best of each column in bold; footnotes below."""
-    lines = [table.header, ["---", *["---:"] * (len(table.header) - 1)]]
+    lines = [table.header, ["---:" if right else "---" for right in _to_the_right(table)]]
     lines += [[f"**{_pipe(c.text)}**" if c.is_best else _pipe(c.text) for c in row] for row in table.rows]
     text = "".join(f"| {' | '.join(line)} |\n" for line in lines)
     return text + "".join(f"\n{note}\n" for note in table.footnotes)
 
 
 def latex(table: Table) -> str:
-    r"""A `tabular` for a document with `\usepackage{booktabs}`."""
+    r"""A `tabular` for a document with `\usepackage{booktabs}`, with its footnotes below the last rule."""
     header = " & ".join(map(latex_escaped, table.header))
     body = "".join(f"{' & '.join(map(_latex_cell, row))} \\\\\n" for row in table.rows)
-    notes = "".join(f"% {note}\n" for note in table.footnotes)
-    columns = f"l{'r' * (len(table.header) - 1)}"
+    notes = "".join(
+        f"\\multicolumn{{{len(table.header)}}}{{l}}{{\\footnotesize {latex_escaped(note)}}} \\\\\n"
+        for note in table.footnotes
+    )
+    columns = "".join("r" if right else "l" for right in _to_the_right(table))
     return (
-        f"% {table.title}\n{notes}\\begin{{tabular}}{{{columns}}}\n\\toprule\n{header} \\\\\n\\midrule\n{body}"
-        "\\bottomrule\n\\end{tabular}\n"
+        f"% {table.title}\n\\begin{{tabular}}{{{columns}}}\n\\toprule\n{header} \\\\\n\\midrule\n{body}"
+        f"\\bottomrule\n{notes}\\end{{tabular}}\n"
     )
 
 
@@ -51,6 +58,12 @@ def comma_separated(table: Table) -> str:
 def latex_escaped(text: str) -> str:
     """`text` as LaTeX shows it letter by letter."""
     return "".join(LATEX.get(letter, letter) for letter in text)
+
+
+def _to_the_right(table: Table) -> list[bool]:
+    """Of each column whether it holds numbers; words begin at the left."""
+    columns = [[row[place].text for row in table.rows] for place in range(len(table.header))]
+    return [False, *(all(NUMBER.match(text) for text in column) for column in columns[1:])]
 
 
 def _pipe(text: str) -> str:

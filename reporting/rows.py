@@ -41,7 +41,7 @@ def read_rows(folders: Iterable[Path]) -> Rows:
     commits = sorted({str(r.environment.get("commit")) for r in results})
     if len(commits) > 1:
         notes.append(f"note: the rows come from several commits: {', '.join(commits)}")
-    results.sort(key=lambda r: (*r.choices.values(), r.overrides, r.seed))
+    results.sort(key=lambda r: (list(r.choices.values()), r.overrides, r.seed))
     return Rows(results, {result.id: path.parent for path, result in found.values()}, notes)
 
 

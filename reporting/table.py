@@ -42,14 +42,6 @@ class Table:
         return [FOOTNOTE] if any(MARK in row[0].text for row in self.rows) else []
 
 
-def comparisons(results: Iterable[Result], reconstructions: Options = ()) -> dict[str, Table]:
-    """The comparison of each dataset and network, by `dataset/network`."""
-    tasks: dict[str, list[Result]] = {}
-    for result in results:
-        tasks.setdefault(f"{result.choices['dataset']}/{result.choices['network']}", []).append(result)
-    return {task: comparison(of, COMPARED, reconstructions) for task, of in sorted(tasks.items())}
-
-
 def comparison(results: Iterable[Result], columns: Sequence[str] = COMPARED, reconstructions: Options = ()) -> Table:
     """One row a variant: mean ± half the 95 % interval over its seeds; runs that failed are counted, not averaged."""
     results = list(results)
@@ -99,10 +91,18 @@ def pivot(results: Iterable[Result], across: str, column: str, reconstructions: 
     )
 
 
+def by_task(results: Iterable[Result]) -> dict[str, list[Result]]:
+    """Results by `dataset/network`."""
+    tasks: dict[str, list[Result]] = {}
+    for result in results:
+        tasks.setdefault(f"{result.choices['dataset']}/{result.choices['network']}", []).append(result)
+    return dict(sorted(tasks.items()))
+
+
 def only_task(results: Iterable[Result]) -> str | None:
     """The dataset and network of the results, if it is one: then names do without."""
-    tasks = {f"{result.choices['dataset']}/{result.choices['network']}" for result in results}
-    return tasks.pop() if len(tasks) == 1 else None
+    tasks = by_task(results)
+    return next(iter(tasks)) if len(tasks) == 1 else None
 
 
 def measured(results: Iterable[Result]) -> list[tuple[Measure, Measure]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,15 +41,30 @@ def variants(results: Iterable[Result], across: str | None = None, reconstructio
         + (MARK if any(choice in reconstructions for choice in group[0].choices.items()) else "")
         for variant, group in groups.items()
     }
+    names = _told_apart(names, settings)
+    names = _told_apart(names, settings, at)  # what some others of the name lack, and these do not
+    names = _told_apart(names, settings, at, unless_absent=False)
     return [
-        Variant(
-            names[variant]
-            + _difference(settings[variant], [settings[v] for v in groups if names[v] == names[variant]]),
-            sorted(group, key=lambda r: r.seed),
-            at[variant],
-        )
-        for variant, group in groups.items()
+        Variant(names[variant], sorted(group, key=lambda r: r.seed), at[variant]) for variant, group in groups.items()
     ]
+
+
+def _told_apart(
+    names: dict[str, str],
+    settings: dict[str, dict[str, Any]],
+    at: Mapping[str, Any] | None = None,
+    *,
+    unless_absent: bool = True,
+) -> dict[str, str]:
+    """The names, each with the settings that not all variants of the same name (and the same value of `at`) share."""
+    alike: dict[Any, list[dict[str, Any]]] = {}
+    places = {variant: (name, at and shown(at[variant])) for variant, name in names.items()}
+    for variant, place in places.items():
+        alike.setdefault(place, []).append(settings[variant])
+    return {
+        variant: name + _difference(settings[variant], alike[places[variant]], unless_absent)
+        for variant, name in names.items()
+    }
 
 
 def _taken_out(settings: dict[str, Any], across: str | None) -> Any:
@@ -68,15 +83,17 @@ def _taken_out(settings: dict[str, Any], across: str | None) -> Any:
     return ", ".join(f"{key.split('.')[-1]}: {value}" for key, value in values.items()) or None
 
 
-def _difference(own: dict[str, Any], all_of_this_name: Sequence[dict[str, Any]]) -> str:
+def _difference(own: dict[str, Any], all_of_this_name: Sequence[dict[str, Any]], unless_absent: bool) -> str:
     """The settings of one variant that not all variants of its name share; those of a group whose option differs are
-    compared among the variants with the same option."""
+    compared among the variants with the same option. A setting that some lack, because their code was older, says
+    nothing (`unless_absent`)."""
     missing = object()
 
     def differs(key: str) -> bool:
         group = key.split(".")[0]
         comparable = [o for o in all_of_this_name if key == group or o.get(group) == own.get(group)]
-        return any(other.get(key, missing) != own[key] for other in comparable)
+        values = [other.get(key, missing) for other in comparable]
+        return any(value != own[key] for value in values) and not (unless_absent and missing in values)
 
     return "".join(f" {key}={shown(value)}" for key, value in own.items() if differs(key))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import re
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 from conftest import ROOT
 from results import measure, result
 
-from evaluation.result import write_result
+from evaluation.result import read_result, write_result
 
 
 def report(*arguments, cwd=ROOT) -> subprocess.CompletedProcess:
@@ -55,6 +56,30 @@ def test_a_report_is_a_folder_and_says_where_to_look(folder, tmp_path):
     from pyarrow import parquet
 
     assert parquet.read_table(tmp_path / "report" / "runs.parquet").num_rows == 6
+
+
+def test_a_network_of_which_nothing_is_left_is_in_the_tables_and_in_no_figure(tmp_path):
+    write_result(tmp_path / "results" / "result.json", result(0, compressed=measure(10.0, 0, macs=0)))
+    done = report(tmp_path / "results", "--out", tmp_path / "report")
+    assert done.returncode == 0, done.stderr
+    assert "| inf |" in (tmp_path / "report" / "tables" / "digits-mlp.md").read_text()
+    assert [path.name for path in (tmp_path / "report" / "figures").glob("*.svg")] == ["digits-mlp-speed.svg"]
+
+
+def test_a_figure_of_other_rows_is_known_by_its_words(folder, tmp_path):
+    """Not by the accuracies alone: `make report` and its test see a changed size too."""
+
+    def words() -> str:
+        done = report(folder, "--figure", tmp_path / "a.svg")
+        assert done.returncode == 0, done.stderr
+        return re.search(r"rows [0-9a-f]{12}", (tmp_path / "a.svg").read_text())[0]
+
+    first = words()
+    assert words() == first
+    path = folder / "svd" / "0" / "result.json"
+    row = read_result(path)
+    write_result(path, dataclasses.replace(row, compressed=dataclasses.replace(row.compressed, num_params=26)))
+    assert words() != first
 
 
 def test_unreadable_foreign_and_repeated_files_are_named_and_counted(folder):

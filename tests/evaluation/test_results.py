@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import os
@@ -88,6 +89,9 @@ def test_a_name_says_the_decomposition_where_it_is_not_the_methods_own(method, d
         ({"reference": [1]}, "AttributeError"),
         ({"compressed": {"macs": "many"}}, "compressed."),
         ({"history": "x"}, "history: "),
+        ({"choices": {"network": "mlp"}}, "choices without dataset, method"),
+        ({"compressed": dataclasses.asdict(measure(latency_ms={}))}, "latency_ms: expected batch sizes, got []"),
+        ({"reference": dataclasses.asdict(measure(peak_memory_mib={"all": 1.0}))}, "got ['all']"),
     ],
 )
 def test_rows_with_values_of_other_types_are_refused_by_name(tmp_path, change, said):

@@ -42,6 +42,8 @@ def test_one_value_none_nan_and_equal_ones():
     assert math.isnan(mean([1.0, math.nan]).value)
     assert mean([2, 2, 2]).half_width == 0.0
     assert mean([2.0] * 50).half_width == 0.0
+    assert mean([99.0 + 1e-14 * (i % 2) for i in range(50)]).half_width == pytest.approx(0.0, abs=1e-12)
+    assert mean([0.0] * 50).half_width == 0.0
     with pytest.raises(ValueError, match="at least one value"):
         mean([])
 

@@ -80,6 +80,33 @@ def test_reported_rows_are_drawn_where_their_size_is_known():
     assert xs() == xs(macs=3.0) == []
 
 
+def test_the_line_of_the_front_promises_no_more_than_a_network_holds():
+    """At any gain it is the least error among the networks that gain as much."""
+    axes = draw(ROWS, "params ratio", "digits/mlp").axes[0]
+    (line,) = [line for line in axes.get_lines() if line.get_label() == "front"]
+    assert line.get_drawstyle() == "steps-post"
+    xs, ys = line.get_data()
+    found = spots(ROWS, "params ratio")
+    for gain in (2.2, 3.0, 5.0, 9.9):
+        start = max(place for place, x in enumerate(xs) if x >= gain)  # the step that begins to the right and goes left
+        assert ys[start] == min(100 - spot.top1_percent for spot in found if spot.gain >= gain)
+
+
+def test_a_network_without_an_error_is_in_the_picture():
+    def scale_and_bottom(top1):
+        axes = draw([row("svd", top1, 50), row("cur", 97.0, 40)], "params ratio", "digits/mlp").axes[0]
+        return axes.get_yscale(), axes.get_ylim()[0]
+
+    assert scale_and_bottom(100.0)[0] == "linear"
+    assert scale_and_bottom(100.0)[1] <= 0.0
+    assert scale_and_bottom(99.0)[0] == "log"
+
+
+def test_no_error_is_above_100_percent():
+    wide = [row("svd", top1, 50, seed) for seed, top1 in enumerate((10.0, 60.0, 98.0))]
+    assert draw(wide, "params ratio", "digits/mlp").axes[0].get_ylim()[1] == 100.0
+
+
 def test_nothing_compressed_is_refused():
     with pytest.raises(ValueError, match="digits/mlp: expected a compressed network that is ok, got none"):
         draw([row("reference", 90.0, 100)], "params ratio", "digits/mlp")

@@ -10,13 +10,18 @@ import shutil
 import subprocess
 
 import pytest
+from conftest import ROOT
 from results import measure, result
 
 from evaluation.result import read_result, write_result
 from evaluation.statistics import mean
+from orchestration.experiments import experiments
+from reporting.fronts import fronts
 from reporting.markup import comma_separated, latex, markdown
+from reporting.papers import papers
 from reporting.print_result import comparison_rows, print_result
-from reporting.table import COMPARED, Cell, Table, comparison, comparisons, pivot
+from reporting.rows import read_rows
+from reporting.table import COMPARED, Cell, Table, by_task, comparison, pivot
 from reporting.terminal import print_comparison
 from reporting.variants import variants
 
@@ -69,11 +74,11 @@ def test_the_best_of_a_column_is_marked_and_the_reference_is_none():
     assert best["epochs"] == set(), "nobody can say whether more is better"
 
 
-def test_a_table_for_every_dataset_and_network():
+def test_rows_are_grouped_by_dataset_and_network():
     other = {"dataset": "mnist", "network": "mlp", "method": "svd"}
-    tables = comparisons([result(0), result(1, variant="w", choices=other)])
-    assert list(tables) == ["digits/mlp", "mnist/mlp"]
-    assert texts(tables["mnist/mlp"])["method"] == "svd"
+    tasks = by_task([result(1, variant="w", choices=other), result(0)])
+    assert list(tasks) == ["digits/mlp", "mnist/mlp"]
+    assert texts(comparison(tasks["mnist/mlp"]))["method"] == "svd"
 
 
 MEAN = mean([88.0, 89.0])
@@ -97,6 +102,14 @@ def test_markdown_marks_the_best_and_explains_the_marks():
     assert lines[-1].startswith("† a reconstruction")
 
 
+def test_words_begin_at_the_left_and_numbers_end_at_the_right():
+    table = Table(
+        "t", ["a", "b", "c"], [[Cell("1"), Cell("-1.50 ± 2"), Cell("not run")], [Cell("2"), Cell(""), Cell("3")]]
+    )
+    assert markdown(table).splitlines()[1] == "| --- | ---: | --- |"
+    assert "{lrl}" in latex(table)
+
+
 def test_values_apart_in_csv():
     header, first, second = csv.reader(io.StringIO(comma_separated(AWKWARD)))
     assert header == ["method_x", "top-1 [%]", "top-1 [%] low", "top-1 [%] high", "runs"]
@@ -107,10 +120,16 @@ def test_values_apart_in_csv():
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no TeX engine (pdflatex) on the path")
 def test_latex_compiles(tmp_path):
+    """A table of awkward letters, and all tables of the committed rows and the published ones."""
+    tasks = by_task(read_rows([ROOT / "measured"]).results)
+    tables = [table for of in tasks.values() for table in (comparison(of), fronts(of))]
+    published = papers((experiment, {}) for experiment in experiments(set())).values()
+    sized = "".join(
+        f"\\resizebox{{\\textwidth}}{{!}}{{{latex(t)}}}\\clearpage\n" for t in [AWKWARD, *tables, *published]
+    )
     document = (
         "\\documentclass{article}\\usepackage[landscape]{geometry}\\usepackage{booktabs,graphicx}\\usepackage[T1]{fontenc}"
-        f"\\begin{{document}}\\resizebox{{\\textwidth}}{{!}}{{{latex(AWKWARD)}}}"
-        f"\\resizebox{{\\textwidth}}{{!}}{{{latex(comparison([result(0), result(1)]))}}}\\end{{document}}"
+        f"\\begin{{document}}{sized}\\end{{document}}"
     )
     (tmp_path / "table.tex").write_text(document, encoding="utf-8")
     done = subprocess.run(
@@ -124,6 +143,10 @@ def test_latex_compiles(tmp_path):
 
 def test_latex_has_booktabs_rules_and_no_bare_command_characters():
     text = latex(AWKWARD)
+    assert "\\begin{tabular}{lrr}" in text
+    assert text.split("\\bottomrule\n")[1].startswith(
+        "\\multicolumn{3}{l}{\\footnotesize \\textdagger{} a reconstruction"
+    )
     assert [line for line in text.splitlines() if line.startswith("\\") and "rule" in line] == [
         "\\toprule", "\\midrule", "\\bottomrule"
     ]  # fmt: skip
@@ -198,6 +221,20 @@ def test_variants_with_other_options_are_named_by_the_option():
     ]
     names = [variant.name.removeprefix("digits/mlp/svd ") for variant in variants(rows)]
     assert names == ["rank=cost rank.weight=1", "rank=cost rank.weight=2", "rank=fixed"]
+
+
+def test_what_older_code_did_not_have_names_a_variant_only_where_nothing_else_does():
+    def row(variant, **config):
+        return result(0, variant=variant, config=config)
+
+    def names(rows):
+        return [variant.name.removeprefix("digits/mlp/lc_svd") for variant in variants(rows)]
+
+    old = row("a", epochs=30)
+    assert names([old, row("b", epochs=12, padding=0, accumulate=1)]) == [" epochs=30", " epochs=12"]
+    assert names([old, row("b", epochs=30, padding=0)]) == ["", " padding=0"]
+    newer = [row(str(weight), epochs=12, padding=0, weight=weight) for weight in (0, 0.9)]
+    assert names([old, *newer]) == [" epochs=30", " epochs=12 weight=0", " epochs=12 weight=0.9"]
 
 
 def test_one_setting_across_is_one_line_a_method():

@@ -1,0 +1,16 @@
+"""Rows are read in an order of their own, whatever their groups."""
+
+from __future__ import annotations
+
+from results import result
+
+from evaluation.result import write_result
+from reporting.rows import read_rows
+
+
+def test_rows_of_older_code_with_fewer_groups_are_read_beside_new_ones(tmp_path):
+    choices = {"dataset": "digits", "network": "mlp", "method": "svd"}
+    newer = result(0, id="new", choices=choices | {"decomposition": "svd"}, overrides=["a"])
+    for row in (newer, result(1, id="old1", choices=choices), result(0, id="old0", choices=choices)):
+        write_result(tmp_path / row.id / "result.json", row)
+    assert [row.id for row in read_rows([tmp_path]).results] == ["old0", "old1", "new"]
