@@ -1,0 +1,48 @@
+"""Names that tell the variants of an experiment apart."""
+
+from __future__ import annotations
+
+from results import result
+
+from reporting.variants import variants
+
+
+def test_variants_are_told_apart_by_the_overrides_they_do_not_share():
+    rows = [
+        result(
+            s, variant=str(w), config={"seed": s, "rank": {"weight": w}, "method": {"rank": {"weight": w}, "layers": 1}}
+        )
+        for s in (0, 1)
+        for w in (1, 2)
+    ]
+    found = variants(rows)
+    assert [v.name for v in found] == ["digits/mlp/lc_svd rank.weight=1", "digits/mlp/lc_svd rank.weight=2"]
+    assert [[r.seed for r in v.results] for v in found] == [[0, 1], [0, 1]]
+
+
+def test_variants_with_other_options_are_named_by_the_option():
+    """Not by its target, nor by keys that only one option has."""
+    choices = {"dataset": "digits", "network": "mlp", "method": "svd", "decomposition": "svd"}
+    rules = [("cost", {"_target_": "x.Cost", "weight": w}) for w in (1, 2)] + [
+        ("fixed", {"_target_": "x.F", "ranks": 3})
+    ]
+    rows = [
+        result(0, variant=str(i), choices=choices | {"rank": name}, config={"rank": rule, "method": {"rank": rule}})
+        for i, (name, rule) in enumerate(rules)
+    ]
+    names = [variant.name.removeprefix("digits/mlp/svd ") for variant in variants(rows)]
+    assert names == ["rank=cost rank.weight=1", "rank=cost rank.weight=2", "rank=fixed"]
+
+
+def test_what_older_code_did_not_have_names_a_variant_only_where_nothing_else_does():
+    def row(variant, **config):
+        return result(0, variant=variant, config=config)
+
+    def names(rows):
+        return [variant.name.removeprefix("digits/mlp/lc_svd") for variant in variants(rows)]
+
+    old = row("a", epochs=30)
+    assert names([old, row("b", epochs=12, padding=0, accumulate=1)]) == [" epochs=30", " epochs=12"]
+    assert names([old, row("b", epochs=30, padding=0)]) == ["", " padding=0"]
+    newer = [row(str(weight), epochs=12, padding=0, weight=weight) for weight in (0, 0.9)]
+    assert names([old, *newer]) == [" epochs=30", " epochs=12 weight=0", " epochs=12 weight=0.9"]
