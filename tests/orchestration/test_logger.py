@@ -10,10 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import wandb
 from conftest import ROOT, TINY
 from wandb_server import serving
 
-import wandb
 from evaluation.result import read_result
 from orchestration import job
 from orchestration.compute import compute

@@ -9,11 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import wandb
 from conftest import ROOT
 from sample_rows import make_measure, make_row
 from wandb_server import serving
 
-import wandb
 from evaluation.result import write_result
 from reporting.mirror import report as wandb_report
 from reporting.mirror.client import prepare
