@@ -42,6 +42,7 @@ def main() -> None:
     parser = _parser()
     arguments = parser.parse_args()
     try:
+        _require_sense(arguments, parser)
         if arguments.rebuild:
             for path in arguments.rebuild:
                 print(f"{path}: {'rebuilt' if rebuild(path, _made(parser)) else 'up to date'}")
@@ -72,6 +73,21 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--networks", action="store_true", help="let --wandb send the compressed networks too")
     parser.add_argument("--column", default=DEFAULT_COLUMN, help="what --across shows; default: test error [%%]")
     return parser
+
+
+def _require_sense(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """Raise `ValueError` for an option that nothing would read, or a value that is none."""
+    how = ("print", "markdown", "reported", "across", "wandb", "figure", "rebuild")
+    chosen = next((name for name in how if getattr(arguments, name) not in (None, False)), None)
+    for name in ("across", "wandb"):
+        if getattr(arguments, name) == "":
+            raise ValueError(f"--{name}: expected a name, got an empty one")
+    if chosen is not None and arguments.out != parser.get_default("out"):
+        raise ValueError(f"--out is the folder of a whole report; leave it out with --{chosen}")
+    if chosen == "rebuild" and arguments.folders != parser.get_default("folders"):
+        raise ValueError("--rebuild: the parts of a file name their own folders; give none beside it")
+    if chosen == "figure" and arguments.figure.suffix not in (".svg", ".pdf", ".png"):
+        raise ValueError(f"--figure: expected a name that ends in .svg, .pdf or .png, got {arguments.figure}")
 
 
 def _asked(arguments: argparse.Namespace, rows: Rows) -> str:
@@ -156,12 +172,16 @@ def published(results: Sequence[Result]) -> list[tuple[Experiment, dict[str, lis
 
 def _rows(folders: Sequence[Path]) -> Rows:
     """The rows below the folders; what is to be said of the files goes to standard error."""
-    if missing := [str(folder) for folder in folders if not folder.is_dir()]:
-        raise ValueError(f"no such folder: {', '.join(missing)}")
+    _require_folders(folders)
     rows = read_rows(folders)
     for note in rows.notes:
         print(note, file=sys.stderr)
     return rows
+
+
+def _require_folders(folders: Sequence[Path]) -> None:
+    if missing := [str(folder) for folder in folders if not folder.is_dir()]:
+        raise ValueError(f"no such folder: {', '.join(missing)}")
 
 
 def _made(parser: argparse.ArgumentParser) -> Callable[[list[str]], str]:
@@ -169,6 +189,12 @@ def _made(parser: argparse.ArgumentParser) -> Callable[[list[str]], str]:
 
     def made(command: list[str]) -> str:
         arguments = parser.parse_args(command)
+        if not (arguments.markdown or arguments.reported or arguments.across or arguments.figure):
+            raise ValueError(
+                f"report.py {' '.join(command)}: a part is made with --markdown, --across, --reported or --figure"
+            )
+        _require_sense(arguments, parser)
+        _require_folders(arguments.folders)
         return _asked(arguments, read_rows(arguments.folders))
 
     return made

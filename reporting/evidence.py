@@ -30,10 +30,16 @@ def rebuilt(text: str, made: Callable[[list[str]], str]) -> str:
 
 def rebuild(path: Path, made: Callable[[list[str]], str]) -> bool:
     """Bring a file up to date; returns whether it was changed. Raises `ValueError` for a file without such a part."""
-    text = path.read_text(encoding="utf-8")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise ValueError(f"{path}: expected a text in UTF-8") from None
     if not PART.search(text):
         raise ValueError(f"{path}: expected a part <!-- report.py … --> to <!-- end -->, found none")
-    new = rebuilt(text, made)
+    try:
+        new = rebuilt(text, made)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
     if new == text:
         return False
     temporary = path.with_name(f".{path.name}.{os.getpid()}")

@@ -50,7 +50,7 @@ def draw(
         figure = Figure(figsize=(7.2, 4.2), layout="constrained")
         axes = figure.add_subplot()
         references = [r for r, _ in measured(results)]
-        _draw_reference(axes, references)
+        _draw_references(axes, results)
         steps = front(found)  # from the largest gain on; until the next one begins, its error is the least to be had
         axes.step(
             [s.gain for s in steps], [_error(s.top1_percent) for s in steps], where="post", color="0.6", zorder=1,
@@ -90,9 +90,16 @@ def save(figure: Figure, path: Path, about: str = "") -> None:
         figure.savefig(path, metadata=known.get(path.suffix))
 
 
-def _draw_reference(axes: Axes, references: Sequence[Measure]) -> None:
-    error = mean([_error(reference.test_top1_percent) for reference in references]).value
-    axes.axhline(error, color="0.4", linewidth=0.9, linestyle="--", label="reference", zorder=0)
+def _draw_references(axes: Axes, results: Sequence[Result]) -> None:
+    """A line for each way in which a reference was trained: on other data, or for another time."""
+    errors: dict[str, list[float]] = {}
+    for result in results:
+        trained = (result.config.get("dataset"), result.config.get("schedule", {}).get("reference"))
+        for reference, _ in measured([result]):
+            errors.setdefault(repr(trained), []).append(_error(reference.test_top1_percent))
+    for number, values in enumerate(errors.values()):
+        label = "_" if number else "reference"  # once in the legend
+        axes.axhline(mean(values).value, color="0.4", linewidth=0.9, linestyle="--", label=label, zorder=0)
 
 
 def _draw_reported(axes: Axes, gain: str, experiments: Sequence[Published], references: Sequence[Measure]) -> None:

@@ -117,6 +117,16 @@ def test_tables_on_the_screen(folder):
         (["conf"], "error: no readable result.json below the folders; run `python run.py` first\n"),
         (["measured", "--column", "MACs"], "error: --column says what --across shows; give --across too\n"),
         (["measured", "--figure", "a.svg"], "error: --figure: expected the rows of one dataset and network, got "),
+        (["measured", "--across", ""], "error: --across: expected a name, got an empty one"),
+        (
+            ["measured", "--markdown", "--out", "x"],
+            "error: --out is the folder of a whole report; leave it out with",
+        ),
+        (["measured", "--rebuild", "README.md"], "error: --rebuild: the parts of a file name their own folders"),
+        (
+            ["measured", "--figure", "a.xyz"],
+            "error: --figure: expected a name that ends in .svg, .pdf or .png",
+        ),
         (["--rebuild", "LICENSE"], "error: LICENSE: expected a part <!-- report.py"),
         (["--rebuild", "nothing.md"], "error: [Errno 2] No such file"),
     ],
@@ -126,6 +136,23 @@ def test_mistakes_are_told_in_one_line(arguments, said):
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith(said.strip("\n"))
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("nowhere --markdown", "no such folder: nowhere"),
+        ("measured --print", "a part is made with --markdown, --across, --reported or --figure"),
+        ("measured", "a part is made with"),
+    ],
+)
+def test_a_part_that_cannot_be_made_is_told_with_its_file(tmp_path, command, said):
+    path = tmp_path / "a.md"
+    path.write_text(text := f"<!-- report.py {command} -->\nkept\n<!-- end -->\n")
+    done = report("--rebuild", path)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: {path}: ") and said in done.stderr
+    assert path.read_text() == text
 
 
 def test_a_report_needs_no_torch(folder, tmp_path):

@@ -120,3 +120,13 @@ def test_methods_are_told_apart_and_look_alike_everywhere():
     assert {colour("somebodys"), colour("else")} <= set(PALETTE)
     assert (colour("somebodys"), shape("somebodys")) == (colour("somebodys"), shape("somebodys"))
     assert shape("somebodys") in SHAPES
+
+
+def test_references_of_other_recipes_have_lines_of_their_own():
+    def with_recipe(epochs, top1):
+        config = {"seed": 0, "schedule": {"reference": {"epochs": epochs}}}
+        return row("svd", 80.0, 50 + epochs, config=config, reference=measure(top1))
+
+    axes = draw([with_recipe(1, 85.0), with_recipe(9, 95.0)], "params ratio", "digits/mlp").axes[0]
+    lines = [float(line.get_ydata()[0]) for line in axes.get_lines() if line.get_linestyle() == "--"]
+    assert sorted(lines) == [5.0, 15.0]
