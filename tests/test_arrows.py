@@ -15,7 +15,7 @@ ALLOWED = {
     "reporting": {"evaluation"},
     "lightning_modules": {"decompositions", "datamodules", "evaluation"},
     "orchestration": {"decompositions", "datamodules", "evaluation", "lightning_modules", "reporting"},
-    "hydra_plugins": {"orchestration"},
+    "hydra_plugins": {"orchestration", "lightning_modules"},
 }
 NOT_IN = {
     "decompositions": {"pytorch_lightning", "hydra", "omegaconf", "wandb", "torchvision", "pydantic"},
