@@ -14,6 +14,7 @@ python report.py --rebuild README.md                     the parts of a file tha
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -149,6 +150,7 @@ def _figure(path: Path, rows: Rows) -> str:
 
 def _watch(arguments: argparse.Namespace) -> None:
     """Write the folder whenever a row has changed; ends with Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have started it in the background, deaf
     seen: object = None
     while True:
         if (now := state(arguments.folders)) != seen:

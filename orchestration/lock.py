@@ -145,7 +145,7 @@ def _written(path: Path, owner: Owner) -> Path:
 def _read(path: Path) -> Owner | None:
     try:
         return Owner(**json.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (ValueError, TypeError):
         return UNKNOWN

@@ -11,6 +11,7 @@ from typing import Literal
 
 from evaluation.result import Result, read_result
 from orchestration.lock import owner_of
+from orchestration.nodes import this_node
 from orchestration.point import Point
 from orchestration.row import LOCK, ROW, finished, read_elsewhere
 
@@ -45,6 +46,8 @@ def standing(point: Point) -> Standing:
             if read_elsewhere(point)
             else Standing("done", row=row)
         )
+    if this_node(point.config["trainer"].get("num_nodes", 1)).rank > 0:  # node 0 holds the lock for all nodes
+        return Standing("new")
     owner, is_alive = owner_of(point.directory / LOCK)
     if is_alive:
         return Standing("running elsewhere", str(owner))

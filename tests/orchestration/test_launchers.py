@@ -103,7 +103,7 @@ def test_ray_runs_points_side_by_side_and_leaves_nothing(tmp_path):
     assert [row["environment"]["num_threads"] for row in rows(tmp_path)] == [1, 1]
     assert "launcher" not in str(rows(tmp_path)), "where a point ran is no part of it"
     assert "reference trained" not in done.stdout, "of points side by side nobody can read what each says"
-    assert "digits/mlp/svd" in done.stdout
+    assert " svd " in done.stdout
     assert list((tmp_path / "home").iterdir()) == []
     deadline = time.monotonic() + 20
     while ray_processes() - before and time.monotonic() < deadline:

@@ -36,7 +36,7 @@ def server(tmp_path, monkeypatch):
         wandb.teardown()  # what an earlier test set up speaks to another server
         yield server
         wandb.teardown()
-        assert server.unknown == server.elsewhere == []
+        assert server.unknown == server.astray == []
 
 
 def records(folder: Path) -> list[dict]:

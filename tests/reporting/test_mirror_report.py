@@ -32,7 +32,7 @@ def server(tmp_path, monkeypatch):
         prepare()
         yield server
         wandb.teardown()
-        assert server.unknown == server.elsewhere == []
+        assert server.unknown == server.astray == []
 
 
 def publish(rows, folder, **options):
