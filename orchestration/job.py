@@ -25,7 +25,7 @@ from orchestration.lock import Lock
 from orchestration.logger import finish_logger, start_logger
 from orchestration.nodes import Node, this_node
 from orchestration.point import Point
-from orchestration.row import ROW, blank, clear, new_network, put
+from orchestration.row import ROW, blank, clear, new_network, put, require_writable
 from orchestration.several import run_processes
 from orchestration.standing import RunsElsewhere
 
@@ -69,6 +69,7 @@ def run_here(point: Point, parts: Parts, lock: Lock | None = None) -> Result:
 def _join(node: Node, point: Point, parts: Parts) -> Result:
     """Run this node's processes of a point whose lock and row are node 0's; return the row that it left."""
     path = point.directory / ROW
+    require_writable(point.directory)
     why = run_processes(point, parts.profile.devices, node)
     deadline = time.monotonic() + ROW_SECONDS
     while not path.exists() and time.monotonic() < deadline:
