@@ -54,9 +54,10 @@ class PlanSweeper(Sweeper):
         points = self.plan(arguments)
         began = time.strftime("%Y-%m-%dT%H:%M:%S%z")
         standings = [standing(point) for point in points]
-        stand = zip(points, standings, strict=True)
-        pending = [point for point, now in stand if now.kind not in ("done", "running elsewhere")]
+        pending = []
         for point, now in zip(points, standings, strict=True):
+            if now.is_pending:
+                pending.append(point)
             if now.kind in ("killed", "running elsewhere"):
                 print(f"{point.label}: {now}")
         print(f"{len(points) - len(pending)} done or running elsewhere, {len(pending)} to run")

@@ -40,11 +40,6 @@ class Line:
     trains_reference: bool
     seconds: float | None  # of what is to be run; None: unknown
 
-    @property
-    def is_pending(self) -> bool:
-        """Whether the sweep would run it."""
-        return self.standing.kind not in ("done", "running elsewhere")
-
 
 def make_plan(points: Sequence[Point], standings: Sequence[Standing]) -> list[Line]:
     """Look up references and costs; the first point that needs a reference trains it."""
@@ -56,10 +51,9 @@ def make_plan(points: Sequence[Point], standings: Sequence[Standing]) -> list[Li
         wanted = recipe(point)
         key = digest({"recipe": wanted, "choices": [point.choices["dataset"], point.choices["network"]]})
         number = numbers.setdefault(key, len(numbers) + 1)
-        is_pending = standing.kind not in ("done", "running elsewhere")
-        trains = is_pending and key not in planned and not cached.has(folder_of(point), wanted)
-        seconds = costs.of(point, trains) if is_pending else None
-        if is_pending:
+        trains = standing.is_pending and key not in planned and not cached.has(folder_of(point), wanted)
+        seconds = costs.of(point, trains) if standing.is_pending else None
+        if standing.is_pending:
             planned.add(key)
         lines.append(Line(point, own, standing, number, trains, seconds))
     return lines
@@ -67,7 +61,7 @@ def make_plan(points: Sequence[Point], standings: Sequence[Standing]) -> list[Li
 
 def print_plan(lines: Sequence[Line]) -> None:
     """Print the points, or of many their numbers by experiment, and the sum."""
-    pending = [line for line in lines if line.is_pending]
+    pending = [line for line in lines if line.standing.is_pending]
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     rows = _by_point(lines) if len(lines) <= NUM_LINES else _by_experiment(lines)
     for number, name in enumerate(rows[0]):
@@ -87,7 +81,7 @@ def _by_point(lines: Sequence[Line]) -> list[list[str]]:
     rows = [["point", "id", "stands", "reference", "cost"]]
     for line in lines:
         reference = f"{line.reference}{', to be trained' if line.trains_reference else ''}"
-        cost = _duration(line.seconds) if line.is_pending else "–"
+        cost = _duration(line.seconds) if line.standing.is_pending else "–"
         rows.append([line.point.label + line.varied, line.point.id, str(line.standing), reference, cost])
     return rows
 
@@ -100,7 +94,7 @@ def _by_experiment(lines: Sequence[Line]) -> list[list[str]]:
     for name, own in experiments.items():
         counts = Counter(line.standing.kind for line in own)
         stands = ", ".join(f"{count} {kind}" for kind, count in counts.items())
-        pending = [line for line in own if line.is_pending]
+        pending = [line for line in own if line.standing.is_pending]
         cost = _cost(pending) if pending else "–"
         rows.append([name, str(len(own)), stands, str(len({line.reference for line in own})), cost])
     return rows

@@ -99,9 +99,9 @@ def _watch(owner: Owner, torchrun: int) -> None:
     os._exit(1)
 
 
-def join() -> None:
-    """Become one of torchrun's processes: the first one speaks for all."""
-    cuda = torch.cuda.is_available()
+def join(accelerator: str) -> None:
+    """Become one of torchrun's processes, which compute on the CPU or each on a GPU: the first one speaks for all."""
+    cuda = accelerator == "gpu"
     if cuda:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     distributed.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=PATIENCE)

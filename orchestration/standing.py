@@ -34,6 +34,11 @@ class Standing:
     why: str = ""
     row: Result | None = None
 
+    @property
+    def is_pending(self) -> bool:
+        """Whether a sweep runs the point: it is not done, and nobody else is at it."""
+        return self.kind not in ("done", "running elsewhere")
+
     def __str__(self) -> str:
         return f"{self.kind}: {self.why}" if self.why else self.kind
 

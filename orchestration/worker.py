@@ -20,7 +20,7 @@ def main() -> None:
     """Compute; the first process writes the row."""
     scaled.register()
     point = read_point(Path(sys.argv[1]))
-    join()
+    join(point.config["trainer"]["accelerator"])
     parts = assemble(point)
     if group().rank == 0:
         if not run_here(point, parts).is_ok:

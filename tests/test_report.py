@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
-from results import measure, result
+from made_rows import measure, result
 
 from evaluation.result import read_result, write_result
 

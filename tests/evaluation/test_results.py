@@ -8,7 +8,7 @@ import math
 import os
 
 import pytest
-from results import measure, result
+from made_rows import measure, result
 
 from evaluation.name import experiment_name
 from evaluation.result import read_result, write_json, write_result

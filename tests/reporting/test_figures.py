@@ -7,8 +7,8 @@ import re
 
 import numpy as np
 import pytest
+from made_rows import measure, published, result
 from PIL import Image
-from results import measure, published, result
 
 from reporting.colours import PALETTE, SHAPES, colour, shape
 from reporting.figures import draw, save

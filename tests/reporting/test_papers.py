@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from results import measure, published, result
+from made_rows import measure, published, result
 
 from reporting.papers import papers
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from results import measure, result
+from made_rows import measure, result
 
 from reporting.print_result import comparison_rows, print_result
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from results import measure, result
+from made_rows import measure, result
 
 from evaluation.result import read_result, write_result
 from reporting.print_result import comparison_rows

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from results import result
+from made_rows import result
 
 from reporting.terminal import print_comparison
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from results import result
+from made_rows import result
 
 from reporting.variants import variants
 
