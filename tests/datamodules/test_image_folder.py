@@ -1,30 +1,19 @@
-"""Trees of real image files, plain and packed: what is read, in which order, and what is refused."""
+"""Trees of real image files, plain and packed: what is read, in which order, and as which parts."""
 
 from __future__ import annotations
 
-import io
-import os
 import shutil
-import tarfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from pictures import CLASSES, loaded, pack, picture, refused, write_pictures
 from PIL import Image
 
 from datamodules.memory.image_files import read_images
-from datamodules.memory.image_folder import ImageFolder
 from orchestration.job import run_point
 from orchestration.schema import ConfigError
-
-CLASSES = ("ant", "bee", "cow")
-SIZE = (7, 6)  # width, height
-
-
-def picture(seed: int, size: tuple[int, int] = SIZE, mode: str = "RGB") -> Image.Image:
-    pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
-    return Image.fromarray(pixels).convert(mode)
 
 
 @pytest.fixture(autouse=True)
@@ -34,37 +23,7 @@ def forget():
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """Three classes with 10 training and 4 test images each, JPEG and PNG."""
-    root = tmp_path / "pictures"
-    for part, num in (("train", 10), ("test", 4)):
-        for label, name in enumerate(CLASSES):
-            (root / part / name).mkdir(parents=True)
-            for index in range(num):
-                ending = "png" if index % 2 else "jpg"
-                picture(1000 * label + index + 100 * num).save(root / part / name / f"{index:04}.{ending}")
-    return root
-
-
-def pack(root: Path, ending: str) -> Path:
-    path = root.with_name(f"packed{ending}")
-    kind = {".tar.xz": "w:xz", ".tar.gz": "w:gz", ".tgz": "w:gz", ".tar": "w"}[ending]
-    with tarfile.open(path, kind) as archive:
-        for part in ("train", "test"):
-            archive.add(root / part, f"./{part}" if ending == ".tar.gz" else part)
-    return path
-
-
-def loaded(root: Path, **options) -> ImageFolder:
-    data = ImageFolder(str(root), options.pop("name", "pictures"), **options)
-    data.setup()
-    return data
-
-
-def refused(root: Path, **options) -> str:
-    with pytest.raises(ValueError, match=r".") as caught:
-        loaded(root, **options)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
+    return write_pictures(tmp_path / "pictures")
 
 
 def test_all_images_are_there_once_with_their_labels(tree):
@@ -137,77 +96,6 @@ def test_resizing(tree):
     assert np.array_equal(data.test.images[0].numpy(), expected)
 
 
-def test_different_sizes_are_refused(tree):
-    picture(5, (50, 9)).save(tree / "test" / "bee" / "0003.png")
-    said = refused(tree)
-    assert "test/bee/0003.png has 9×50 pixels and train/ant/0000.jpg has 6×7; give all one size" in said
-    assert "dataset.size=32" in said
-
-
-def test_hidden_files_are_left_out_and_others_are_not(tree):
-    fingerprint = loaded(tree).fingerprint
-    (tree / "train" / "ant" / ".DS_Store").write_text("x")
-    (tree / "train" / ".cache").mkdir()
-    (tree / "train" / "list.txt").write_text("x")
-    read_images.cache_clear()
-    assert loaded(tree).fingerprint == fingerprint
-    read_images.cache_clear()
-    assert loaded(pack(tree, ".tar")).fingerprint == fingerprint
-    (tree / "train" / "ant" / "notes.txt").write_text("x")
-    read_images.cache_clear()
-    assert "train/ant/notes.txt: not a readable image (" in refused(tree)
-
-
-@pytest.mark.parametrize("packed", [False, True])
-@pytest.mark.parametrize(
-    "damage", [lambda d: d[: len(d) // 2], lambda d: b"", lambda d: b"<html>", lambda d: d[:40] + b"\0" * 60]
-)
-@pytest.mark.parametrize("name", ["0002.jpg", "0003.png"])
-def test_unreadable_images_are_named(tree, damage, name, packed):
-    path = tree / "train" / "cow" / name
-    path.write_bytes(damage(path.read_bytes()))
-    said = refused(pack(tree, ".tar") if packed else tree)
-    assert f"train/cow/{name}: not a readable image (" in said
-    assert said.endswith("mend or delete it")
-
-
-def test_sixteen_bits_are_refused(tree):
-    Image.fromarray(np.zeros((6, 7), np.uint16)).save(tree / "train" / "cow" / "0003.png")
-    assert "train/cow/0003.png: not a readable image (pixels of kind I;16" in refused(tree)
-
-
-@pytest.mark.parametrize("packed", [False, True])
-def test_missing_and_empty_classes_are_named(tree, packed):
-    def said() -> str:
-        read_images.cache_clear()
-        return refused(pack(tree, ".tar.xz") if packed else tree)
-
-    for path in (tree / "test" / "cow").iterdir():
-        path.unlink()
-    assert "test/cow holds no image; put some there, or delete the class" in said()
-    (tree / "test" / "cow").rmdir()
-    assert "class 'cow' is in train/ and not in test/; both need the same classes" in said()
-    (tree / "train" / "cow").rename(tree / "test" / "cow")
-    assert "class 'cow' is in test/ and not in train/" in said()
-
-
-@pytest.mark.parametrize("packed", [False, True])
-@pytest.mark.parametrize("place", ["train/stray.png", "train/ant/deeper/a.png", "test/stray.png"])
-def test_images_in_other_places_are_not_dropped_in_silence(tree, place, packed):
-    (tree / place).parent.mkdir(exist_ok=True)
-    picture(5).save(tree / place)
-    assert f"{place} is not in a folder of its class; expected train/<class>/<image>" in refused(
-        pack(tree, ".tar.gz") if packed else tree
-    )
-
-
-def test_one_class_is_nothing_to_tell_apart(tree):
-    for part in ("train", "test"):
-        for name in CLASSES[1:]:
-            shutil.rmtree(tree / part / name)
-    assert "one class, ant; expected at least two" in refused(tree)
-
-
 @pytest.mark.parametrize("options", [{"cutout": 6}, {"crop_padding": 7}])
 def test_moves_as_large_as_the_images_are_refused(tree, options):
     ((name, value),) = options.items()
@@ -228,40 +116,6 @@ def test_a_row_is_not_that_of_another_folder(make_point, tree, tmp_path, capfd):
     with pytest.raises(ConfigError, match=r"is of other data \(fingerprint \w+, these have \w+\); give them a name"):
         run_point(make_point(*small, f"dataset.root={moved}"))
     assert run_point(make_point(*small, f"dataset.root={moved}", "dataset.name=mine")).status == "ok"
-
-
-def test_nothing_to_read_is_said_with_the_layout(tmp_path, tree):
-    said = refused(tmp_path / "nowhere")
-    assert f"there is no {tmp_path / 'nowhere'}, nor an archive of that name" in said
-    assert "set dataset.root" in said
-    assert "train/<class>/<image> and test/<class>/<image>" in said
-    (tmp_path / "empty").mkdir()
-    assert "no classes in train/; expected train/<class>/<image>" in refused(tmp_path / "empty")
-    assert "no classes in train/" in refused(tree / "train")
-
-
-def test_damaged_archives_are_named(tree):
-    for ending in (".tar.xz", ".tar.gz", ".tar"):
-        path = pack(tree, ending)
-        whole = path.read_bytes()
-        for content in (whole[: len(whole) // 2], b"", b"<html>not found</html>"):
-            path.write_bytes(content)
-            os.utime(path, ns=(len(content), len(content)))
-            assert f"{path}: cannot be read as an archive (" in refused(path)
-
-
-def test_links_in_an_archive_are_not_followed(tree, tmp_path):
-    path = pack(tree, ".tar")
-    with tarfile.open(path, "a") as archive:
-        info = tarfile.TarInfo("train/ant/link.jpg")
-        info.type, info.linkname = tarfile.SYMTYPE, "/etc/passwd"
-        archive.addfile(info)
-        content = io.BytesIO()
-        picture(9).save(content, "png")
-        info = tarfile.TarInfo("train/../../../escaped.png")
-        info.size = len(content.getvalue())
-        archive.addfile(info, io.BytesIO(content.getvalue()))
-    assert loaded(path).fingerprint == loaded(tree).fingerprint
 
 
 @pytest.mark.parametrize("share", [0.001, 0.99])

@@ -1,85 +1,33 @@
-"""ILSVRC2012 in its official layouts, small: what is found, what it is labelled, and what is refused."""
+"""ILSVRC2012 in its official layouts, small: what is found, what it is labelled, how it is split."""
 
 from __future__ import annotations
 
-import io
 import os
 import shutil
 import tarfile
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
-from scipy.io import savemat
+from imagenet_layouts import (
+    DEVKIT,
+    WNIDS,
+    extract,
+    flatten,
+    loaded,
+    refused,
+    val_wnids,
+    write_official,
+)
 
 from datamodules.streamed.image_index import fingerprint
-from datamodules.streamed.imagenet import ImageNet
 from datamodules.streamed.imagenet_files import find_imagenet
-
-WNIDS = ("n01440764", "n01443537", "n02102040")
-# As in the official kit, the numbers of the classes do not follow their WordNet ids.
-NUMBERS = {"n01440764": 3, "n01443537": 1, "n02102040": 2}
-NUM_TRAIN, NUM_VAL = 8, 9
-DEVKIT = "ILSVRC2012_devkit_t12"
-
-
-def jpeg(seed: int, size: tuple[int, int] = (50, 40), mode: str = "RGB", kind: str = "jpeg") -> bytes:
-    """A smooth random picture: noise would hide how it was resized."""
-    coarse = np.random.default_rng(seed).integers(0, 256, (5, 6, 3), dtype=np.uint8)
-    content = io.BytesIO()
-    Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC).convert(mode).save(content, kind, quality=90)
-    return content.getvalue()
-
-
-def devkit_files(numbers: list[int], folder: Path) -> None:
-    """`meta.mat` with its real fields, inner nodes of the tree of classes included, and the ground truth."""
-    text = [("words", object), ("gloss", object)]
-    fields = [("ILSVRC2012_ID", object), ("WNID", object), *text, ("num_children", object), ("children", object)]
-    fields += [("wordnet_height", object), ("num_train_images", object)]
-    synsets = np.empty((5, 1), fields)
-    entries = [(number, wnid, 0) for wnid, number in NUMBERS.items()]
-    entries += [(4, "n00001740", 2), (5, "n00001930", 3)]
-    for row, (number, wnid, children) in zip(synsets, sorted(entries), strict=True):
-        inner = np.arange(1.0, children + 1)
-        row[0] = (float(number), wnid, "a, b", "a thing", float(children), inner, 1.0, float(NUM_TRAIN))
-    (folder / "data").mkdir(parents=True)
-    savemat(folder / "data" / "meta.mat", {"synsets": synsets})
-    truth = folder / "data" / "ILSVRC2012_validation_ground_truth.txt"
-    truth.write_text("".join(f"{number}\n" for number in numbers))
-
-
-def val_wnids() -> list[str]:
-    return [WNIDS[index] for index in np.random.default_rng(7).permutation(NUM_VAL) % 3]
 
 
 @pytest.fixture(scope="module")
 def official(tmp_path_factory) -> Path:
-    """The three official files."""
-    root = tmp_path_factory.mktemp("official")
-    with tarfile.open(root / "ILSVRC2012_img_train.tar", "w") as outer:
-        for label, wnid in enumerate(reversed(WNIDS)):
-            packed = io.BytesIO()
-            with tarfile.open(fileobj=packed, mode="w") as inner:
-                for number in (10, 2, 33, 4, 50, 6, 77, 8):  # neither sorted nor without gaps
-                    add(inner, f"{wnid}_{number}.JPEG", jpeg(100 * label + number))
-            add(outer, f"{wnid}.tar", packed.getvalue())
-    with tarfile.open(root / "ILSVRC2012_img_val.tar", "w") as archive:
-        for number in reversed(range(1, NUM_VAL + 1)):
-            add(archive, f"ILSVRC2012_val_{number:08}.JPEG", jpeg(1000 + number))
-    devkit_files([NUMBERS[wnid] for wnid in val_wnids()], root / DEVKIT)
-    with tarfile.open(root / f"{DEVKIT}.tar.gz", "w:gz") as archive:
-        archive.add(root / DEVKIT, DEVKIT)
-    shutil.rmtree(root / DEVKIT)
-    return root
-
-
-def add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
-    info = tarfile.TarInfo(name)
-    info.size = len(content)
-    archive.addfile(info, io.BytesIO(content))
+    return write_official(tmp_path_factory.mktemp("official"))
 
 
 @pytest.fixture
@@ -90,42 +38,12 @@ def packed(official: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def tree(official: Path, tmp_path: Path) -> Path:
-    """The same images, extracted and sorted into folders, without a kit."""
-    root = tmp_path / "tree"
-    with tarfile.open(official / "ILSVRC2012_img_train.tar") as outer:
-        for member in outer:
-            with tarfile.open(fileobj=outer.extractfile(member)) as inner:
-                inner.extractall(root / "train" / member.name[:9], filter="data")
-    with tarfile.open(official / "ILSVRC2012_img_val.tar") as archive:
-        for wnid, name in zip(val_wnids(), sorted(archive.getnames()), strict=True):
-            archive.extract(name, root / "val" / wnid, filter="data")
-    return root
+    return extract(official, tmp_path / "tree")
 
 
 @pytest.fixture
 def flat(tree: Path, official: Path) -> Path:
-    """Validation images as `tar x` leaves them, and the kit extracted."""
-    for path in [*(tree / "val").glob("*/*")]:
-        path.rename(tree / "val" / path.name)
-    for wnid in WNIDS:
-        (tree / "val" / wnid).rmdir()
-    with tarfile.open(official / f"{DEVKIT}.tar.gz") as archive:
-        archive.extractall(tree, filter="data")
-    return tree
-
-
-def loaded(root: Path, **options) -> ImageNet:
-    options = {"size": 32, "resize": 36, "num_workers": 0, "validation_share": 0.25} | options
-    data = ImageNet(str(root), **options)
-    data.setup()
-    return data
-
-
-def refused(root: Path, **options) -> str:
-    with pytest.raises(ValueError, match=r".") as caught:
-        loaded(root, **options)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
+    return flatten(tree, official)
 
 
 def samples(part) -> list[tuple[bytes, bytes, int]]:
@@ -241,133 +159,6 @@ def test_a_cache_that_cannot_be_written_is_said(packed, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.warns(UserWarning, match=r"index.npz: cannot be written \(.*set dataset.cache to a folder"):
         assert len(find_imagenet(packed, tmp_path / "file" / "cache").train) == 24
-
-
-def test_nothing_there_is_said_with_the_files(tmp_path, packed):
-    said = refused(tmp_path / "nowhere")
-    assert f"{tmp_path / 'nowhere'} lacks ILSVRC2012_img_train.tar, and there is no folder train/" in said
-    assert "image-net.org" in said
-    assert "nothing is downloaded" in said
-    (packed / "ILSVRC2012_img_val.tar").unlink()
-    assert "lacks ILSVRC2012_img_val.tar" in refused(packed)
-
-
-@pytest.mark.parametrize("name", ["ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"])
-def test_truncated_archives_are_named(packed, name):
-    path = packed / name
-    whole = path.read_bytes()
-    with tarfile.open(path) as archive:
-        last = archive.getmembers()[-1]
-    end = -(-(last.offset_data + last.size) // 512) * 512
-    cuts = (0, 100, 512, last.offset - 3, last.offset, last.offset_data, last.offset_data + last.size // 2, end)
-    for cut in cuts:
-        path.write_bytes(whole[:cut])
-        os.utime(path, ns=(cut, cut))
-        said = refused(packed)
-        assert f"{path}: cannot be read as an archive (" in said, cut
-        assert said.endswith("; fetch it again")
-    path.write_bytes(b"<html>not found</html>" * 100)
-    assert "cannot be read as an archive (" in refused(packed)
-
-
-def test_other_archives_than_the_official_ones_are_refused(packed):
-    train, val = packed / "ILSVRC2012_img_train.tar", packed / "ILSVRC2012_img_val.tar"
-    whole = train.read_bytes()
-    val_bytes = val.read_bytes()
-    train.write_bytes(val_bytes)
-    assert "expected archives <wnid>.tar inside, one a class" in refused(packed)
-    train.write_bytes(whole)
-    with tarfile.open(train, "a") as archive:
-        add(archive, "notes.txt", b"x")
-    assert "holds notes.txt; expected JPEG files" in refused(packed)
-    train.write_bytes(whole)
-    with tarfile.open(train, "a") as archive:
-        add(archive, "goldfish.tar", b"\0" * 10240)
-    assert "holds goldfish.tar; expected archives named <wnid>.tar" in refused(packed)
-    train.write_bytes(whole)
-    with tarfile.open(train, "a") as archive:
-        add(archive, "n09999999.tar", b"\0" * 10240)
-    assert "n09999999.tar holds no image" in refused(packed)
-    empty = io.BytesIO()
-    with tarfile.open(fileobj=empty, mode="w") as inner:
-        add(inner, "n09999999_1.JPEG", b"x")
-    train.write_bytes(whole)
-    with tarfile.open(train, "a") as archive:
-        add(archive, "n09999999.tar", empty.getvalue())
-    said = refused(packed)
-    assert f"class n09999999 is in {train} and not in {val}; both need the same classes" in said
-    train.write_bytes(whole)
-    with tarfile.open(train, "a") as archive:
-        add(archive, "n09999999.tar", empty.getvalue()[:700])
-    assert "cannot be read as an archive" in refused(packed)
-
-
-def test_a_kit_that_is_missing_or_wrong_is_said(packed, flat):
-    archive = packed / f"{DEVKIT}.tar.gz"
-    whole = archive.read_bytes()
-    for content in (b"", b"<html>", whole[: len(whole) // 2]):
-        archive.write_bytes(content)
-        assert f"{archive}: cannot be read (" in refused(packed)
-    archive.unlink()
-    assert "lacks ILSVRC2012_devkit_t12.tar.gz (or the folder ILSVRC2012_devkit_t12)" in refused(packed)
-    with tarfile.open(archive, "w:gz") as kit:
-        kit.add(flat / DEVKIT / "data" / "meta.mat", f"{DEVKIT}/data/meta.mat")
-    assert "lacks data/ILSVRC2012_validation_ground_truth.txt" in refused(packed)
-    truth = flat / DEVKIT / "data" / "ILSVRC2012_validation_ground_truth.txt"
-    lines = truth.read_text().split()
-    truth.write_text("\n".join(lines[:-1]))
-    assert "has 8 lines for 9 validation images; expected one for each" in refused(flat)
-    truth.write_text("\n".join([*lines[:-1], "4"]))
-    assert "has class 4, which meta.mat does not know" in refused(flat)
-    truth.write_text("\n".join([*lines[:-1], "goldfish"]))
-    assert "expected one number a line" in refused(flat)
-    truth.write_text("\n".join(lines))
-    assert len(loaded(flat).parts[2]) == 9
-    meta = flat / DEVKIT / "data" / "meta.mat"
-    for content in (b"", b"<html>" * 100, meta.read_bytes()[:300]):
-        meta.write_bytes(content)
-        assert "meta.mat: cannot be read (" in refused(flat)
-    savemat(meta, {"others": np.ones(3)})
-    assert "meta.mat: cannot be read (" in refused(flat)
-
-
-def test_classes_that_do_not_fit_are_named(tree):
-    spare = tree.with_name("spare")
-    (tree / "val" / WNIDS[2]).rename(spare)
-    said = refused(tree)
-    assert f"class {WNIDS[2]} is in {tree / 'train'} and not in {tree / 'val'}" in said
-    (tree / "val" / WNIDS[2]).mkdir()
-    assert f"{tree / 'val' / WNIDS[2]} holds no image; put some there, or delete the class" in refused(tree)
-    (tree / "val" / WNIDS[2]).rmdir()
-    spare.rename(tree / "val" / "n09999999")
-    assert "class n02102040 is in" in refused(tree)
-    (tree / "val" / "n09999999").rename(tree / "val" / "goldfish")
-    said = refused(tree)
-    assert f"{tree / 'val' / 'goldfish'}: expected folders named by WordNet ids" in said
-    shutil.rmtree(tree / "val")
-    (tree / "val").mkdir()
-    assert f"{tree / 'val'} holds no image" in refused(tree)
-    shutil.rmtree(tree / "train")
-    (tree / "train").mkdir()
-    assert f"{tree / 'train'}: no folder of images; expected train/<class>/<image>" in refused(tree)
-
-
-def test_hidden_files_are_left_out_and_others_are_not(tree):
-    whole = loaded(tree).fingerprint
-    (tree / "train" / WNIDS[0] / ".DS_Store").write_text("x")
-    (tree / "train" / ".cache").mkdir()
-    (tree / "train" / "n01440764.tar").write_text("x")
-    assert loaded(tree).fingerprint == whole
-    (tree / "train" / WNIDS[0] / "Thumbs.db").write_text("x")
-    said = refused(tree)
-    assert f"{tree / 'train' / WNIDS[0] / 'Thumbs.db'}: expected an image (.jpeg, .jpg" in said
-
-
-@pytest.mark.parametrize("share", [0.001, 0.99])
-def test_a_share_that_leaves_nothing_is_refused(tree, share):
-    said = refused(tree, validation_share=share)
-    assert f"validation_share={share:g} of 24 training images are" in said
-    assert "change dataset.validation_share" in said
 
 
 def test_mistakes_are_refused_before_training_in_one_line(make_point, packed, tmp_path):

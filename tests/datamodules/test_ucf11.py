@@ -1,4 +1,4 @@
-"""Small trees in UCF11's official layout: which clips are in which part, what a batch holds, and what is refused."""
+"""Small trees in UCF11's official layout: which clips are in which part, and what a batch holds."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from videos import WORDS, picture, write_tree, write_video
+from ucf11_trees import loaded
+from videos import WORDS, write_tree
 
 from datamodules.data import Batches
 from datamodules.video import cache
@@ -16,10 +17,7 @@ from datamodules.video.batches import DEVIATION, MEAN
 from datamodules.video.cache import open_clip
 from datamodules.video.decode import Frames, decode
 from datamodules.video.ucf11 import UCF11
-from datamodules.video.ucf11_files import find_clips
 from datamodules.video.ucf11_split import part_of_group
-
-SMALL = {"height": 12, "width": 16}
 
 
 @pytest.fixture(scope="module")
@@ -35,19 +33,6 @@ def small_tree(tmp_path: Path) -> Path:
     """Three classes of five groups with one clip; for the tests that change files."""
     write_tree(tmp_path, clips=1)
     return tmp_path
-
-
-def loaded(root: Path, **options) -> UCF11:
-    data = UCF11(str(root), **SMALL | options)
-    data.setup()
-    return data
-
-
-def refused(root: Path, **options) -> str:
-    with pytest.raises(ValueError, match=r".") as caught:
-        loaded(root, **options)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def groups(data: UCF11) -> list[set[tuple[int, int]]]:
@@ -234,93 +219,6 @@ def test_the_fingerprint_tells_data_apart(small_tree):
     name = loaded(small_tree).fingerprint
     protocol = loaded(small_tree, protocol="five_fold", fold=1).fingerprint
     assert len({first, byte, name, protocol}) == 4
-
-
-def test_broken_clips_are_named_or_counted(small_tree):
-    path = small_tree / "UCF11_updated_mpg" / "biking" / "v_biking_02" / "v_biking_02_01.mpg"
-    before = loaded(small_tree, protocol="clip_split")
-    path.write_bytes(b"")
-    said = refused(small_tree)
-    assert said.startswith(f"{path}: not a readable video (")
-    assert said.endswith("fetch it again, or leave such clips out with dataset.broken=skip")
-    data = loaded(small_tree, broken="skip")
-    assert [len(p) for p in (data.train, data.validation, data.test)] == [8, 3, 3]
-    assert data.split.endswith("6 frames of 12×16; 1 broken clips left out")
-    after = loaded(small_tree, protocol="clip_split", broken="skip")
-    for one, other in ((before.train, after.train), (before.test, after.test)):
-        assert [p for p in one.paths if "v_biking_02_01" not in p.name] == list(other.paths), "no other clip moves"
-
-
-def test_a_missing_tree_is_named_with_layout_and_remedy(tmp_path):
-    said = refused(tmp_path / "nowhere")
-    assert said.startswith(f"UCF11: {tmp_path / 'nowhere'} holds no UCF11_updated_mpg or UCF11_updated or UCF11; ")
-    assert "UCF11_updated_mpg/<class>/v_<word>_<group>/v_<word>_<group>_<clip>.mpg" in said
-    assert "https://www.crcv.ucf.edu/" in said
-    assert "set dataset.root" in said
-    (tmp_path / "UCF11").mkdir()
-    assert f"{tmp_path / 'UCF11'}: 0 class folders" in refused(tmp_path)
-
-
-def test_two_trees_are_not_guessed_between(small_tree):
-    (small_tree / "UCF11").mkdir()
-    assert "move one away" in refused(small_tree)
-
-
-@pytest.mark.parametrize(
-    "name",
-    ["biking/v_biking_02/clip.mpg", "biking/v_biking_02/v_biking_3.mpg", "biking/v_biking_02_09.mpg"],
-)
-def test_strange_names_are_refused(small_tree, name):
-    path = small_tree / "UCF11_updated_mpg" / name
-    write_video(path, picture(5, 0))
-    assert refused(small_tree).startswith(f"{path}: a clip with a strange name; expected UCF11_updated_mpg/<class>/")
-
-
-def test_what_is_no_clip_is_not_looked_at(small_tree):
-    folder = small_tree / "UCF11_updated_mpg"
-    expected = find_clips(folder)
-    (folder / ".DS_Store").write_bytes(b"x")
-    (folder / "readme.txt").write_bytes(b"x")
-    (folder / "biking" / "v_biking_02" / "Thumbs.db").write_bytes(b"x")
-    (folder / "biking" / "v_biking_02" / "._v_biking_02_01.mpg").write_bytes(b"x")
-    assert find_clips(folder) == expected
-
-
-def test_empty_classes_doubled_clips_and_dead_links_are_named(small_tree):
-    folder = small_tree / "UCF11_updated_mpg"
-    clip = folder / "biking" / "v_biking_02" / "v_biking_02_01.mpg"
-    clip.with_suffix(".avi").write_bytes(b"x")
-    said = refused(small_tree)
-    assert "is the same clip; delete one" in said
-    assert str(clip) in said
-    clip.with_suffix(".avi").unlink()
-    clip.unlink()
-    clip.symlink_to(folder / "gone.mpg")
-    assert f"{clip}: a link that leads to no file" in refused(small_tree)
-    clip.unlink()
-    (folder / "walking").mkdir()
-    assert f"{folder / 'walking'}: the class holds no clip" in refused(small_tree)
-
-
-@pytest.mark.parametrize(
-    ("groups", "empty"), [(range(1, 4), "validation"), (range(1, 5), "test"), (range(5, 6), "train")]
-)
-def test_an_empty_part_is_named(tmp_path, groups, empty):
-    write_tree(tmp_path, groups, clips=1)
-    there = ", ".join(map(str, groups))
-    assert f"the {empty} part is empty with the groups that are there ({there})" in refused(tmp_path)
-
-
-def test_a_class_that_nothing_trains_is_named(small_tree):
-    for group in (1, 2, 3):
-        for path in (small_tree / "UCF11_updated_mpg" / "biking").glob(f"v_biking_{group:02}/*"):
-            path.write_bytes(b"")
-    assert "the train part has no clip of 'biking'" in refused(small_tree, broken="skip")
-
-
-@pytest.mark.parametrize("options", [{"protocol": "five_fold"}, {"fold": 1}, {"protocol": "clip_split", "fold": 1}])
-def test_a_fold_belongs_to_five_folds(tmp_path, options):
-    assert "dataset.fold: expected 0 to 4 with five_fold, else null" in refused(tmp_path, **options)
 
 
 def test_mistakes_are_refused_before_training_in_one_line(make_point, small_tree):

@@ -9,14 +9,13 @@ import warnings
 
 import pytest
 import torch
+from recurrent_layers import BATCH, HIDDEN, IN, KINDS, TIME, Classifier, assert_same, compressed, pair, states, tensors
 from torch import nn
-from torch.nn.utils import parametrizations
 from torch.nn.utils.rnn import pack_padded_sequence, pack_sequence
 
-from decompositions.open_recurrent import open_recurrent, why_closed
-from decompositions.recurrent import OpenGRU, OpenLSTM
+from decompositions.open_recurrent import open_recurrent
+from decompositions.recurrent import OpenLSTM
 
-TIME, BATCH, IN, HIDDEN = 6, 4, 3, 5
 OPTIONS = [
     {},
     {"num_layers": 3},
@@ -32,7 +31,6 @@ CASES = [(kind, options) for kind in (nn.LSTM, nn.GRU) for options in OPTIONS] +
     (nn.LSTM, {"proj_size": 2, "num_layers": 2, "bidirectional": True}),
     (nn.LSTM, {"proj_size": 2, "num_layers": 2, "bias": False, "dropout": 0.4}),
 ]
-KINDS = pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
 cases = pytest.mark.parametrize(
     ("kind", "options"), CASES, ids=lambda v: v.__name__ if isinstance(v, type) else "-".join(v) or "plain"
 )
@@ -42,50 +40,6 @@ paths = pytest.mark.parametrize("stepwise", [False, True], ids=["fused", "stepwi
 @pytest.fixture(autouse=True)
 def _seed():
     torch.manual_seed(0)
-
-
-def pair(kind, stepwise=False, dtype=torch.float64, **options) -> tuple[nn.Module, nn.Module]:
-    """A layer and an opened one of equal weights; a hook forces the latter's step-by-step pass."""
-    layer = kind(IN, HIDDEN, dtype=dtype, **options)
-    holder = nn.ModuleList([copy.deepcopy(layer)])
-    assert open_recurrent(holder) == ["0"]
-    if stepwise:
-        holder[0].hh_l0.register_forward_hook(lambda *_: None)
-    return layer, holder[0]
-
-
-def compressed(opened: nn.Module) -> nn.Module:
-    """The opened layer with two linear layers in the place of each, of the same product."""
-    opened = copy.deepcopy(opened)
-    for name, child in list(opened.named_children()):
-        first = nn.Linear(child.in_features, child.in_features, bias=False, dtype=child.weight.dtype)
-        second = nn.Linear(child.in_features, child.out_features, child.bias is not None, dtype=child.weight.dtype)
-        second.weight.data = child.weight.data @ first.weight.data.inverse()
-        if child.bias is not None:
-            second.bias.data = child.bias.data
-        opened.set_submodule(name, nn.Sequential(first, second))
-    return opened
-
-
-def states(layer, batch: int | None = BATCH, dtype=torch.float64):
-    num = layer.num_layers * (1 + layer.bidirectional)
-    sizes = [layer.proj_size or HIDDEN, HIDDEN] if layer.mode == "LSTM" else [HIDDEN]
-    made = tuple(torch.randn(num, *([] if batch is None else [batch]), size, dtype=dtype) for size in sizes)
-    return made if layer.mode == "LSTM" else made[0]
-
-
-def tensors(result) -> list[torch.Tensor]:
-    """All tensors of a result, in order."""
-    if isinstance(result, torch.Tensor):
-        return [result]
-    return [tensor for part in result if part is not None for tensor in tensors(part)]
-
-
-def assert_same(result, expected, tolerance=1e-12):
-    assert type(result) is type(expected)
-    assert [type(part) for part in result] == [type(part) for part in expected]
-    for ours, theirs in zip(tensors(result), tensors(expected), strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=tolerance, atol=tolerance)
 
 
 @paths
@@ -244,151 +198,6 @@ def test_a_bias_more_or_less_is_not_forgotten(kind):
         }
     )
     assert_same(opened(x), with_bias(x))
-
-
-class Classifier(nn.Module):
-    """A network as they are written: it reads the options of its recurrent layer and flattens the weights."""
-
-    def __init__(self, kind=nn.LSTM, **options) -> None:
-        super().__init__()
-        self.body = nn.ModuleDict({"rnn": kind(IN, HIDDEN, batch_first=True, **options)})
-        self.head = nn.Linear(HIDDEN * (1 + self.body["rnn"].bidirectional), 2)
-
-    def forward(self, x):
-        rnn = self.body["rnn"]
-        rnn.flatten_parameters()
-        h = x.new_zeros(rnn.num_layers * (1 + rnn.bidirectional), x.shape[0], rnn.hidden_size)
-        output, _ = rnn(x, (h, h) if rnn.mode == "LSTM" else h)
-        return self.head(output[:, -1])
-
-
-@KINDS
-def test_the_parameters_are_the_same_objects(kind):
-    network = Classifier(kind, num_layers=2, bidirectional=True).double().eval()
-    rnn = network.body["rnn"]
-    rnn.weight_hh_l1_reverse.requires_grad_(False)
-    x = torch.randn(BATCH, TIME, IN, dtype=torch.float64)
-    expected = network(x)
-    ids = {id(p) for p in network.parameters()}
-    random = torch.get_rng_state()
-    assert open_recurrent(network) == ["body.rnn"]
-    assert torch.equal(torch.get_rng_state(), random)
-    opened = network.body["rnn"]
-    assert "3, 5, num_layers=2, batch_first=True, bidirectional=True" in repr(opened)
-    assert type(opened) is (OpenLSTM if kind is nn.LSTM else OpenGRU)
-    assert {id(p) for p in network.parameters()} == ids
-    assert opened.hh_l1_reverse.weight is rnn.weight_hh_l1_reverse
-    assert opened.ih_l1.bias is rnn.bias_ih_l1
-    assert not opened.hh_l1_reverse.weight.requires_grad
-    assert not any(module.training for module in network.modules())
-    assert_same([network(x)], [expected])
-    children = dict(opened.named_modules())
-    assert open_recurrent(network) == []
-    assert network.body["rnn"] is opened and dict(opened.named_modules()) == children
-
-
-@KINDS
-def test_training_mode_is_kept(kind):
-    network = Classifier(kind).train()
-    network.body["rnn"].eval()
-    open_recurrent(network)
-    assert network.training and not network.body["rnn"].training and not network.body["rnn"].ih_l0.training
-
-
-@KINDS
-def test_copies_and_states(kind):
-    network = Classifier(kind, num_layers=2).eval()
-    open_recurrent(network)
-    x = torch.randn(BATCH, TIME, IN)
-    expected = network(x)
-    twin = copy.deepcopy(network)
-    assert_same([twin(x)], [expected])
-    with torch.no_grad():
-        twin.body["rnn"].hh_l1.weight.zero_()
-    assert (twin(x) - expected).abs().max() > 1e-3, "the copy must use its own weights"
-    assert_same([network(x)], [expected])
-    twin.load_state_dict(network.state_dict())
-    assert_same([twin(x)], [expected])
-    other = Classifier(kind, num_layers=2).eval()
-    open_recurrent(other)
-    other.load_state_dict(network.state_dict())
-    assert_same([other(x)], [expected])
-
-
-@KINDS
-def test_a_shared_layer_stays_shared(kind):
-    shared = kind(IN, IN)
-    network = nn.ModuleDict({"one": shared, "inner": nn.ModuleDict({"two": shared, "other": kind(IN, IN)})})
-    assert open_recurrent(network) == ["one", "inner.other"]
-    assert network["one"] is network["inner"]["two"]
-    assert network["one"] is not network["inner"]["other"]
-    assert type(network["one"]) in (OpenLSTM, OpenGRU)
-
-
-class OwnPass(nn.LSTM):
-    def forward(self, input, hx=None):
-        return super().forward(-input, hx)
-
-
-class OwnStart(nn.GRU):
-    """A subclass that only starts its weights otherwise can be opened."""
-
-    def __init__(self, *sizes) -> None:
-        super().__init__(*sizes)
-        nn.init.zeros_(self.bias_hh_l0)
-
-
-class OwnWeight(nn.GRU):
-    def __init__(self, *sizes) -> None:
-        super().__init__(*sizes)
-        self.start = nn.Parameter(torch.zeros(1, 1, HIDDEN))
-
-
-def patched() -> nn.Module:
-    layer = nn.LSTM(IN, HIDDEN)
-    layer.forward = lambda x, hx=None: x
-    return layer
-
-
-def hooked() -> nn.Module:
-    layer = nn.LSTM(IN, HIDDEN)
-    layer.register_forward_hook(lambda *_: None)
-    return layer
-
-
-CLOSED = {
-    "rnn": (lambda: nn.RNN(IN, HIDDEN), "other than"),
-    "rnn_cell": (lambda: nn.RNNCell(IN, HIDDEN), "other than"),
-    "lstm_cell": (lambda: nn.LSTMCell(IN, HIDDEN), "other than"),
-    "gru_cell": (lambda: nn.GRUCell(IN, HIDDEN), "other than"),
-    "own_pass": (lambda: OwnPass(IN, HIDDEN), "OwnPass"),
-    "patched": (patched, "forward pass of its own"),
-    "own_weight": (lambda: OwnWeight(IN, HIDDEN), "OwnWeight"),
-    "hooked": (hooked, "hooks"),
-    "parametrized": (lambda: parametrizations.weight_norm(nn.LSTM(IN, HIDDEN), "weight_hh_l0"), "computed"),
-    "spectral": (lambda: parametrizations.spectral_norm(nn.GRU(IN, HIDDEN), "weight_ih_l0"), "computed"),
-    "old_weight_norm": (lambda: nn.utils.weight_norm(nn.GRU(IN, HIDDEN), "weight_hh_l0"), "computed"),
-    "old_spectral": (lambda: nn.utils.spectral_norm(nn.LSTM(IN, HIDDEN), "weight_hh_l0"), "computed"),
-}
-
-
-@pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("name", CLOSED)
-def test_what_stays_closed_and_why(name):
-    make, reason = CLOSED[name]
-    layer = make()
-    network = nn.Sequential(layer, nn.LSTM(IN, HIDDEN))
-    assert reason in why_closed(layer) and "\n" not in why_closed(layer)
-    assert open_recurrent(network) == ["1"]
-    assert network[0] is layer
-
-
-def test_what_can_be_opened():
-    layers = [nn.LSTM(IN, HIDDEN), nn.GRU(IN, HIDDEN), OwnStart(IN, HIDDEN), nn.Linear(2, 2), pair(nn.LSTM)[1]]
-    assert [why_closed(layer) for layer in layers] == [None] * len(layers)
-    assert open_recurrent(nn.Sequential(*layers)) == ["0", "1", "2"]
-    with pytest.raises(ValueError, match="itself an LSTM"):
-        open_recurrent(nn.LSTM(IN, HIDDEN))
 
 
 @paths
