@@ -285,3 +285,18 @@ def serving() -> Iterator[Server]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+@contextmanager
+def heard(folder: Path, monkeypatch: Any) -> Iterator[Server]:
+    """A server that wandb, in this process too, speaks to; at the end it must have understood everything, and nobody
+    else been asked."""
+    import wandb
+
+    with serving() as server:
+        for name, value in server.environment(folder).items():
+            monkeypatch.setenv(name, value)
+        wandb.teardown()  # what an earlier test set up speaks to another server
+        yield server
+        wandb.teardown()
+        assert server.unknown == server.astray == []

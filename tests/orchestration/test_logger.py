@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import wandb
 from conftest import ROOT, TINY
-from wandb_server import serving
+from wandb_server import heard
 
 from evaluation.result import read_result
 from orchestration import job
@@ -29,14 +29,8 @@ LIVE = (FAST, "method=svd", "rank=fixed", "rank.ranks=3", "logger=wandb_online")
 
 @pytest.fixture
 def server(tmp_path, monkeypatch):
-    """A server that wandb speaks to; at the end it must have understood everything, and nobody else been asked."""
-    with serving() as server:
-        for name, value in server.environment(tmp_path).items():
-            monkeypatch.setenv(name, value)
-        wandb.teardown()  # what an earlier test set up speaks to another server
+    with heard(tmp_path, monkeypatch) as server:
         yield server
-        wandb.teardown()
-        assert server.unknown == server.astray == []
 
 
 def records(folder: Path) -> list[dict]:

@@ -9,10 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
-import wandb
 from conftest import ROOT
 from sample_rows import make_measure, make_row
-from wandb_server import serving
+from wandb_server import heard, serving
 
 from evaluation.result import write_result
 from reporting.mirror import report as wandb_report
@@ -24,15 +23,9 @@ from reporting.table import comparison
 
 @pytest.fixture
 def server(tmp_path, monkeypatch):
-    """A server that wandb speaks to; at the end it must have understood everything, and nobody else been asked."""
-    with serving() as server:
-        for name, value in server.environment(tmp_path).items():
-            monkeypatch.setenv(name, value)
-        wandb.teardown()  # what an earlier test set up speaks to another server
+    with heard(tmp_path, monkeypatch) as server:
         prepare()
         yield server
-        wandb.teardown()
-        assert server.unknown == server.astray == []
 
 
 def publish(rows, folder, **options):
