@@ -1,4 +1,4 @@
-// Accuracy against compression, and what is counted against what is measured.
+// Accuracy against compression: ours, their front, and what papers report.
 
 // From the smallest network to the largest: what no other beats in both.
 function paretoFront(points) {
@@ -7,16 +7,6 @@ function paretoFront(points) {
     .sort((p, q) => q.x - p.x || p.y - q.y)
     .filter((point) => point.y < best && ((best = point.y), true));
   return front.reverse();
-}
-
-// A dotted line across, and its name; none where the value is not known.
-function level(value, text, y) {
-  if (value === null) return [];
-  const data = { values: [{ y: value }] };
-  return [
-    { data, mark: { type: "rule", strokeDash: [2, 3] }, encoding: { y } },
-    { data, mark: { type: "text", align: "right", dy: 9, text }, encoding: { y, x: { value: "width" } } },
-  ];
 }
 
 // A published row as a mark; where its size is not known, a line.
@@ -55,16 +45,17 @@ function accuracySpec(variants, reported) {
     .flatMap((v) => v.ok.map((run) => ({ x: run.values[state.ratio], y: run.values[ERROR], ...looks(v.method) })))
     .filter(drawn);
   const theirs = reported.map(reportedMark).filter((mark) => positive(mark.y));
-  const reference = referenceError(variants.flatMap((v) => v.ok));
+  const references = referenceErrors(variants.flatMap((v) => v.ok));
   // What failed to learn would press the rest together: it stands on the upper edge.
   const highest = Math.max(...[...points, ...theirs].map((mark) => mark.y));
-  const domainMax = Math.min(highest * 1.1, 5 * (reference ?? highest));
+  const domainMax = Math.min(highest * 1.1, 5 * Math.max(...(references.length ? references : [highest])));
+  const edge = highest > domainMax ? "; above: on the edge" : "";
   const x = log("x", `${state.ratio}, uncompressed over compressed (log)`);
-  const y = log("y", "test error [%] (log)", { clamp: true, domainMax });
+  const y = log("y", `test error [%] (log${edge})`, { clamp: true, domainMax });
   const tooltip = tips("row", "method", "error", "compression", "source", "place");
   return {
     layer: [
-      ...level(reference, "uncompressed", y),
+      ...references.flatMap((error) => level(error, "uncompressed", y)),
       {
         data: { values: theirs.filter((mark) => !drawn(mark)) },
         mark: { type: "rule", strokeDash: [6, 4], strokeWidth: 1.5 },
@@ -85,76 +76,11 @@ function accuracySpec(variants, reported) {
         mark: { type: "rule", opacity: 0.6 },
         encoding: { x, y: { ...y, field: "low" }, y2: { field: "high" }, color: OWN_COLOUR },
       },
-      {
-        data: { values: points },
-        mark: { type: "point", filled: true, size: 65, opacity: 1, cursor: "pointer" },
-        encoding: {
-          x,
-          y,
-          color: OWN_COLOUR,
-          shape: OWN_SHAPE,
-          tooltip: tips("method", "setting", "error", "compression", "runs"),
-        },
-      },
+      ownMarks(points, x, y, "method", "setting", "error", "compression", "runs"),
       {
         data: { values: theirs.filter(drawn) },
         mark: { type: "point", filled: false, size: 110, strokeWidth: 1.8, opacity: 1 },
         encoding: { x, y, color: OWN_COLOUR, shape: OWN_SHAPE, tooltip },
-      },
-    ],
-  };
-}
-
-// Counted against measured: on the diagonal the time falls as the multiply-adds do.
-function promiseSpec(variants) {
-  const points = variants
-    .filter((v) => positive(v.values["MACs ratio"], v.values[state.batch]))
-    .map((v) => {
-      const [x, y] = [v.values["MACs ratio"], v.values[state.batch]];
-      return {
-        x,
-        y,
-        variant: v.index,
-        setting: v.setting,
-        ...looks(v.method),
-        counted: `${shown(x)}× fewer MACs`,
-        measured: y >= 1 ? `${shown(y)}× faster` : `${shown(1 / y)}× slower`,
-        kept: `${shown((100 * y) / x)} %`,
-      };
-    });
-  const start = Math.min(1, ...points.map((point) => point.x));
-  const most = Math.max(1.5, ...points.map((point) => point.x));
-  const end = Math.min(most, 1.3 * Math.max(1, ...points.map((point) => point.y))); // as far as there is room
-  const x = log("x", "MACs ratio, counted (log)");
-  const y = log("y", `${state.batch}, measured (log)`);
-  return {
-    layer: [
-      {
-        data: {
-          values: [
-            { x: start, y: start },
-            { x: end, y: end },
-          ],
-        },
-        mark: { type: "line", strokeDash: [4, 3], strokeWidth: 1 },
-        encoding: { x, y },
-      },
-      {
-        data: { values: [{ x: end, y: end }] },
-        mark: { type: "text", align: "right", dx: -8, text: "as counted" },
-        encoding: { x, y },
-      },
-      ...level(1, "no faster", y),
-      {
-        data: { values: points },
-        mark: { type: "point", filled: true, size: 65, opacity: 1, cursor: "pointer" },
-        encoding: {
-          x,
-          y,
-          color: OWN_COLOUR,
-          shape: OWN_SHAPE,
-          tooltip: tips("method", "setting", "counted", "measured", "kept"),
-        },
       },
     ],
   };

@@ -69,3 +69,19 @@ const tips = (...names) => names.map((name) => ({ field: name, type: "nominal" }
 
 const positive = (...values) => values.every((value) => Number.isFinite(value) && value > 0);
 const looks = (method) => ({ method: marked(method), colour: colourOf(method), shape: shapeOf(method) });
+
+// The marks of our variants: filled, and a click opens one.
+const ownMarks = (points, x, y, ...told) => ({
+  data: { values: points },
+  mark: { type: "point", filled: true, size: 65, opacity: 1, cursor: "pointer" },
+  encoding: { x, y, color: OWN_COLOUR, shape: OWN_SHAPE, tooltip: tips(...told) },
+});
+
+// A dotted line across, and its name.
+function level(value, text, y) {
+  const data = { values: [{ y: value }] };
+  return [
+    { data, mark: { type: "rule", strokeDash: [2, 3] }, encoding: { y } },
+    { data, mark: { type: "text", align: "right", dy: 9, text }, encoding: { y, x: { value: "width" } } },
+  ];
+}

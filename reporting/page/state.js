@@ -78,9 +78,16 @@ function recall() {
 const meanOf = (values) =>
   values.length && values.every(Number.isFinite) ? values.reduce((sum, value) => sum + value, 0) / values.length : null;
 
-// Of the uncompressed network, over all runs that are ok.
-const referenceError = (runs) =>
-  meanOf(runs.filter((run) => run.state === "ok").map((run) => run.values["reference error [%]"]));
+// Of the uncompressed networks, over all runs that are ok: one for each way in which they were trained.
+function referenceErrors(runs) {
+  const errors = new Map();
+  for (const run of runs.filter((run) => run.state === "ok")) {
+    const trained = JSON.stringify([run.config.dataset, run.config.schedule?.reference]);
+    errors.set(trained, [...(errors.get(trained) ?? []), run.values["reference error [%]"]]);
+  }
+  const means = [...errors.values()].map(meanOf).filter((error) => error !== null);
+  return [...new Set(means.map((error) => Number(error.toFixed(2))))]; // a recipe may be written in two ways
+}
 
 // Whether a run passes the filters; `but` leaves one facet out, for the counts beside its own values.
 function passes(run, but = null) {

@@ -28,12 +28,12 @@ function card(task, open) {
 }
 
 function summary(task, runs) {
-  const reference = referenceError(runs);
+  const references = referenceErrors(runs);
   const reported = data.reported.filter((published) => published.task === task).length;
   const said = [
     count(runs.length, "run"),
     count(new Set(runs.map((run) => run.choices.method)).size, "method"),
-    reference && `uncompressed error ${shown(reference)} %`,
+    references.length && `uncompressed error ${references.map((error) => shown(error)).join(", ")} %`,
     reported && `${reported} reported`,
   ];
   const states = ["diverged", "failed"]
@@ -128,7 +128,8 @@ function heatMap(variants) {
 
 function heatCell(name, layer, most) {
   if (!layer) return element("td", {}, "–");
-  const share = most ? layer.params / most : 0;
+  const kept = layer.form?.match(/\(([\d.]+) %\)/)?.[1]; // "4,286 of 235,200 weights (1.8 %)"
+  const share = kept ? kept / 100 : most ? layer.params / most : 0;
   const percent = `${shown(100 * share)} %`;
   const sizes = `${shown(layer.params, true)} parameters (${percent}); ${shown(layer.macs, true)} MACs`;
   return element(
@@ -138,6 +139,6 @@ function heatCell(name, layer, most) {
       class: share > 0.3 && "strong",
       title: [`${name}: ${rankOf(layer)}`, sizes, layer.reason].filter(Boolean).join("; "),
     },
-    layer.form && layer.form.length > 12 ? percent : rankOf(layer), // "4,286 of 235,200 weights (1.8 %)"
+    kept ? percent : rankOf(layer),
   );
 }

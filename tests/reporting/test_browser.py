@@ -47,6 +47,13 @@ def site(tmp_path_factory) -> Path:
     return folder / "index.html"
 
 
+# A script that throws never says that it is ready: one error is told at once, and not after a minute for each test.
+READY_AFTER_AN_ERROR = """
+for (const kind of ["error", "unhandledrejection"])
+  addEventListener(kind, () => (document.documentElement.dataset.ready = ""));
+"""
+
+
 @pytest.fixture
 def open_page(browser, site):
     """Open the page; at the end nothing may have been said on the console, nor asked of the network."""
@@ -65,8 +72,10 @@ def open_page(browser, site):
         page.on(
             "request", lambda request: request.url.startswith(("file:", "data:", "blob:")) or said.append(request.url)
         )
+        context.add_init_script(READY_AFTER_AN_ERROR)
         page.goto(path.as_uri() + address)
-        page.wait_for_selector("html[data-ready]")
+        page.wait_for_selector("html[data-ready]", state="attached")
+        assert said == []
         page.wait_for_selector(".task[open] .chart svg.marks")
         return page
 
