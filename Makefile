@@ -24,7 +24,7 @@ check: $(VENV)/.installed-dev
 
 # Tables and figures in README.md and measured/ from the committed rows.
 report: $(VENV)/.installed
-	$(BIN)/python report.py --rebuild $$(grep -l '<!-- report.py' README.md measured/*/*.md)
+	$(BIN)/python report.py --rebuild $$(grep -rl --include='*.md' '<!-- report.py' README.md measured)
 
 clean:
 	rm -rf $(VENV) build *.egg-info

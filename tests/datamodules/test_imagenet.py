@@ -6,44 +6,19 @@ import os
 import shutil
 import tarfile
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
 from imagenet_layouts import (
     DEVKIT,
     WNIDS,
-    extract,
-    flatten,
     loaded,
     refused,
     val_wnids,
-    write_official,
 )
 
 from datamodules.streamed.image_index import fingerprint
 from datamodules.streamed.imagenet_files import find_imagenet
-
-
-@pytest.fixture(scope="module")
-def official(tmp_path_factory) -> Path:
-    return write_official(tmp_path_factory.mktemp("official"))
-
-
-@pytest.fixture
-def packed(official: Path, tmp_path: Path) -> Path:
-    """A copy of the official files that a test may damage."""
-    return Path(shutil.copytree(official, tmp_path / "packed"))
-
-
-@pytest.fixture
-def tree(official: Path, tmp_path: Path) -> Path:
-    return extract(official, tmp_path / "tree")
-
-
-@pytest.fixture
-def flat(tree: Path, official: Path) -> Path:
-    return flatten(tree, official)
 
 
 def samples(part) -> list[tuple[bytes, bytes, int]]:

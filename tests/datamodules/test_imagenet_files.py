@@ -6,7 +6,6 @@ import io
 import os
 import shutil
 import tarfile
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,34 +13,10 @@ from imagenet_layouts import (
     DEVKIT,
     WNIDS,
     add,
-    extract,
-    flatten,
     loaded,
     refused,
-    write_official,
 )
 from scipy.io import savemat
-
-
-@pytest.fixture(scope="module")
-def official(tmp_path_factory) -> Path:
-    return write_official(tmp_path_factory.mktemp("official"))
-
-
-@pytest.fixture
-def packed(official: Path, tmp_path: Path) -> Path:
-    """A copy of the official files that a test may damage."""
-    return Path(shutil.copytree(official, tmp_path / "packed"))
-
-
-@pytest.fixture
-def tree(official: Path, tmp_path: Path) -> Path:
-    return extract(official, tmp_path / "tree")
-
-
-@pytest.fixture
-def flat(tree: Path, official: Path) -> Path:
-    return flatten(tree, official)
 
 
 def test_nothing_there_is_said_with_the_files(tmp_path, packed):
