@@ -55,8 +55,7 @@ def main() -> None:
         print(f"growth of the resident memory: {1024 * slope:.1f} KiB a point ({used[0]:.0f} to {used[-1]:.0f} MiB)")
 
 
-# The memory of the process when each of its points ends, and at last its peak: from outside, those of its children and
-# of the process that starts it count too.
+# The memory of the process that runs points when each ends, and at last the peaks of that one and of its parent.
 WATCHED = """
 import atexit, sys
 from pathlib import Path
@@ -66,7 +65,7 @@ import orchestration.row as row
 put = row.put
 def note(name):
     status = Path("/proc/self/status").read_text().splitlines()
-    print(next(line.split()[1] for line in status if line.startswith(name)), file=log)
+    print(name, next(line.split()[1] for line in status if line.startswith(name)), file=log)
 def watched(*arguments):
     note("VmRSS")
     return put(*arguments)
@@ -87,7 +86,9 @@ def _run(*arguments: str) -> tuple[float, float, list[float]]:
         seconds = time.perf_counter() - began
         if os.waitstatus_to_exitcode(status):
             sys.exit(f"error: {' '.join(arguments)} ended with {os.waitstatus_to_exitcode(status)}")
-        used = [int(line) / 1024 for line in Path(log.name).read_text().split()]
+        lines = [line.split() for line in Path(log.name).read_text().splitlines()]
+    used = [int(kib) / 1024 for name, kib in lines if name == "VmRSS"]
+    used.append(max(int(kib) / 1024 for name, kib in lines if name == "VmHWM"))
     return seconds, usage.ru_utime + usage.ru_stime, used
 
 

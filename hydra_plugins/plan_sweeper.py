@@ -6,8 +6,9 @@ failure. This one refuses the whole sweep before anything trains if a point is w
 
 from __future__ import annotations
 
+import signal
 import sys
-import time
+from functools import partial
 
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.config_store import ConfigStore
@@ -18,13 +19,14 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from lightning_modules.interruption import Interrupted, at_once
+from lightning_modules.interruption import SIGNALS, Interrupted, at_once
+from orchestration.child import Tell, in_child
 from orchestration.composition import Composer
 from orchestration.plan import make_plan, print_plan
-from orchestration.point import Point
+from orchestration.point import Point, digest
 from orchestration.refusal import refusal
 from orchestration.standing import standing
-from orchestration.sweep_report import check_apart, check_feasible, summarise
+from orchestration.sweep_report import check_alike, check_apart, check_feasible, earlier_rows, summarise
 
 # Hydra finds its plugins, and their configurations, by importing the modules of this package.
 ConfigStore.instance().store(
@@ -36,6 +38,8 @@ ConfigStore.instance().store(
 
 
 MANY = 1000  # refusals that are enough to see what is wrong
+GIVEN_UP = "no row: the launcher has given up"
+EXIT_CODES = {Interrupted(number).exit_code for number in SIGNALS}
 
 
 class PlanSweeper(Sweeper):
@@ -52,7 +56,6 @@ class PlanSweeper(Sweeper):
     def sweep(self, arguments: list[str]) -> None:
         """Run all combinations of the sweep overrides in `arguments`; exits with 1 if a point failed."""
         points = self.plan(arguments)
-        began = time.strftime("%Y-%m-%dT%H:%M:%S%z")
         standings = [standing(point) for point in points]
         pending = []
         for point, now in zip(points, standings, strict=True):
@@ -62,49 +65,93 @@ class PlanSweeper(Sweeper):
                 print(f"{point.label}: {now}")
         print(f"{len(points) - len(pending)} done or running elsewhere, {len(pending)} to run")
         if points[0].config["plan"]:
-            check_apart(pending)
+            check_apart(pending, is_here=self._is_here)
             print_plan(make_plan(points, standings))
             return
-        if pending:
-            check_feasible(pending)
-        started: set[str] = set()
-        reasons: dict[str, str] = {}
+        self.earlier = earlier_rows(points)
+        # Why points that were started did not end well, or None, by id.
+        self.ended: dict[str, str | None] = {}
         interrupted = None
         try:
-            with at_once():
-                for batch in self._batches(pending):
-                    started |= {point.id for point in batch}
-                    reasons |= self._launch(batch)
-                    if batch[0].config["fail_fast"] and reasons.keys() & started:
-                        break
+            self._run_here(pending) if isinstance(self.launcher, BasicLauncher) else self._hand_over(pending)
         except (Interrupted, KeyboardInterrupt) as error:
             interrupted = error
-        code = summarise(points, started, reasons, began)
+        code = summarise(points, self.ended, self.earlier)
         if interrupted is not None:
             raise interrupted
         if code:
             sys.exit(code)
 
-    def _batches(self, points: list[Point]) -> list[list[Point]]:
-        """What to hand to the launcher at once: Hydra's own keeps all that it ever started, so it gets one point."""
-        if isinstance(self.launcher, BasicLauncher) or any(point.config["fail_fast"] for point in points):
-            return [[point] for point in points]
-        return [points] if points else []
+    def _run_here(self, points: list[Point]) -> None:
+        """Run points one after another in a child, and those after one that was killed in the next child."""
+        rest = points
+        while rest:
+            told, code = in_child(partial(self._work, rest, is_first=rest is points))
+            self.ended |= dict(told)
+            begun = [id for id, _ in told]
+            if code in EXIT_CODES:
+                raise Interrupted(code - 128)
+            if code > 0 and not begun:
+                sys.exit(code)  # refused, and said there
+            if code >= 0:
+                return
+            how = f"killed by signal {-code}{' (short of memory?)' if code == -signal.SIGKILL else ''}"
+            if not begun:
+                sys.exit(f"error: the process that loads torch was {how}")
+            self.ended[begun[-1]] = f"failed: its process was {how}"
+            if points[0].config["fail_fast"]:
+                return
+            rest = [point for point in rest if point.id not in begun]
 
-    def _launch(self, points: list[Point]) -> dict[str, str]:
-        """Start points; returns why some did not end well, by id. Their rows are on disk, and say more."""
+    def _work(self, points: list[Point], tell: Tell, *, is_first: bool) -> None:
+        with at_once():
+            if is_first:
+                check_feasible(points)
+            for point in points:
+                tell([point.id, None])
+                (reason,) = self._launch([point]).values()
+                tell([point.id, reason])
+                if reason is not None and point.config["fail_fast"]:
+                    break
+
+    def _hand_over(self, points: list[Point]) -> None:
+        """Give points to another launcher: all at once, so that it sees to what runs beside what."""
+        if not points:
+            return
+        check_alike(points, self.base)
+        check_feasible(points, is_here=self._is_here)
+        one_by_one = points[0].config["fail_fast"]
+        batches = [[point] for point in points] if one_by_one else [points]
+        with at_once():
+            while batches:
+                batch = batches.pop(0)
+                self.ended |= dict.fromkeys(point.id for point in batch)
+                self.ended |= (outcomes := self._launch(batch))
+                if one_by_one and any(outcomes.values()):
+                    break
+                if self._is_here:  # elsewhere they are still in the queue
+                    lost = [p for p in batch if GIVEN_UP in (outcomes[p.id] or "") and standing(p).kind == "new"]
+                    batches += [lost] if 0 < len(lost) < len(batch) else []
+
+    @property
+    def _is_here(self) -> bool:
+        """Whether points run on this machine."""
+        ray = self.base.hydra.launcher.get("ray")
+        return isinstance(self.launcher, BasicLauncher) or (ray is not None and ray.init.address is None)
+
+    def _launch(self, points: list[Point]) -> dict[str, str | None]:
+        """Start points; returns why they did not end well, or None, by id. Their rows are on disk, and say more."""
         try:
             jobs = self.launcher.launch([list(point.overrides) for point in points], initial_job_idx=0)
-        except Exception as error:  # a launcher whose processes die
-            return {point.id: _reason(error) for point in points}
+        except Exception as error:  # it gives up all when one process dies: whose, nobody says
+            return {point.id: f"{GIVEN_UP} ({_reason(error)})" for point in points}
         reasons = {}
         for point, job in zip(points, jobs, strict=True):
             try:
                 status = str(job.return_value)
             except Exception as error:  # a job's exception is handed over on access
                 status = _reason(error)
-            if status not in ("ok", "running elsewhere"):
-                reasons[point.id] = status
+            reasons[point.id] = None if status in ("ok", "running elsewhere") else status
         return reasons
 
     def plan(self, arguments: list[str]) -> list[Point]:
@@ -120,7 +167,7 @@ class PlanSweeper(Sweeper):
         for overrides in combinations:
             try:
                 point = compose(overrides)
-                points.setdefault(point.id, point)
+                points.setdefault(digest(point.identity), point)  # also where other names stand for the same
             except Exception as error:
                 lines = refusal(error)
                 if not lines:

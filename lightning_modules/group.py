@@ -95,10 +95,23 @@ def _here(storage: Any, place: str) -> Any:
 
 @dataclass(frozen=True)
 class Agreed:
-    """A rank rule whose choice is the first process's: some rules measure, and no two measures are equal."""
+    """A rank rule that all processes follow alike. One that reads a clock is asked in the first process alone: no two
+    measures are equal, and processes that measure at once disturb each other."""
 
     rule: RankRule
 
     def __call__(self, problem: RankProblem) -> RankChoice:
-        """Choose, and take what the first process chose."""
-        return agreed(self.rule(problem))
+        """Choose; raises in every process what the rule raised in the first."""
+        if not getattr(self.rule, "reads_a_clock", False):
+            return agreed(self.rule(problem))
+        outcome: RankChoice | ValueError | None = None
+        if group().rank == 0:
+            try:
+                outcome = self.rule(problem)
+            except ValueError as error:
+                outcome = error
+        outcome = agreed(outcome)
+        if isinstance(outcome, ValueError):
+            raise outcome
+        assert outcome is not None
+        return outcome

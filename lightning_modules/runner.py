@@ -9,15 +9,12 @@ from __future__ import annotations
 
 import logging
 import math
-import signal
-import threading
 import warnings
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from typing import Any
 
 import torch
-from pytorch_lightning import LightningModule, Trainer, callbacks
 from pytorch_lightning.loggers import Logger
 from torch import Tensor, nn
 
@@ -25,10 +22,11 @@ from datamodules.data import Batches, Data
 from datamodules.limited import Limited
 from datamodules.rest import Rest
 from evaluation.accuracy import Accuracy, accuracy
-from lightning_modules.checkpoint import KEY, Checkpoint, Position, copied
+from lightning_modules.checkpoint import Checkpoint, Position, copied
 from lightning_modules.classifier import Classifier, Diverged
-from lightning_modules.group import agreed, group, summed, take_the_firsts
-from lightning_modules.interruption import heed_again, is_wanted, obey
+from lightning_modules.epochs import Epochs
+from lightning_modules.group import group, summed, take_the_firsts
+from lightning_modules.interruption import obey
 from lightning_modules.profile import Profile
 from lightning_modules.progress import bar
 from lightning_modules.schedule import Schedule
@@ -81,9 +79,9 @@ class Runner:
         batches.epoch, batches.share = self.epochs, group().share
         with bar(title, epochs) if show else nullcontext(lambda note: None) as advance:
             rest = Rest(self._limited(batches))
-            trainer = self.profile.trainer(epochs, [_Epochs(self, batches, rest, advance, validate)])
+            trainer = self.profile.trainer(epochs, [Epochs(self, batches, rest, advance, validate)])
             module.train()
-            with self.profile.prepared(module.network) as module.run, _interruptible():
+            with self.profile.prepared(module.network) as module.run:
                 path = self.checkpoint.path if goes_on and self.checkpoint is not None else None
                 trainer.fit(module, train_dataloaders=rest, ckpt_path=path, weights_only=True)
         if not all(bool(parameter.isfinite().all()) for parameter in module.network.parameters()):
@@ -151,83 +149,3 @@ def quiet_lightning() -> None:
     warnings.filterwarnings("ignore", module="pytorch_lightning")
     for name in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Undo what Lightning makes of Ctrl-C: an exit with 1, and a process that is deaf to the next."""
-    handler = signal.getsignal(signal.SIGINT)
-    try:
-        yield
-    except SystemExit:
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, handler)
-        raise KeyboardInterrupt from None
-
-
-class _Epochs(callbacks.Checkpoint):
-    """Chooses each epoch's order and random numbers, logs the loss, moves the bar, keeps the checkpoint.
-
-    A process that was asked to end does so after a batch: what the rest of the epoch needs is in the checkpoint, too.
-
-    Lightning calls checkpoint callbacks last at the end of an epoch, after the module knows its mean loss.
-    """
-
-    def __init__(
-        self, runner: Runner, batches: Batches, rest: Rest, advance: Callable[[str], None], validate: bool
-    ) -> None:
-        self.runner = runner
-        self.batches = batches
-        self.rest = rest
-        self.num_done = 0  # batches of the epoch that a checkpoint is written in; 0: at its end
-        self.random: Tensor | None = None  # the state that the first batch is to find
-        self.advance = advance
-        self.validate = validate
-
-    def on_train_epoch_start(self, trainer: Trainer, module: LightningModule) -> None:
-        self.batches.epoch = self.runner.epochs + trainer.current_epoch
-        self.runner.draw_anew(trainer.current_epoch, group().rank)
-
-    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
-        heed_again()
-        self.batches.epoch = self.runner.epochs + trainer.current_epoch  # no epoch starts where one goes on
-
-    def on_train_batch_start(self, trainer: Trainer, module: LightningModule, batch: Any, batch_idx: int) -> None:
-        if self.random is not None:
-            torch.set_rng_state(self.random)
-            self.random = None
-
-    def on_train_batch_end(
-        self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        logger, every = self.runner.logger, trainer.log_every_n_steps  # type: ignore[attr-defined]
-        if logger is not None and every and trainer.global_step % every == 0:
-            step = self.runner.steps + trainer.global_step
-            logger.log_metrics({f"{self.runner.stage}/train_loss": float(outputs["loss"])}, step=step)
-        is_last, has_stepped = batch_idx + 1 == trainer.num_training_batches, not trainer.fit_loop._should_accumulate()
-        if is_wanted() and has_stepped and not is_last:  # after the last one the epoch ends
-            self.num_done = batch_idx + 1
-            if self.runner.checkpoint is not None:
-                self.runner.checkpoint.write(trainer.save_checkpoint)
-            obey()
-
-    def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
-        assert isinstance(module, Classifier)
-        entry = {"epoch": trainer.current_epoch + 1, "train_loss": module.mean_loss}
-        if self.validate:
-            entry["validation_top1_percent"] = self.runner.validate(module.network).top1_percent
-        module.curve.append(entry)
-        self.advance(f"loss {module.mean_loss:.4f}")
-        checkpoint = self.runner.checkpoint
-        if checkpoint is not None and agreed(checkpoint.is_due()):
-            checkpoint.write(trainer.save_checkpoint)
-        obey()
-
-    def on_save_checkpoint(self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        if self.runner.checkpoint is not None:
-            checkpoint[KEY] = self.runner.checkpoint.entry(self.runner.num_phases)
-            checkpoint[KEY] |= {"num_done": self.num_done, "random": torch.get_rng_state()}
-
-    def on_load_checkpoint(self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        self.rest.start = checkpoint[KEY]["num_done"]
-        self.random = checkpoint[KEY]["random"] if self.rest.start else None

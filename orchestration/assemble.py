@@ -24,6 +24,10 @@ from orchestration.point import Point
 from orchestration.schema import ConfigError
 
 
+class NotHere(ConfigError):
+    """The data or the devices of a point are not on this machine; they may be on others."""
+
+
 @dataclass(frozen=True)
 class Parts:
     """What a point is made of, ready to run; `builder` says how its network is built, untrained."""
@@ -53,7 +57,8 @@ class Parts:
 
 
 def assemble(point: Point) -> Parts:
-    """Instantiate the parts and try them on each other, untrained; raises `ConfigError` in one line."""
+    """Instantiate the parts and try them on each other, untrained; raises `ConfigError` in one line, last of all
+    `NotHere` for a device."""
     config = point.config
     quiet_lightning()
     if given := sorted(DECIDED_BY_THE_POINT & set(config["logger"] or {})):
@@ -63,7 +68,7 @@ def assemble(point: Point) -> Parts:
     try:
         data.prepare_data()  # some data know their shape only now
     except (ValueError, OSError) as error:
-        raise ConfigError(_first_line(error)) from None
+        raise NotHere(_first_line(error)) from None
     arguments = {k: v for k, v in config["network"].items() if not k.startswith("_")}
     if built := [key for key, value in arguments.items() if "'_target_'" in repr(value)]:
         raise ConfigError(f"network.{built[0]}: a network takes plain values, so that its file can build it again")
@@ -88,22 +93,25 @@ def assemble(point: Point) -> Parts:
     if (batch := parts.schedule.batch_size) % (num := parts.profile.num_processes):
         devices = "trainer.devices" if parts.profile.num_nodes == 1 else "trainer.devices × trainer.num_nodes"
         raise ConfigError(f"schedule.batch_size: expected a multiple of the {num} {devices}, got {batch}")
-    try:
-        device = parts.profile.device()
-    except (MisconfigurationException, ValueError, TypeError) as error:
-        raise ConfigError(f"trainer: {_first_line(error)} Take trainer=cpu, or trainer.accelerator=cpu") from None
-    runs_on = getattr(parts.method, "runs_on", None)
-    if runs_on is not None and device.type not in runs_on:
-        raise ConfigError(
-            f"method {point.choices['method']}: expected a device of {', '.join(runs_on)}, got {device.type}; take "
-            "trainer=cpu"
-        )
     network = _try_network(parts, f"network {point.choices['network']} on {_shape(data)} images")
     try:
         parts.method.check(network, data.input_shape, parts.schedule)
     except Exception as error:
         raise ConfigError(f"method {point.choices['method']}: {_blame(error)}") from None
+    _require_device(parts, point.choices["method"])
     return parts
+
+
+def _require_device(parts: Parts, method: str) -> None:
+    try:
+        device = parts.profile.device()
+    except (MisconfigurationException, ValueError, TypeError) as error:
+        raise NotHere(f"trainer: {_first_line(error)} Take trainer=cpu, or trainer.accelerator=cpu") from None
+    runs_on = getattr(parts.method, "runs_on", None)
+    if runs_on is not None and device.type not in runs_on:
+        raise ConfigError(
+            f"method {method}: expected a device of {', '.join(runs_on)}, got {device.type}; take trainer=cpu"
+        )
 
 
 def _require(name: str, part: Any, role: type) -> None:

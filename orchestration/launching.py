@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 
 
 class Launching(Callback):
-    """Named by the files of conf/launcher; what the user has set stays."""
+    """Named by the files of conf/launcher; what the user has set stays, but for the threads of a worker."""
 
     def on_multirun_start(self, config: Any, **kwargs: Any) -> None:
         """Set the environment that this process and those of the launcher share."""
@@ -21,6 +21,7 @@ class Launching(Callback):
         ray = config.hydra.launcher.get("ray")
         if ray is None:
             return
+        os.environ.pop("OMP_NUM_THREADS", None)  # Ray gives a worker as many as it has CPUs, unless this says otherwise
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         given = {"RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & set(os.environ)
         if ray.init.address is None and not given and not (Path.home() / ".ray" / "auth_token").exists():

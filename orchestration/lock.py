@@ -19,11 +19,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from lightning_modules.interruption import obey
 from orchestration.owner import UNKNOWN, Owner
 
 HEARTBEAT_SECONDS = 10.0
 DEAD_AFTER_SECONDS = 120.0  # NFS may show a time that is a minute old
 POLL_SECONDS = 0.5
+LONGEST_POLL_SECONDS = 8.0  # a thousand may wait for one reference
 NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
@@ -49,7 +51,10 @@ class Lock:
 
 @contextmanager
 def locked(path: Path, waiting: Callable[[str], None] | None = None) -> Iterator[Lock]:
-    """Hold the lock at `path`. If a living process holds it: raise `Held`, or tell `waiting` whose it is and wait."""
+    """Hold the lock at `path`. If a living process holds it: raise `Held`, or tell `waiting` whose it is and wait.
+
+    Raises `Interrupted` in a process that is asked to end while it waits.
+    """
     lock = _acquired(path) if waiting is None else _waited_for(path, waiting)
     stop = threading.Event()
     heart = threading.Thread(target=_beat, args=(lock, stop), daemon=True)
@@ -59,9 +64,7 @@ def locked(path: Path, waiting: Callable[[str], None] | None = None) -> Iterator
     finally:
         stop.set()
         heart.join()
-        with suppress(Held, OSError), _guard(path, lock.owner):
-            if lock.is_ours():
-                path.unlink()
+        _release(lock)
 
 
 def owner_of(path: Path) -> tuple[Owner | None, bool]:
@@ -72,7 +75,7 @@ def owner_of(path: Path) -> tuple[Owner | None, bool]:
 
 
 def _waited_for(path: Path, waiting: Callable[[str], None]) -> Lock:
-    said = False
+    said, pause = False, POLL_SECONDS
     while True:
         try:
             return _acquired(path)
@@ -81,7 +84,10 @@ def _waited_for(path: Path, waiting: Callable[[str], None]) -> Lock:
                 waiting(f"waiting for another process that holds {path} ({held})")
             said = True
         while owner_of(path)[1]:
-            time.sleep(POLL_SECONDS)
+            for _ in range(round(pause / POLL_SECONDS)):
+                obey()
+                time.sleep(POLL_SECONDS)
+            pause = min(2 * pause, LONGEST_POLL_SECONDS)
 
 
 def _acquired(path: Path) -> Lock:
@@ -101,6 +107,19 @@ def _acquired(path: Path) -> Lock:
             if _time_there(path) - rest.stat().st_mtime > DEAD_AFTER_SECONDS:
                 rest.unlink()
     return Lock(path, me, there)
+
+
+def _release(lock: Lock) -> None:
+    try:
+        with _guard(lock.path, lock.owner):
+            if lock.is_ours():
+                lock.path.unlink()
+    except Held:
+        pass
+    except OSError:  # a full disk has no room for the guard
+        with suppress(OSError):
+            if lock.is_ours():
+                lock.path.unlink()
 
 
 @contextmanager

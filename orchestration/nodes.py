@@ -65,8 +65,13 @@ def this_node(size: int, environment: Mapping[str, str] = os.environ) -> Node:
     return node
 
 
+def is_joining(size: int, environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether this machine is one of `size` that leave a point's lock and row to node 0; where nothing says so, not."""
+    return size > 1 and environment.get("NODE_RANK", environment.get("SLURM_NODEID", "0")) != "0"
+
+
 def first_host(nodes: str) -> str:
     """The first machine of Slurm's list: `gpu07` of `gpu[07-09,12],cpu1`."""
-    found = re.match(r"([^,\[]+)(?:\[(\w+)[^\]]*\]([^,]*))?", nodes)
-    assert found is not None, nodes
-    return "".join(filter(None, found.groups()))
+    first = re.match(r"(?:\[[^\]]*\]|[^,\[])+", nodes)
+    assert first is not None, nodes
+    return re.sub(r"\[(\w+)[^\]]*\]", r"\1", first[0])

@@ -39,12 +39,13 @@ class Owner:
     @property
     def runs(self) -> bool:
         """Of one that is here: whether its process has not ended; one that only sleeps has not."""
-        return _born(self.pid) == self.born
+        return _born(self.pid) in (self.born, HIDDEN)
 
     def __str__(self) -> str:
         return f"pid {self.pid} on {self.host} since {self.start}"
 
 
+HIDDEN = "unknown"  # of a process that can only be seen to be there
 UNKNOWN = Owner("an unknown host", "", 0, "", "an unknown time", "unknown")
 
 
@@ -53,16 +54,15 @@ def _born(pid: int) -> str | None:
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
         return None if fields[0] in "ZX" else fields[19]
-    except (FileNotFoundError, ProcessLookupError):
-        if Path("/proc/self/stat").exists():
-            return None
-    try:  # without /proc the number is all there is
+    except OSError:  # it has ended; or there is no /proc, or one that hides the processes of others
+        pass
+    try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return None
     except PermissionError:
         pass
-    return "unknown"
+    return HIDDEN
 
 
 def _place() -> str:

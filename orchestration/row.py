@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from pathlib import Path
@@ -50,8 +51,8 @@ def require_writable(folder: Path) -> None:
         raise ConfigError(f"results_dir: cannot write to {folder}: {error.strerror}") from None
 
 
-def blank(point: Point, split: str) -> dict[str, Any]:
-    """What is known of a row before anything has run."""
+def blank(point: Point, split: str, seconds_ago: float = 0.0) -> dict[str, Any]:
+    """What is known of a row before anything has run, now or `seconds_ago`."""
     from evaluation.counts import COUNTING  # these need torch, and who reads rows does not
     from evaluation.latency import PROTOCOL
 
@@ -64,34 +65,55 @@ def blank(point: Point, split: str) -> dict[str, Any]:
         "overrides": point.identifying_overrides,
         "tags": point.config["tags"],
         "reported": point.config["reported"],
-        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(time.time() - seconds_ago)),
         "signature": {"split": split, "counting": COUNTING, "latency": PROTOCOL},
     }
 
 
+def without_result(point: Point, status: str, split: str = "not known", seconds: float = 0.0) -> Result:
+    """The row of a run that has ended without one of its own."""
+    import torch
+
+    from evaluation.environment import environment
+
+    here = environment(torch.device("cpu"))
+    return Result(**blank(point, split, seconds), status=status, seconds=seconds, environment=here)
+
+
 def clear(point: Point) -> None:
     """Begin a run: write its configuration down; a good row (force=true) stays until there is a better one."""
-    text = yaml.safe_dump(point.config, sort_keys=False)
-    (point.directory / CONFIG).write_text(text, encoding="utf-8")
+    text = yaml.safe_dump(point.config, sort_keys=False, width=math.inf)
+    _new(point, CONFIG).write_text(text, encoding="utf-8")
     if finished(point) is None:
         (point.directory / ROW).unlink(missing_ok=True)
         (point.directory / NETWORK).unlink(missing_ok=True)
+        _settle(point, CONFIG)
 
 
 def new_network(point: Point) -> Path:
     """Where the network of a run waits for its row."""
-    return point.directory / f"{NETWORK}.new"
+    return _new(point, NETWORK)
+
+
+def _new(point: Point, name: str) -> Path:
+    return point.directory / f"{name}.new"
+
+
+def _settle(point: Point, name: str) -> None:
+    _new(point, name).replace(point.directory / name)
 
 
 def put(point: Point, result: Result) -> Result | None:
     """Put the row of a run, and its new network if it is ok, in their places; None where a better row stays."""
-    path, new = point.directory / ROW, point.directory / f"{ROW}.new"
+    path, new = point.directory / ROW, _new(point, ROW)
     if path.exists() and not result.is_ok:
         return None
     write_result(new, result)
     result = read_result(new)
     if result.is_ok:
         path.unlink(missing_ok=True)  # an old row never stands beside a new network
-        new_network(point).replace(point.directory / NETWORK)
-    new.replace(path)
+        _settle(point, NETWORK)
+        if _new(point, CONFIG).exists():  # with force=true the earlier row's stood there until now
+            _settle(point, CONFIG)
+    _settle(point, ROW)
     return result

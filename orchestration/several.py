@@ -14,6 +14,9 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -22,24 +25,28 @@ from torch import distributed
 
 from lightning_modules import progress
 from orchestration.launching import python_path
+from orchestration.lock import Lock
 from orchestration.nodes import Node
 from orchestration.owner import Owner
 from orchestration.point import Point
+from orchestration.row import LOCK
 
 # Another process may train the reference that all wait for; a process that dies ends the group at once.
 PATIENCE = timedelta(days=7)
 GRACE_SECONDS = 60  # torchrun gives its processes 30
 WATCH_SECONDS = 0.5
+PARTING_SECONDS = 5  # torchrun ends the others at once when one ends: the first is to have written the row
+SAID = re.compile(r"^error: (process \d+: .*)$", re.MULTILINE)
 
 
-def run_processes(point: Point, num: int, node: Node) -> str | None:
+def run_processes(point: Point, num: int, node: Node, lock: Lock | None = None) -> str | None:
     """Run this node's `num` processes of `point`; returns None, or in a line why they ended badly.
 
-    What they say on their error streams goes to `processes.log` beside the row.
+    `lock` is the point's, which node 0 holds. What they say on their error streams goes to `processes.log`.
     """
     of_node = f".{node.rank}" if node.rank else ""
     task, log = point.directory / f"point{of_node}.json", point.directory / f"processes{of_node}.log"
-    owner = Owner.this_process()
+    owner = Owner.this_process() if lock is None else lock.owner
     told = {"point": dataclasses.asdict(point), "owner": dataclasses.asdict(owner)}
     task.write_text(json.dumps(told), encoding="utf-8")
     threads = point.config["num_threads"] or max(1, torch.get_num_threads() // num)  # a launcher says how many
@@ -72,7 +79,9 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _reason(log: str) -> str:
-    """Which process was the first to fail, and how, from torchrun's summary."""
+    """Which process was the first to fail, and how: as it says itself, else from torchrun's summary."""
+    if said := SAID.search(log):
+        return said[1]
     _, _, summary = log.rpartition("Root Cause")
     rank = re.search(r"rank\s*: (\d+)", summary)
     code = re.search(r"exitcode\s*: (-?\d+)", summary)
@@ -82,14 +91,16 @@ def _reason(log: str) -> str:
     return f"process {rank[1]} {how}"
 
 
-def read_point(task: Path) -> Point:
-    """The point that `run_processes` wrote down. From here on this process ends with the one that did so.
+def read_point(task: Path) -> tuple[Point, Lock]:
+    """The point that `run_processes` wrote down, and its lock. From here on this process ends with the one that did so.
 
     Whoever has started this one holds the lock of the point: without it another may begin.
     """
     stored = json.loads(task.read_text(encoding="utf-8"))
-    threading.Thread(target=_watch, args=(Owner(**stored["owner"]), os.getppid()), daemon=True).start()
-    return Point(stored["point"]["config"], stored["point"]["choices"], tuple(stored["point"]["overrides"]))
+    owner = Owner(**stored["owner"])
+    threading.Thread(target=_watch, args=(owner, os.getppid()), daemon=True).start()
+    point = Point(stored["point"]["config"], stored["point"]["choices"], tuple(stored["point"]["overrides"]))
+    return point, Lock(point.directory / LOCK, owner)
 
 
 def _watch(owner: Owner, torchrun: int) -> None:
@@ -97,6 +108,19 @@ def _watch(owner: Owner, torchrun: int) -> None:
     while owner.runs and os.getppid() == torchrun:
         time.sleep(WATCH_SECONDS)
     os._exit(1)
+
+
+@contextmanager
+def last_words() -> Iterator[None]:
+    """Of a process that is not the first: say what went wrong, and leave after the one that writes the row."""
+    try:
+        yield
+    except Exception as error:
+        traceback.print_exc()
+        said = " ".join(f"{type(error).__name__}: {error}".split())
+        print(f"error: process {distributed.get_rank()}: {said}", file=sys.stderr, flush=True)
+        time.sleep(PARTING_SECONDS)
+        sys.exit(1)
 
 
 def join(accelerator: str) -> None:

@@ -11,7 +11,7 @@ from typing import Literal
 
 from evaluation.result import Result, read_result
 from orchestration.lock import owner_of
-from orchestration.nodes import this_node
+from orchestration.nodes import is_joining
 from orchestration.point import Point
 from orchestration.row import LOCK, ROW, finished, read_elsewhere
 
@@ -51,7 +51,7 @@ def standing(point: Point) -> Standing:
             if read_elsewhere(point)
             else Standing("done", row=row)
         )
-    if this_node(point.config["trainer"].get("num_nodes", 1)).rank > 0:  # node 0 holds the lock for all nodes
+    if is_joining(point.config["trainer"].get("num_nodes", 1)):  # node 0 holds the lock for all nodes
         return Standing("new")
     owner, is_alive = owner_of(point.directory / LOCK)
     if is_alive:

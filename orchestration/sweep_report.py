@@ -4,27 +4,35 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from multiprocessing import get_context
+from typing import Any
 
 from evaluation.result import Result, read_result
 from lightning_modules.progress import say
 from orchestration.attempt import attempt
 from orchestration.lock import Lock
+from orchestration.nodes import this_node
 from orchestration.point import Point
 from orchestration.reconstructions import reconstructions
-from orchestration.row import ROW, blank, put, require_writable
+from orchestration.row import ROW, put, require_writable, without_result
 from orchestration.schema import ConfigError
 from orchestration.standing import RunsElsewhere, standing, varied
 from reporting.terminal import print_comparison
 
+KILLED = "failed: its process was killed"
 OK, FAILED, UNFINISHED = 0, 1, 3  # exit codes; the last one: nothing failed, something is still running elsewhere
 
 
-def check_feasible(points: Sequence[Point]) -> None:
-    """Assemble one point of each combination that differs in more than its seed; exits if one makes no sense."""
-    from orchestration.assemble import assemble  # torch: only where something is to be run
+def check_feasible(points: Sequence[Point], *, is_here: bool = True) -> None:
+    """Assemble one point of each combination that differs in more than its seed; exits if one makes no sense.
+
+    Where points run elsewhere, data and devices that are not here are a note: they are looked for again there.
+    """
+    from orchestration.assemble import NotHere, assemble  # torch: only where something is to be run
 
     problems: dict[str, str] = {}
+    notes: dict[str, None] = {}
     for folder in {point.results_dir for point in points}:
         try:
             require_writable(folder)
@@ -33,18 +41,27 @@ def check_feasible(points: Sequence[Point]) -> None:
     for point in _kinds(points):
         try:
             assemble(point)
+            if is_here:
+                this_node(point.config["trainer"].get("num_nodes", 1))
+        except NotHere as error:
+            if is_here:
+                problems[str(error)] = point.label
+            else:
+                notes[f"note: not on this machine: {error}"] = None
         except ConfigError as error:
             problems[str(error)] = point.label
+    print(*notes, sep="\n", end="\n" if notes else "")
     if problems:
         for problem, label in problems.items():
             print(f"error: {label}: {problem}", file=sys.stderr)
         sys.exit("error: the sweep was refused before anything ran")
 
 
-def check_apart(points: Sequence[Point]) -> None:
+def check_apart(points: Sequence[Point], *, is_here: bool) -> None:
     """The same in a process of its own, so that a plan costs this one no torch."""
     if points:
-        process = get_context("spawn").Process(target=check_feasible, args=(_kinds(points),))
+        target = partial(check_feasible, _kinds(points), is_here=is_here)
+        process = get_context("spawn").Process(target=target)
         process.start()
         process.join()
         if process.exitcode:
@@ -59,18 +76,42 @@ def _kinds(points: Sequence[Point]) -> list[Point]:
     return list(kinds.values())
 
 
-def summarise(points: Sequence[Point], started: set[str], reasons: Mapping[str, str], began: str) -> int:
+def check_alike(points: Sequence[Point], base: Mapping[str, Any]) -> None:
+    """Exit unless all points have the devices of `base`: a launcher reserves the same for all."""
+    names = {"accelerator": "cpu", "devices": 1, "num_nodes": 1}
+    of_base, *of_points = (
+        tuple(trainer.get(name, usual) for name, usual in names.items())
+        for trainer in (base["trainer"], *(point.config["trainer"] for point in points))
+    )
+    if (asked := set(of_points)) != {of_base}:
+        said = ", ".join(" ".join(map(str, each)) for each in sorted(asked, key=str))
+        sys.exit(
+            "error: a launcher reserves the same devices for all points, those of the one trainer of the command; got "
+            f"accelerator, devices and num_nodes {said}: type a command for each"
+        )
+
+
+def earlier_rows(points: Sequence[Point]) -> dict[str, str]:
+    """When the rows of points that are to be run again (force=true) were started, by id."""
+    found = {}
+    for point in points:
+        if point.config["force"] and (row := _row(point)) is not None:
+            found[point.id] = row.started
+    return found
+
+
+def summarise(points: Sequence[Point], ended: Mapping[str, str | None], earlier: Mapping[str, str]) -> int:
     """Print the table of the sweep and every failure; return the exit code.
 
-    What is on disk counts; of forced points only what was `began` (time of the sweep) or later. `reasons` are those of
-    points that left no row, by id. A point that was `started` and was killed gets its row here.
+    What is on disk counts, but for `earlier` rows. `ended` has the points that were started, by id, and why some left
+    no row. One of them that was killed gets its row here.
     """
     rows: list[Result] = []
     failures: list[str] = []
     elsewhere: list[str] = []
     for point, own in zip(points, varied(points), strict=True):
         name = f"{point.label}{own}"
-        status, row = _outcome(point, point.id in started, reasons.get(point.id), began)
+        status, row = _outcome(point, point.id in ended, ended.get(point.id), earlier.get(point.id))
         if row is not None:
             rows.append(row)
         if status.startswith("running elsewhere"):
@@ -89,30 +130,36 @@ def _list(title: str, lines: Sequence[str]) -> None:
         print("\n  ".join([title, *lines]), file=sys.stderr)
 
 
-def _outcome(point: Point, was_started: bool, reason: str | None, began: str) -> tuple[str, Result | None]:
+def _outcome(point: Point, was_started: bool, reason: str | None, earlier: str | None) -> tuple[str, Result | None]:
     """How a point ended, and the row that is there."""
     now = standing(point)
+    if now.kind == "done" and now.row is not None:
+        return "ok", now.row
     if now.kind == "killed" and was_started:
-        _write_killed(point, f"failed: its process was killed ({now.why})")
-    try:
-        row = read_result(point.directory / ROW)
-    except ValueError:
-        row = None
+        how = reason if reason and reason.startswith(KILLED) else KILLED
+        _write_killed(point, f"{how} ({now.why})")
+    row = _row(point)
     if now.kind == "running elsewhere":
         return str(now), row
     if row is None:
         return reason or "not run", None
-    if point.config["force"] and row.started < began:
+    if row.started == earlier:
         return f"{reason or 'not run again'}; its earlier row is kept", row
     return row.status, row
+
+
+def _row(point: Point) -> Result | None:
+    try:
+        return read_result(point.directory / ROW)
+    except ValueError:
+        return None
 
 
 def _write_killed(point: Point, status: str) -> None:
     """The row of a point whose process can no longer write one."""
 
     def work(lock: Lock) -> Result:
-        row = blank(point, "not known")
-        result = Result(**row, status=status, seconds=0.0, environment={})
+        result = without_result(point, status)
         return put(point, result) or result
 
     try:

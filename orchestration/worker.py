@@ -13,22 +13,23 @@ from orchestration import scaled
 from orchestration.assemble import assemble
 from orchestration.compute import compute
 from orchestration.job import run_here
-from orchestration.several import join, read_point
+from orchestration.several import join, last_words, read_point
 
 
 def main() -> None:
     """Compute; the first process writes the row."""
     scaled.register()
-    point = read_point(Path(sys.argv[1]))
+    point, lock = read_point(Path(sys.argv[1]))
     join(point.config["trainer"]["accelerator"])
     parts = assemble(point)
     if group().rank == 0:
-        if not run_here(point, parts).is_ok:
+        if not run_here(point, parts, lock).is_ok:
             sys.exit(1)  # the others may be waiting in the middle of something
     else:
         logging.getLogger("compression_bench").disabled = True
-        parts.data.setup()
-        compute(point, parts, None)
+        with last_words():
+            parts.data.setup()
+            compute(point, parts, None)
     agreed(None)
     distributed.destroy_process_group()
 

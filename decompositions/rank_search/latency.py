@@ -7,7 +7,7 @@ choice among these is that of `knapsack`. Ours; no source.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from annotated_types import Ge, Gt, Le
 
@@ -21,6 +21,8 @@ class Latency:
 
     What lies outside these layers (activations, norms, layers left dense by name) is not counted.
     """
+
+    reads_a_clock: ClassVar[bool] = True
 
     share: Annotated[float, Gt(0), Le(1)]
     batch_size: Annotated[int, Ge(1)] = 1

@@ -58,7 +58,10 @@ class RankChoice:
 
 @runtime_checkable
 class RankRule(Protocol):
-    """A pure function; implementations are frozen dataclasses whose fields are the options of their YAML file."""
+    """A pure function; implementations are frozen dataclasses whose fields are the options of their YAML file.
+
+    One whose choice depends on measured times says so: `reads_a_clock: ClassVar[bool] = True`.
+    """
 
     def __call__(self, problem: RankProblem) -> RankChoice:
         """Choose the rank of every layer; raises `ValueError` if no choice meets the rule."""

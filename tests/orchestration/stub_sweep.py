@@ -19,11 +19,11 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import run as command
-from evaluation.result import Result
+from evaluation.result import Result, read_result
 from orchestration.attempt import attempt
 from orchestration.lock import Lock
 from orchestration.point import Point
-from orchestration.row import blank, clear, finished, new_network, put
+from orchestration.row import ROW, blank, clear, finished, new_network, put
 
 
 def run_point(point: Point) -> Result:
@@ -31,6 +31,8 @@ def run_point(point: Point) -> Result:
         note(point, "begins")
         assert finished(point) is None, "done twice"
         clear(point)
+        if str(point.config["seed"]) == os.environ.get("STUB_IS_KILLED"):
+            os.kill(os.getpid(), signal.SIGKILL)
         if str(point.config["seed"]) == os.environ.get("STUB_FAILS"):
             result = put(point, Result(**blank(point, "stub"), status="failed: as told", seconds=0.0, environment={}))
             assert result is not None
@@ -56,7 +58,7 @@ def stub() -> None:
     """Put modules without torch in the place of those that have it."""
     parts = {
         "orchestration.job": {"run_point": run_point},
-        "orchestration.assemble": {"assemble": lambda point: None},
+        "orchestration.assemble": {"assemble": lambda point: None, "NotHere": LookupError},
         "evaluation.counts": {"COUNTING": "none"},
         "evaluation.latency": {"PROTOCOL": "none"},
     }
@@ -88,9 +90,13 @@ def has_ended(pid: int) -> bool:
     return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
-def journal_size(arguments: list[str]) -> int:
+def folder_of(arguments: list[str]) -> str:
     (folder,) = (argument.partition("=")[2] for argument in arguments if argument.startswith("results_dir="))
-    path = Path(folder) / "journal"
+    return folder
+
+
+def journal_size(arguments: list[str]) -> int:
+    path = Path(folder_of(arguments)) / "journal"
     return path.stat().st_size if path.exists() else 0
 
 
@@ -111,6 +117,8 @@ def main() -> None:
         for pid in pids:
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
+        for path in Path(folder_of(arguments)).rglob(ROW):
+            read_result(path)  # raises if it is not whole
     pids = [start(arguments) for _ in range(num_at_once)]
     codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
     print("CODES", *codes)

@@ -18,7 +18,7 @@ POINT = ("trainer=smoke", "method=reference", "network.hidden=[8]")
 pytestmark = pytest.mark.skipif(not FULL.exists(), reason="only Linux has /dev/full")
 
 
-@pytest.mark.parametrize("name", ["config.yaml", f".result.json.new.{os.getpid()}"], ids=["start", "row"])
+@pytest.mark.parametrize("name", ["config.yaml.new", f".result.json.new.{os.getpid()}"], ids=["start", "row"])
 def test_where_no_row_can_be_written_the_user_is_told_once_and_the_same_command_goes_on(make_point, name):
     point = make_point(*POINT)
     point.directory.mkdir(parents=True)

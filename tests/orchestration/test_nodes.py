@@ -29,7 +29,14 @@ SLURM = {
 
 @pytest.mark.parametrize(
     ("nodes", "first"),
-    [("gpu[07-09,12],cpu1", "gpu07"), ("a,b", "a"), ("n1", "n1"), ("n[3,5]-ib,z", "n3-ib"), ("r1-n[01-02]", "r1-n01")],
+    [
+        ("gpu[07-09,12],cpu1", "gpu07"),
+        ("a,b", "a"),
+        ("n1", "n1"),
+        ("n[3,5]-ib,z", "n3-ib"),
+        ("r1-n[01-02]", "r1-n01"),
+        ("rack[1-2]node[3-4],x", "rack1node3"),
+    ],
 )
 def test_the_first_of_slurms_list(nodes, first):
     assert first_host(nodes) == first

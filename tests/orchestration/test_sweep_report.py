@@ -16,8 +16,6 @@ from orchestration.row import LOCK
 from orchestration.standing import standing
 from orchestration.sweep_report import FAILED, summarise
 
-BEGAN = "2000-01-01T00:00:00+0000"
-
 
 @pytest.mark.parametrize(("fail_fast", "num_begun"), [("true", 2), ("false", 3)])
 def test_fail_fast_stops_at_the_first_failure(tmp_path, fail_fast, num_begun):
@@ -28,6 +26,23 @@ def test_fail_fast_stops_at_the_first_failure(tmp_path, fail_fast, num_begun):
     assert f"{4 - num_begun} of 3 points did not end well" in done.stderr
     assert "seed=1: failed: as told" in done.stderr
     assert ("seed=2: not run" in done.stderr) == (fail_fast == "true")
+
+
+def test_a_point_that_is_killed_leaves_a_row_and_the_others_go_on(tmp_path):
+    """By the kernel, say, for want of memory; also when the command is typed again."""
+    for _ in range(2):
+        done = stub(tmp_path, 0, 0, 1, "seed=0,1,2", STUB_IS_KILLED="1")
+        assert codes(done) == ["1"]
+        assert "TORCH False" in done.stdout
+        assert "1 of 3 points did not end well" in done.stderr
+        assert "seed=1: failed: its process was killed by signal 9 (short of memory?)" in done.stderr
+        statuses = {row.seed: row.status for row in map(read_result, tmp_path.rglob("result.json"))}
+        assert statuses[0] == statuses[2] == "ok"
+        assert statuses[1].startswith("failed: its process was killed by signal 9 (short of memory?) (pid ")
+    begun, ended = journal(tmp_path)
+    assert sorted(begun.values()) == [1, 1, 2]
+    assert list(ended.values()) == [1, 1]
+    assert codes(stub(tmp_path, 0, 0, 1, "seed=0,1,2")) == ["0"]
 
 
 def test_what_runs_elsewhere_is_left_and_the_exit_code_is_three(tmp_path, make_point):
@@ -53,7 +68,7 @@ def test_of_a_launchers_process_that_was_killed_the_sweep_writes_the_row(make_po
                 os._exit(1)
         os.waitpid(pid, 0)
         assert standing(point).kind == "killed"
-    assert summarise(points, {points[0].id}, {points[0].id: "failed: the launcher's reason"}, BEGAN) == FAILED
+    assert summarise(points, {points[0].id: "no row: the launcher's reason"}, {}) == FAILED
     status = read_result(points[0].directory / "result.json").status
     assert status.startswith("failed: its process was killed (pid ")
     assert standing(points[0]).kind == "failed"
