@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 import warnings
 from typing import TYPE_CHECKING
 
@@ -19,9 +20,10 @@ from omegaconf import DictConfig
 
 from lightning_modules.interruption import Interrupted
 from lightning_modules.progress import say
-from orchestration import scaled
+from orchestration import resolvers
 from orchestration.attempt import taken
 from orchestration.command import arranged
+from orchestration.lock import DEAD_AFTER_SECONDS
 from orchestration.plan import make_plan, print_plan
 from orchestration.point import Point
 from orchestration.refusal import refusing
@@ -30,7 +32,7 @@ from orchestration.standing import RunsElsewhere, standing
 if TYPE_CHECKING:
     from evaluation.result import Result
 
-scaled.register()
+resolvers.register()
 # The memory profiler speaks of allocations that it did not see; both are read when torch is loaded.
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")
 os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
@@ -40,13 +42,10 @@ os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
 def run(config: DictConfig) -> str:
     """Check the composed configuration, run it, print its row; the status tells a sweep how it went."""
     hydra_config = HydraConfig.get()
+    launcher = hydra_config.runtime.choices["launcher"]
     if hydra_config.mode == RunMode.MULTIRUN:
-        try:
-            return _result(Point.from_hydra(config, hydra_config)).status
-        except RunsElsewhere as error:
-            say(str(error))
-            return "running elsewhere"
-    if (launcher := hydra_config.runtime.choices["launcher"]) != "basic":
+        return _status(Point.from_hydra(config, hydra_config), launcher)
+    if launcher != "basic":
         sys.exit(f"error: launcher={launcher}: it is for the points of a sweep; put -m before them")
     with refusing():  # here and not in `main` alone: Hydra would print the overrides before the reason
         point = Point.from_hydra(config, hydra_config)
@@ -60,6 +59,19 @@ def run(config: DictConfig) -> str:
 
     print_result(result, point.directory)
     return result.status
+
+
+def _status(point: Point, launcher: str) -> str:
+    """Of a launcher's process that died, on a machine that died with it, the lock seems alive for a while."""
+    patience = [] if launcher == "basic" else [DEAD_AFTER_SECONDS]
+    while True:
+        try:
+            return _result(point).status
+        except RunsElsewhere as error:
+            if not patience:
+                say(str(error))
+                return "running elsewhere"
+            time.sleep(patience.pop())
 
 
 def _result(point: Point) -> Result:

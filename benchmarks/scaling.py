@@ -24,7 +24,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from orchestration import scaled
+from orchestration import resolvers
 from orchestration.composition import Composer
 from orchestration.point import Point
 from orchestration.standing import standing
@@ -73,7 +73,7 @@ def main() -> None:
     parser.add_argument("--mib", type=float, default=98)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        scaled.register()
+        resolvers.register()
         kind_ms, planning_ms = _planning(folder)
         # First the reference, and a point that writes no checkpoint; then one that writes one an epoch.
         from lightning_modules import progress

@@ -27,7 +27,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 
 from evaluation.result import read_result, write_result
-from orchestration import scaled
+from orchestration import resolvers
 from orchestration.composition import Composer
 from orchestration.row import NETWORK, ROW
 
@@ -97,7 +97,7 @@ def _finish(folder: Path, num_points: int, results: str) -> None:
     _run(*POINT, f"results_dir={folder}/one")
     (path,) = (folder / "one").rglob(ROW)
     row = read_result(path)
-    scaled.register()
+    resolvers.register()
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
         compose = Composer(loader, loader.load_configuration("config", overrides=[], run_mode=RunMode.MULTIRUN))

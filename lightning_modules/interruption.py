@@ -63,6 +63,7 @@ def at_good_moments() -> Iterator[None]:
     try:
         with _handled(_note, SIGNALS + tuple(number for number in LAUNCHERS if callable(signal.getsignal(number)))):
             _is_heeding.append(True)
+            _last.clear()
             yield
             obey()
     finally:

@@ -1,6 +1,6 @@
 """The numbers of a training recipe: how long, how fast, and how the penalty grows.
 
-A network's YAML file holds the published recipe; `scale` shortens all its epochs together (see `scaled`), and any
+A network's YAML file holds the published recipe; `scale` shortens all its epochs together (see `resolvers`), and any
 number can be overridden on the command line: `schedule.reference.epochs=12`.
 """
 

@@ -18,11 +18,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
 from omegaconf import DictConfig, Node, OmegaConf
 
-from orchestration import scaled
+from orchestration import resolvers
 from orchestration.point import Point
 
-# What the resolvers of interpolations read of a configuration, beside their arguments; one not named here may read all.
-READS = {"scaled": (scaled.READS,), "oc.env": ()}
+# Resolvers of interpolations that read no more of a configuration than their arguments and `resolvers.READS`.
+KNOWN = {"scaled", "oc.env"}
 INTERPOLATION = r"\$\{([^{}]+)\}"  # with none inside it
 Path = tuple[str | int, ...]
 
@@ -81,7 +81,7 @@ class Composer:
             return None
         value = override.value()
         items = value if isinstance(value, list) else [value]
-        return (key, value) if key != scaled.READS and all(map(_is_plain, items)) else None
+        return (key, value) if key != resolvers.READS and all(map(_is_plain, items)) else None
 
     def _family(self, overrides: Sequence[str], plain: Sequence[tuple[str, Any] | None]) -> Family | None:
         """Compose a family with marks; None if it is not known where its values go."""
@@ -139,7 +139,7 @@ def _is_all_known(unresolved: Any) -> bool:
             # What stands around one does not matter: a mark inside a longer text is found by whoever looks for it.
             calls = re.findall(INTERPOLATION, text)
             if "${" in re.sub(INTERPOLATION, "", text) or any(
-                ":" in call and call.partition(":")[0] not in READS for call in calls
+                ":" in call and call.partition(":")[0] not in KNOWN for call in calls
             ):
                 return False
     return True

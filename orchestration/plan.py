@@ -10,6 +10,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -43,7 +44,7 @@ class Line:
 
 def make_plan(points: Sequence[Point], standings: Sequence[Standing]) -> list[Line]:
     """Look up references and costs; the first point that needs a reference trains it."""
-    costs, cached = _Costs(), _Cached()
+    medians, recipes = cache(_medians), cache(_recipes)  # of this plan: what a sweep finds, it may change
     numbers: dict[str, int] = {}
     lines = []
     planned: set[str] = set()
@@ -51,10 +52,12 @@ def make_plan(points: Sequence[Point], standings: Sequence[Standing]) -> list[Li
         wanted = recipe(point)
         key = digest({"recipe": wanted, "choices": [point.choices["dataset"], point.choices["network"]]})
         number = numbers.setdefault(key, len(numbers) + 1)
-        trains = standing.is_pending and key not in planned and not cached.has(folder_of(point), wanted)
-        seconds = costs.of(point, trains) if standing.is_pending else None
+        trains = standing.is_pending and key not in planned and digest(wanted) not in recipes(folder_of(point))
+        seconds = None
         if standing.is_pending:
             planned.add(key)
+            if costs := medians(point.directory.parent):
+                seconds = costs[0] + (costs[1] if trains else 0.0)
         lines.append(Line(point, own, standing, number, trains, seconds))
     return lines
 
@@ -118,22 +121,6 @@ def _duration(seconds: float | None) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
-class _Costs:
-    """Medians over like rows, each folder read once."""
-
-    def __init__(self) -> None:
-        self._of: dict[Path, tuple[float, float] | None] = {}
-
-    def of(self, point: Point, trains_reference: bool) -> float | None:
-        """Seconds of a point, with its reference if that is to be trained; None if no like row is there."""
-        folder = point.directory.parent
-        if folder not in self._of:
-            self._of[folder] = _medians(folder)
-        if (found := self._of[folder]) is None:
-            return None
-        return found[0] + (found[1] if trains_reference else 0.0)
-
-
 def _medians(folder: Path) -> tuple[float, float] | None:
     """Seconds of the method and of the reference in some ok rows of an experiment."""
     rows: list[tuple[float, float]] = []
@@ -149,17 +136,9 @@ def _medians(folder: Path) -> tuple[float, float] | None:
     return (median(row[0] for row in rows), median(row[1] for row in rows)) if rows else None
 
 
-class _Cached:
-    """The recipes of references on disk, each folder read once."""
-
-    def __init__(self) -> None:
-        self._recipes: dict[Path, set[str]] = {}
-
-    def has(self, folder: Path, wanted: dict[str, Any]) -> bool:
-        """Whether a reference of this recipe is there; its data and code are compared when it is used."""
-        if folder not in self._recipes:
-            self._recipes[folder] = {digest(found) for found in map(_recipe_in, folder.glob("*.json")) if found}
-        return digest(wanted) in self._recipes[folder]
+def _recipes(folder: Path) -> set[str]:
+    """The recipes of the references in a folder; their data and code are compared when they are used."""
+    return {digest(found) for found in map(_recipe_in, folder.glob("*.json")) if found}
 
 
 def _recipe_in(about: Path) -> dict[str, Any] | None:

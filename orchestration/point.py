@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from evaluation.name import experiment_name
-from orchestration import scaled
+from orchestration import resolvers
 from orchestration.schema import ConfigError, check
 
 if TYPE_CHECKING:  # roles that a `_target_` must fill; not imported, because they need torch
@@ -87,7 +87,7 @@ class Point:
     @classmethod
     def unchecked(cls, config: DictConfig, hydra: Any) -> Point:
         """Resolve a composed configuration; raises `ConfigError` for what cannot be resolved."""
-        scaled.register()  # also in a worker process that never ran run.py
+        resolvers.register()  # also in a worker process that never ran run.py
         try:
             own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
             plain = OmegaConf.to_container(own, resolve=True)
@@ -124,7 +124,7 @@ class Point:
     @property
     def identifying_overrides(self) -> list[str]:
         """The overrides that a row keeps: with these the point can be asked for again anywhere."""
-        return [o for o in self.overrides if o.lstrip("+").split("=")[0] not in NOT_IDENTITY]
+        return [o for o in self.overrides if not _is_of(o.lstrip("+~").split("=")[0], NOT_IDENTITY)]
 
     @property
     def directory(self) -> Path:
@@ -140,6 +140,10 @@ class Point:
     def label(self) -> str:
         """A short human name: `mnist/lenet300/lc_svd seed=0`."""
         return f"{experiment_name(self.choices)} seed={self.config['seed']}"
+
+
+def _is_of(key: str, keys: Sequence[str]) -> bool:
+    return any(key == known or key.startswith(f"{known}.") for known in keys)
 
 
 def without(config: Mapping[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:

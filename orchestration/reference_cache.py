@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,15 +55,18 @@ def untrained_digest(network: nn.Module, input_shape: Sequence[int]) -> str:
     return digest.hexdigest()[:12]
 
 
-def _read(path: Path, about: Path) -> TrainedReference | None:
-    """The cached reference; None if there is none, or it is damaged, which is said."""
-    if not (path.exists() and about.exists()):
+def _taken(path: Path, about: Path, tell: Callable[[str], None] = say) -> TrainedReference | None:
+    """The reference that the first process finds in the cache; None if there is none, or it is damaged: `tell` why."""
+    cached = None
+    if group().rank == 0 and path.exists() and about.exists():
+        try:
+            cached = _load(path, about)
+        except (ValueError, KeyError, TypeError, OSError) as error:
+            tell(f"the cached reference is trained anew: {error}")
+    if not agreed(cached is not None):
         return None
-    try:
-        return _load(path, about)
-    except (ValueError, KeyError, TypeError, OSError) as error:
-        say(f"the cached reference is trained anew: {error}")
-        return None
+    say(f"reference taken from {path}")
+    return cached or _load(path, about)
 
 
 def _load(path: Path, about: Path) -> TrainedReference:
@@ -82,15 +85,14 @@ def trained_reference(point: Point, parts: Parts, logger: Logger | None) -> Trai
     folder = folder_of(point)
     path = folder / f"{digest(wanted)}.pt"
     about = path.with_suffix(".json")
+    if (cached := _taken(path, about, lambda why: None)) is not None:  # of a thousand points few need the lock
+        return cached
     folder.mkdir(parents=True, exist_ok=True)
     # Of several processes the first one holds the lock for all.
     with locked(path.with_suffix(".lock"), say) if group().rank == 0 else nullcontext():
         checkpoint = Checkpoint(path.with_suffix(".ckpt"), point.config["checkpoint_seconds"], origin(of=path.stem))
-        cached = _read(path, about) if group().rank == 0 else None
-        if agreed(cached is not None):
-            say(f"reference taken from {path}")
-            checkpoint.remove()
-            return cached or _load(path, about)
+        if (cached := _taken(path, about)) is not None:
+            return cached
         checkpoint.load()
         runner = Runner(
             parts.data, parts.schedule, parts.profile, logger, seed, stage="reference", checkpoint=checkpoint

@@ -9,7 +9,7 @@ from pathlib import Path
 from torch import distributed
 
 from lightning_modules.group import agreed, group
-from orchestration import scaled
+from orchestration import resolvers
 from orchestration.assemble import assemble
 from orchestration.compute import compute
 from orchestration.job import run_here
@@ -18,7 +18,7 @@ from orchestration.several import join, last_words, read_point
 
 def main() -> None:
     """Compute; the first process writes the row."""
-    scaled.register()
+    resolvers.register()
     point, lock = read_point(Path(sys.argv[1]))
     join(point.config["trainer"]["accelerator"])
     parts = assemble(point)

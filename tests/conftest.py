@@ -37,11 +37,11 @@ def make_point(tmp_path: Path) -> Callable[..., object]:
     """Compose and check a point with its results under the test's folder."""
     from hydra import compose, initialize_config_dir
 
-    from orchestration import scaled
+    from orchestration import resolvers
     from orchestration.point import Point
 
     def make(*overrides: str, tiny: bool = True) -> Point:
-        scaled.register()
+        resolvers.register()
         with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
             wanted = [f"results_dir={tmp_path / 'results'}", *(TINY if tiny else ()), *overrides]
             config = compose("config", overrides=wanted, return_hydra_config=True)

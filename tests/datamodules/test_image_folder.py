@@ -12,8 +12,10 @@ from pictures import CLASSES, loaded, pack, picture, refused, write_pictures
 from PIL import Image
 
 from datamodules.memory.image_files import read_images
+from orchestration import job
 from orchestration.job import run_point
 from orchestration.schema import ConfigError
+from orchestration.standing import standing
 
 
 @pytest.fixture(autouse=True)
@@ -173,3 +175,19 @@ def test_a_point_runs_on_it(make_point, tree):
     result = run_point(point)
     assert result.status == "ok"
     assert result.signature["split"].startswith("mine: 30 train less 3 validation")
+
+
+def test_a_forced_run_that_does_not_end_leaves_the_earlier_row_to_its_own_data(make_point, tree, tmp_path, monkeypatch):
+    """The row stays one of the data at its root, which may be long, and not plain YAML."""
+    small = ["network=mlp", "network.hidden=[4]", "method=reference", "dataset=image_folder"]
+    root = shutil.move(tree, tmp_path / f"a: {'long way ' * 12}end")
+    other = shutil.copytree(root, tmp_path / "other")
+    first = make_point(*small, f"dataset.root='{root}'")
+    assert run_point(first).is_ok
+    assert standing(first).kind == "done"
+    with monkeypatch.context() as patched:
+        patched.setattr(job, "compute", lambda *arguments: pytest.fail("killed"))
+        with pytest.raises(pytest.fail.Exception):
+            run_point(make_point(*small, f"dataset.root={other}", "force=true"))
+    assert standing(first).kind == "done"
+    assert standing(make_point(*small, f"dataset.root={other}")).kind == "other place"

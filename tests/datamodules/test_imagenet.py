@@ -20,6 +20,8 @@ from imagenet_layouts import (
 from datamodules.streamed.image_index import fingerprint
 from datamodules.streamed.imagenet_files import find_imagenet
 
+pytest_plugins = ("imagenet_fixtures",)
+
 
 def samples(part) -> list[tuple[bytes, bytes, int]]:
     names = part.file_names().tolist()

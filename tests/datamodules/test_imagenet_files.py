@@ -18,6 +18,8 @@ from imagenet_layouts import (
 )
 from scipy.io import savemat
 
+pytest_plugins = ("imagenet_fixtures",)
+
 
 def test_nothing_there_is_said_with_the_files(tmp_path, packed):
     said = refused(tmp_path / "nowhere")

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import ClassVar
 
+import pytest
 import torch
 from torch import distributed, multiprocessing, nn
 
 from decompositions.prepare import prepare
 from decompositions.rank_search.budget import Budget
+from decompositions.rank_search.latency import Latency
+from decompositions.rank_search.rule import RankChoice, RankProblem
 from decompositions.svd import SVD
 from decompositions.tucker2 import Tucker2
-from lightning_modules.group import Group, group, take_the_firsts
+from lightning_modules.group import Agreed, Group, group, take_the_firsts
 
 FORMATS = {"svd": SVD(), "tucker2": Tucker2(sweeps=1)}
 
@@ -62,3 +66,32 @@ def test_alone_nothing_is_copied():
     value = object()
     assert group() == Group(0, 1)
     assert group().gathered(value)[0] is value
+
+
+@dataclass(frozen=True)
+class Clocked:
+    """A rule that must not be asked in any process but the first."""
+
+    share: float
+    reads_a_clock: ClassVar[bool] = True
+
+    def __call__(self, problem: RankProblem) -> RankChoice:
+        assert group().rank == 0, "asked elsewhere"
+        if self.share < 0.5:
+            raise ValueError("too slow")
+        return RankChoice({"fc": 3}, "by the clock")
+
+
+def follow_the_first(rank: int, folder: str) -> None:
+    timeout = timedelta(seconds=60)
+    distributed.init_process_group("gloo", f"file://{folder}/store", timeout, world_size=2, rank=rank)
+    problem = RankProblem({}, 1.0)
+    assert Agreed(Clocked(0.9))(problem).ranks == {"fc": 3}
+    with pytest.raises(ValueError, match="too slow"):
+        Agreed(Clocked(0.1))(problem)
+    distributed.destroy_process_group()
+
+
+def test_a_rule_that_reads_a_clock_is_asked_in_the_first_process_alone(tmp_path):
+    assert Latency.reads_a_clock
+    multiprocessing.spawn(follow_the_first, (str(tmp_path),), nprocs=2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 
@@ -10,8 +11,10 @@ import torch
 from test_resume import COMMON, METHODS, assert_equal, outcome
 
 from evaluation.result import read_result
+from lightning_modules import interruption
 from lightning_modules.classifier import Classifier
 from lightning_modules.interruption import Interrupted, at_good_moments, at_once, obey
+from orchestration import together
 from orchestration.job import run_point
 from orchestration.standing import standing
 
@@ -77,6 +80,7 @@ def test_gradients_that_are_being_added_up_are_not_cut(make_point, monkeypatch, 
 
 def test_the_second_signal_ends_at_once(make_point, monkeypatch):
     point = make_point(*COMMON, "method=reference", "checkpoint_seconds=1e9")
+    monkeypatch.setattr(interruption, "ONE_WISH_SECONDS", 0)
     real = Classifier.training_step
 
     def twice(*args, **kwargs):
@@ -109,7 +113,8 @@ def test_what_was_noted_too_late_is_raised_with_the_row_on_disk(make_point, monk
     assert standing(point).kind == "done"
 
 
-def test_handlers_are_put_back_and_nothing_stays_noted():
+def test_handlers_are_put_back_and_nothing_stays_noted(monkeypatch):
+    monkeypatch.setattr(interruption, "ONE_WISH_SECONDS", 0)
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     with pytest.raises(Interrupted), at_good_moments():
         os.kill(os.getpid(), signal.SIGTERM)
@@ -119,3 +124,53 @@ def test_handlers_are_put_back_and_nothing_stays_noted():
         os.kill(os.getpid(), signal.SIGTERM)
         raise AssertionError("went on")
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_one_wish_that_many_hand_on_is_one_and_a_second_one_is_obeyed_at_once(monkeypatch):
+    """Ctrl-C reaches a command and its child, and the command hands it on."""
+    now = [100.0]
+    monkeypatch.setattr(interruption.time, "monotonic", lambda: now[0])
+    with pytest.raises(Interrupted, match="SIGTERM"), at_good_moments():
+        signal.raise_signal(signal.SIGTERM)
+        now[0] += 0.1
+        signal.raise_signal(signal.SIGTERM)
+        obeyed = False
+        try:
+            now[0] += 2
+            signal.raise_signal(signal.SIGTERM)
+        except Interrupted:
+            obeyed = True
+    assert obeyed
+    with pytest.raises(Interrupted), at_once():
+        now[0] += 2
+        signal.raise_signal(signal.SIGTERM)
+
+
+def test_what_a_launcher_is_sent_is_obeyed_and_handed_on(make_point, monkeypatch):
+    """Slurm's notice: a checkpoint after the batch and a row, then the launcher's own handler."""
+    point = make_point(*COMMON, "method=reference", "checkpoint_seconds=1e9")
+    row, handed_on = point.directory / "result.json", []
+    before = signal.signal(signal.SIGUSR2, lambda number, frame: handed_on.append(read_result(row).status))
+    try:
+        with monkeypatch.context() as patched:
+            signalling(patched, {5: signal.SIGUSR2})
+            with pytest.raises(Interrupted, match="SIGUSR2"):
+                run_point(point)
+        assert handed_on == ["interrupted: SIGUSR2; the same command goes on"]
+        assert list(point.results_dir.rglob("references/**/*.ckpt"))
+        assert run_point(point).is_ok
+    finally:
+        signal.signal(signal.SIGUSR2, before)
+
+
+def test_an_interruption_is_one_also_where_no_row_can_be_written(make_point, monkeypatch):
+    """Else the next point of the sweep would begin."""
+
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    point = make_point(*COMMON, "method=reference")
+    signalling(monkeypatch, {5: signal.SIGTERM})
+    monkeypatch.setattr(together, "put", full)
+    with pytest.raises(Interrupted, match="SIGTERM"):
+        run_point(point)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 from conftest import ROOT
 from hydra import initialize_config_dir
@@ -10,7 +13,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 
-from orchestration import scaled
+from orchestration import resolvers
 from orchestration.composition import Composer
 from orchestration.point import Point
 from orchestration.refusal import refusal
@@ -60,7 +63,7 @@ def told(compose, combination):
 @pytest.mark.parametrize("name", SWEEPS)
 def test_the_same_as_hydras_own_composition(name, monkeypatch):
     sweep, num_compositions = SWEEPS[name]
-    scaled.register()
+    resolvers.register()
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
         base = loader.load_configuration("config", overrides=[], run_mode=RunMode.MULTIRUN)
@@ -80,3 +83,12 @@ def test_the_same_as_hydras_own_composition(name, monkeypatch):
         assert fast == [told(slow, combination) for combination in combinations]
     assert len(combinations) > 1
     assert num_fast == num_compositions
+
+
+def test_names_that_stand_for_the_same_are_one_point(tmp_path):
+    """`svd` is `direct` with its decomposition and rule: what is computed is one thing."""
+    done = subprocess.run(
+        [sys.executable, "run.py", "-m", "method=svd,direct", "decomposition=svd", "rank=budget", "seed=0,1",
+         f"results_dir={tmp_path}", "plan=true"], cwd=ROOT, capture_output=True, text=True, timeout=200,
+    )  # fmt: skip
+    assert done.stdout.startswith("2 points (2 repetitions dropped)\n"), done.stdout + done.stderr

@@ -12,11 +12,12 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from conftest import ROOT, TINY
 from hydra.errors import MissingConfigException
 from omegaconf import OmegaConf
 
-from orchestration import scaled
+from orchestration import resolvers
 from orchestration.command import arranged
 from orchestration.refusal import refusal
 
@@ -33,7 +34,7 @@ def sweep(folder: Path, *arguments: str, **environment: str) -> subprocess.Compl
     home = folder / "home"
     home.mkdir(exist_ok=True)
     known = {**os.environ, "HOME": str(home), **environment}
-    known.pop("OMP_NUM_THREADS", None)  # threads are the launcher's to say
+    known["OMP_NUM_THREADS"] = "2"  # how many a point has is the launcher's to say
     command = [sys.executable, str(ROOT / "run.py"), "-m", *FAST, f"results_dir={folder / 'results'}", *arguments]
     return subprocess.run(command, cwd=folder, env=known, capture_output=True, text=True, timeout=280)
 
@@ -76,11 +77,35 @@ def test_a_launcher_knows_what_the_trainer_asks_for(arguments, given):
     assert arranged(arguments.split()) == given.split()
 
 
+@needs("slurm", "hydra_plugins.hydra_submitit_launcher")
+@pytest.mark.skipif(torch.cuda.is_available(), reason="of a machine without a GPU")
+def test_what_only_the_cluster_has_is_a_note_where_the_sweep_is_planned(tmp_path):
+    """A login node has no GPU, no local data, and is none of the nodes."""
+    asked = ("launcher=slurm", "trainer=ddp", "trainer.accelerator=gpu", "trainer.num_nodes=2", "plan=true")
+    done = sweep(tmp_path, *asked, "seed=0,1")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("note: not on this machine: trainer: ") == 1
+    assert "2 points to run" in done.stdout
+    done = sweep(tmp_path, *asked, "dataset=mnist", "dataset.root=/nowhere", "seed=0,1")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("note: not on this machine: ") == 1 and "/nowhere" in done.stdout
+    here = sweep(tmp_path, *(a for a in asked if "slurm" not in a), "seed=0,1")
+    assert here.returncode == 1
+    assert "error: digits/mlp/svd seed=0: trainer: " in here.stderr
+
+
+@needs("slurm", "hydra_plugins.hydra_submitit_launcher")
+def test_points_that_ask_for_different_devices_are_refused(tmp_path):
+    done = sweep(tmp_path, "launcher=slurm", "trainer=cpu,ddp")
+    assert done.returncode == 1
+    assert "got accelerator, devices and num_nodes cpu 1 1, gpu 2 1: type a command for each" in done.stderr
+
+
 @pytest.mark.parametrize(("trainer", "num"), [("cpu", None), ("gpu", 1), ("ddp", 2)])
 def test_gpus_of_a_point(trainer, num):
     from hydra import compose, initialize_config_dir
 
-    scaled.register()
+    resolvers.register()
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         config = compose("config", overrides=[f"trainer={trainer}"])
     for path in (ROOT / "conf/launcher/ray.yaml", ROOT / "conf/launcher/slurm.yaml"):

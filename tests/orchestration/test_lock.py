@@ -10,10 +10,12 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from conftest import ROOT
 
+from lightning_modules.interruption import Interrupted, at_good_moments
 from orchestration import lock as lock_module
 from orchestration.lock import DEAD_AFTER_SECONDS, Held, locked, owner_of
 from orchestration.owner import Owner
@@ -195,3 +197,41 @@ def test_of_many_that_find_a_dead_owner_one_at_a_time_is_inside(tmp_path):
     assert log.stat().st_size > 8
     with locked(path):
         pass
+
+
+def test_a_full_disk_keeps_no_lock(tmp_path, monkeypatch):
+    """To release one a file is written, for which there may be no room."""
+
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with locked(tmp_path / ".lock"):
+        monkeypatch.setattr(lock_module, "_written", full)
+    assert not list(tmp_path.iterdir())
+
+
+def test_who_waits_for_a_lock_can_be_interrupted(holder):
+    _, path = holder
+    said = []
+
+    def told(line):
+        said.append(line)
+        signal.raise_signal(signal.SIGTERM)
+
+    began = time.monotonic()
+    with pytest.raises(Interrupted), at_good_moments(), locked(path, told):
+        raise AssertionError("it is held by another process")
+    assert len(said) == 1 and "waiting for another process" in said[0]
+    assert time.monotonic() - began < 20
+
+
+def test_a_process_that_is_hidden_is_alive(monkeypatch):
+    """/proc may show a user his own processes alone (hidepid)."""
+    owner = Owner.this_process()
+
+    def refuse(*arguments, **options):
+        raise FileNotFoundError
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    assert owner.runs
+    assert not dataclasses.replace(owner, pid=2**22 + 1).runs

@@ -129,3 +129,37 @@ def test_parts_of_a_batch(num):
     if num < 3:
         assert all(part.tolist() == index.tolist() for part in parts)
     assert torch.equal(share_of(index, slice(None), training=True), index)
+
+
+NETWORK = """
+import torch
+from torch import distributed, nn
+
+class Net(nn.Module):
+    def __init__(self, input_shape, num_classes):
+        super().__init__()
+        self.fc = nn.Linear(64, num_classes)
+
+    def forward(self, x):
+        if self.training and distributed.is_initialized() and distributed.get_rank() in {ranks}:
+            raise MemoryError("there is no more")
+        return self.fc(x.flatten(1))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("ranks", "status"),
+    [("{1}", "failed: process 1: MemoryError: there is no more (see "), ("{0, 1}", "failed: MemoryError: there is no")],
+)
+def test_the_reason_is_that_of_the_process_that_had_it(make_point, tmp_path, monkeypatch, ranks, status):
+    """Not what the first one says of a connection that it lost."""
+    (tmp_path / "failing_network.py").write_text(NETWORK.replace("{ranks}", ranks))
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    point = make_point(
+        "num_threads=1", "method=reference", "network=custom", "network.target=failing_network.Net", *TWO
+    )
+    result = run_point(point)
+    assert result.status.startswith(status)
+    assert read_result(point.directory / "result.json").status == result.status
