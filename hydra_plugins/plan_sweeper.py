@@ -12,7 +12,6 @@ from functools import partial
 
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.config_store import ConfigStore
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
@@ -21,9 +20,9 @@ from omegaconf import DictConfig
 
 from lightning_modules.interruption import SIGNALS, Interrupted, at_once
 from orchestration.child import Tell, in_child
-from orchestration.composition import Composer
+from orchestration.combinations import combined
 from orchestration.plan import make_plan, print_plan
-from orchestration.point import Point, digest
+from orchestration.point import Point
 from orchestration.refusal import refusal
 from orchestration.standing import standing
 from orchestration.sweep_report import check_alike, check_apart, check_feasible, earlier_rows, summarise
@@ -37,7 +36,6 @@ ConfigStore.instance().store(
 )
 
 
-MANY = 1000  # refusals that are enough to see what is wrong
 GIVEN_UP = "no row: the launcher has given up"
 EXIT_CODES = {Interrupted(number).exit_code for number in SIGNALS}
 
@@ -55,7 +53,7 @@ class PlanSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> None:
         """Run all combinations of the sweep overrides in `arguments`; exits with 1 if a point failed."""
-        points = self.plan(arguments)
+        points = combined(self.context.config_loader, self.base, arguments)
         standings = [standing(point) for point in points]
         pending = []
         for point, now in zip(points, standings, strict=True):
@@ -154,45 +152,6 @@ class PlanSweeper(Sweeper):
             reasons[point.id] = None if status in ("ok", "running elsewhere") else status
         return reasons
 
-    def plan(self, arguments: list[str]) -> list[Point]:
-        """Compose and check every combination; equal ones are one point. Exits if any is refused."""
-        from hydra._internal.core_plugins.basic_sweeper import BasicSweeper  # for the syntax of sweeps alone
-
-        parsed = OverridesParser.create(config_loader=self.context.config_loader).parse_overrides(arguments)
-        (combinations,) = BasicSweeper.split_arguments(parsed, max_batch_size=None)
-        compose = Composer(self.context.config_loader, self.base)
-        points: dict[str, Point] = {}
-        problems: dict[str, int] = {}
-        num_refused = 0
-        for overrides in combinations:
-            try:
-                point = compose(overrides)
-                points.setdefault(digest(point.identity), point)  # also where other names stand for the same
-            except Exception as error:
-                lines = refusal(error)
-                if not lines:
-                    raise
-                for line in lines:
-                    problems[line] = problems.get(line, 0) + 1
-                num_refused += 1
-                if num_refused == MANY:
-                    problems["and so on; the other points were not looked at"] = 1
-                    break
-        if problems:
-            for problem, count in problems.items():
-                print(f"error: {problem}{f'  [{count} points]' if count > 1 else ''}", file=sys.stderr)
-            sys.exit("error: the sweep was refused before anything ran")
-        if not points:
-            sys.exit("error: the sweep has no points: an override has no values, as a glob that matches nothing")
-        repeated = len(combinations) - len(points)
-        dropped = f" ({_number(repeated, 'repetition')} dropped)" if repeated else ""
-        print(f"{_number(len(points), 'point')}{dropped}")
-        return list(points.values())
-
 
 def _reason(error: Exception) -> str:
     return "; ".join(refusal(error) or [f"failed: {type(error).__name__}: {' '.join(str(error).split())}"])
-
-
-def _number(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
