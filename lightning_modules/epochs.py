@@ -3,21 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 from pytorch_lightning import LightningModule, Trainer, callbacks
-from torch import Tensor
+from pytorch_lightning.loggers import Logger
+from torch import Tensor, nn
 
 from datamodules.data import Batches
 from datamodules.rest import Rest
-from lightning_modules.checkpoint import KEY
+from evaluation.accuracy import Accuracy
+from lightning_modules.checkpoint import KEY, Checkpoint
 from lightning_modules.classifier import Classifier
 from lightning_modules.group import agreed, group
 from lightning_modules.interruption import heed_again, is_wanted, obey
 
-if TYPE_CHECKING:
-    from lightning_modules.runner import Runner
+
+class Phases(Protocol):
+    """What a `Runner` knows of the phases before this one, and does for it."""
+
+    epochs: int
+    steps: int
+    num_phases: int
+    stage: str
+    logger: Logger | None
+    checkpoint: Checkpoint | None
+
+    def draw_anew(self, epoch: int = 0, process: int = 0) -> None:
+        """Seed the random numbers of one epoch."""
+
+    def validate(self, network: nn.Module) -> Accuracy:
+        """Accuracy on the validation part."""
+        ...
 
 
 class Epochs(callbacks.Checkpoint):
@@ -29,7 +46,7 @@ class Epochs(callbacks.Checkpoint):
     """
 
     def __init__(
-        self, runner: Runner, batches: Batches, rest: Rest, advance: Callable[[str], None], validate: bool
+        self, runner: Phases, batches: Batches, rest: Rest, advance: Callable[[str], None], validate: bool
     ) -> None:
         self.runner = runner
         self.batches = batches
