@@ -94,7 +94,8 @@ def main() -> None:
             run()
     except (KeyboardInterrupt, Interrupted) as error:
         print(
-            "interrupted; the same command goes on with what is not finished (force=true begins anew)", file=sys.stderr
+            "interrupted; the same command goes on with what is not finished (with force=true with all points)",
+            file=sys.stderr,
         )
         sys.exit(error.exit_code if isinstance(error, Interrupted) else 130)
 

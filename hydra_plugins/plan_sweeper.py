@@ -21,11 +21,12 @@ from omegaconf import DictConfig
 from lightning_modules.interruption import SIGNALS, Interrupted, at_once
 from orchestration.child import Tell, in_child
 from orchestration.combinations import combined
+from orchestration.launching import start_ray, stop_ray
 from orchestration.plan import make_plan, print_plan
 from orchestration.point import Point
 from orchestration.refusal import refusal
 from orchestration.standing import standing
-from orchestration.sweep_report import check_alike, check_apart, check_feasible, earlier_rows, summarise
+from orchestration.sweep_report import GIVEN_UP, check_alike, check_apart, check_feasible, earlier_rows, summarise
 
 # Hydra finds its plugins, and their configurations, by importing the modules of this package.
 ConfigStore.instance().store(
@@ -36,7 +37,6 @@ ConfigStore.instance().store(
 )
 
 
-GIVEN_UP = "no row: the launcher has given up"
 EXIT_CODES = {Interrupted(number).exit_code for number in SIGNALS}
 
 
@@ -62,6 +62,8 @@ class PlanSweeper(Sweeper):
             if now.kind in ("killed", "running elsewhere"):
                 print(f"{point.label}: {now}")
         print(f"{len(points) - len(pending)} done or running elsewhere, {len(pending)} to run")
+        if pending and not isinstance(self.launcher, BasicLauncher):
+            check_alike(pending, self.base)
         if points[0].config["plan"]:
             check_apart(pending, is_here=self._is_here)
             print_plan(make_plan(points, standings))
@@ -74,6 +76,8 @@ class PlanSweeper(Sweeper):
             self._run_here(pending) if isinstance(self.launcher, BasicLauncher) else self._hand_over(pending)
         except (Interrupted, KeyboardInterrupt) as error:
             interrupted = error
+            stop_ray()
+            self.ended |= {id: f"interrupted: {error}" for id, reason in self.ended.items() if reason is None}
         code = summarise(points, self.ended, self.earlier)
         if interrupted is not None:
             raise interrupted
@@ -97,6 +101,7 @@ class PlanSweeper(Sweeper):
             if not begun:
                 sys.exit(f"error: the process that loads torch was {how}")
             self.ended[begun[-1]] = f"failed: its process was {how}"
+            print(f"{begun[-1]}: {self.ended[begun[-1]]}")
             if points[0].config["fail_fast"]:
                 return
             rest = [point for point in rest if point.id not in begun]
@@ -116,10 +121,11 @@ class PlanSweeper(Sweeper):
         """Give points to another launcher: all at once, so that it sees to what runs beside what."""
         if not points:
             return
-        check_alike(points, self.base)
         check_feasible(points, is_here=self._is_here)
         one_by_one = points[0].config["fail_fast"]
         batches = [[point] for point in points] if one_by_one else [points]
+        if "ray" in self.base.hydra.launcher:
+            start_ray(self.launcher)
         with at_once():
             while batches:
                 batch = batches.pop(0)

@@ -37,6 +37,10 @@ class Interrupted(BaseException):
         return "Ctrl-C" if self.number == signal.SIGINT else signal.Signals(self.number).name
 
 
+class InterruptedWaiting(Interrupted, KeyboardInterrupt):
+    """Raised where this process waits for others, in libraries that let nothing but Ctrl-C through."""
+
+
 # Who ends a job often tells all of its processes, and those hand it on: within so many seconds it is one wish.
 ONE_WISH_SECONDS = 0.5
 
@@ -85,7 +89,12 @@ def heed_again() -> None:
 def at_once() -> Iterator[None]:
     """Inside, both signals raise `Interrupted` where the process stands: while it waits for others."""
     with _handled(_raise, SIGNALS):
-        yield
+        try:
+            yield
+        except KeyboardInterrupt as error:
+            if isinstance(error, Interrupted) or not _last:
+                raise
+            raise Interrupted(max(_last, key=_last.__getitem__)) from None  # a library has made a plain one of it
 
 
 def _note(number: int, frame: FrameType | None) -> None:
@@ -99,7 +108,7 @@ def _note(number: int, frame: FrameType | None) -> None:
 
 def _raise(number: int, frame: FrameType | None) -> None:
     if not _is_an_echo(number):
-        raise Interrupted(number)
+        raise InterruptedWaiting(number)
 
 
 def _is_an_echo(number: int) -> bool:

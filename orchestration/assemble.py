@@ -25,7 +25,11 @@ from orchestration.schema import ConfigError
 
 
 class NotHere(ConfigError):
-    """The data or the devices of a point are not on this machine; they may be on others."""
+    """The data or the devices of a point are not on this machine; they may be on others. `advice` is for this one."""
+
+    def __init__(self, what: str, advice: str = "") -> None:
+        super().__init__(f"{what}{advice}")
+        self.what = what
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,7 @@ def _require_device(parts: Parts, method: str) -> None:
     try:
         device = parts.profile.device()
     except (MisconfigurationException, ValueError, TypeError) as error:
-        raise NotHere(f"trainer: {_first_line(error)} Take trainer=cpu, or trainer.accelerator=cpu") from None
+        raise NotHere(f"trainer: {_first_line(error)}", " Take trainer=cpu, or trainer.accelerator=cpu") from None
     runs_on = getattr(parts.method, "runs_on", None)
     if runs_on is not None and device.type not in runs_on:
         raise ConfigError(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 
 from orchestration.composition import Composer
-from orchestration.point import Point, digest
+from orchestration.point import NOT_IDENTITY, Point, digest, is_of
 from orchestration.refusal import refusal
 
 MANY = 1000  # refusals that are enough to see what is wrong
@@ -39,6 +40,9 @@ def combined(loader: ConfigLoader, base: DictConfig, arguments: list[str]) -> li
             if num_refused == MANY:
                 problems["and so on; the other points were not looked at"] = 1
                 break
+    for key, values in _swept(combinations).items():
+        if is_of(key, NOT_IDENTITY):
+            problems[f"{key}={','.join(values)}: it is no part of a point, which is the same with any; give one"] = 1
     if problems:
         for problem, count in problems.items():
             print(f"error: {problem}{f'  [{count} points]' if count > 1 else ''}", file=sys.stderr)
@@ -49,6 +53,16 @@ def combined(loader: ConfigLoader, base: DictConfig, arguments: list[str]) -> li
     dropped = f" ({_number(repeated, 'repetition')} dropped)" if repeated else ""
     print(f"{_number(len(points), 'point')}{dropped}")
     return list(points.values())
+
+
+def _swept(combinations: Sequence[Sequence[str]]) -> dict[str, list[str]]:
+    """The values of each key that has several."""
+    values: dict[str, dict[str, None]] = {}
+    for overrides in combinations:
+        for override in overrides:
+            key, _, value = override.lstrip("+").partition("=")
+            values.setdefault(key, {})[value] = None
+    return {key: list(found) for key, found in values.items() if len(found) > 1}
 
 
 def _number(count: int, noun: str) -> str:

@@ -25,7 +25,7 @@ def compute(point: Point, parts: Parts, logger: Logger | None) -> tuple[Compress
     try_batch(parts, device, config["latency_batch_size"])
     reference = trained_reference(point, parts, logger)
     # What was begun with force=true goes on with it, and nothing else does.
-    known = origin(of=point.id, reference=reference.digest, forced=config["force"])
+    known = origin(of=point.id, reference=reference.digest, **{"run (force=true, or without)": config["force"]})
     checkpoint = Checkpoint(point.directory / "checkpoint.pt", config["checkpoint_seconds"], known)
     checkpoint.load()
     # The reference has another: what the method draws does not depend on whether it was in the cache.

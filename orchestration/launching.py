@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +22,27 @@ class Launching(Callback):
         os.environ["PYTHONPATH"] = python_path()
         ray = config.hydra.launcher.get("ray")
         if ray is None:
+            if not config.plan and shutil.which("srun") is None:
+                sys.exit("error: launcher=slurm: expected srun on the path, found none; is this a login node?")
             return
         os.environ.pop("OMP_NUM_THREADS", None)  # Ray gives a worker as many as it has CPUs, unless this says otherwise
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         given = {"RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & set(os.environ)
         if ray.init.address is None and not given and not (Path.home() / ".ray" / "auth_token").exists():
             os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)  # else Ray writes one into the home folder
+
+
+def start_ray(launcher: Any) -> None:
+    """Start Ray, or join it, before this process says what is to happen at a signal: Ray has its own idea."""
+    from hydra_plugins.hydra_ray_launcher._launcher_util import start_ray
+
+    start_ray(launcher.ray_cfg.init)
+
+
+def stop_ray() -> None:
+    """End what Ray runs for this process, if it was started."""
+    if "ray" in sys.modules:
+        sys.modules["ray"].shutdown()
 
 
 def python_path() -> str:

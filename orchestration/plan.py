@@ -16,6 +16,7 @@ from statistics import median
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
+from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -71,13 +72,14 @@ def print_plan(lines: Sequence[Line]) -> None:
         table.add_column(name, overflow="fold", justify="left" if number == 0 else "right")
     for row in rows[1:]:
         table.add_row(*map(escape, row))
-    console.print(table, soft_wrap=False, width=None if console.is_terminal else 160)
+    # A log has no width: a row is a line there.
+    (console if console.is_terminal else Console(width=160)).print(table, soft_wrap=False)
     counts = Counter(line.standing.kind for line in lines)
-    console.print(f"{len(lines)} points: {', '.join(f'{count} {kind}' for kind, count in counts.items())}")
+    console.print(f"points: {len(lines)}, {', '.join(f'{count} {kind}' for kind, count in counts.items())}")
     num_references = len({line.reference for line in lines})
     to_train = sum(line.trains_reference for line in pending)
-    console.print(f"{num_references} references among them, {to_train} to be trained")
-    console.print(f"{len(pending)} points to run, {_cost(pending)}")
+    console.print(f"references: {num_references}, {to_train} to be trained")
+    console.print(f"to run: {len(pending)}, {_cost(pending)}")
 
 
 def _by_point(lines: Sequence[Line]) -> list[list[str]]:

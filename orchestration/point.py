@@ -124,7 +124,7 @@ class Point:
     @property
     def identifying_overrides(self) -> list[str]:
         """The overrides that a row keeps: with these the point can be asked for again anywhere."""
-        return [o for o in self.overrides if not _is_of(o.lstrip("+~").split("=")[0], NOT_IDENTITY)]
+        return [o for o in self.overrides if not is_of(o.lstrip("+~").split("=")[0], NOT_IDENTITY)]
 
     @property
     def directory(self) -> Path:
@@ -142,7 +142,8 @@ class Point:
         return f"{experiment_name(self.choices)} seed={self.config['seed']}"
 
 
-def _is_of(key: str, keys: Sequence[str]) -> bool:
+def is_of(key: str, keys: Sequence[str]) -> bool:
+    """Whether a dotted key is one of `keys`, or below one."""
     return any(key == known or key.startswith(f"{known}.") for known in keys)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -49,6 +50,11 @@ def refusal(error: BaseException) -> list[str] | None:
             return [f"a group takes the name of one of its files in conf/ (for example logger=none), got {got}"]
         case ValueError() if str(error).startswith("Only one of --run"):
             return ["-m runs a sweep, --cfg and --info show one configuration and run nothing: leave one of them out"]
+        case CompactHydraException() if "--multirun" in str(error):
+            given = re.search(r"'([^']+=[^']+)'", str(error))
+            return [
+                f"{given[1] if given else 'an override'}: several values are a sweep: put -m before them, or quote them"
+            ]
         case CompactHydraException() | OmegaConfBaseException():
             lines = [line for line in str(error).splitlines() if line and not line.startswith("See http")]
             return ["; ".join(lines)]

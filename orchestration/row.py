@@ -47,6 +47,8 @@ def require_writable(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         with NamedTemporaryFile(dir=folder) as file:
             file.write(b"x")
+    except FileExistsError:
+        raise ConfigError(f"results_dir: expected a folder, {folder} is a file") from None
     except OSError as error:
         raise ConfigError(f"results_dir: cannot write to {folder}: {error.strerror}") from None
 

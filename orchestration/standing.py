@@ -16,7 +16,9 @@ from orchestration.point import Point
 from orchestration.row import LOCK, ROW, finished, read_elsewhere
 
 IN_LABEL = ("seed=", "dataset=", "network=", "method=")
-Kind = Literal["done", "other place", "running elsewhere", "killed", "failed", "diverged", "interrupted", "new"]
+Kind = Literal[
+    "done", "other place", "running elsewhere", "killed", "failed", "diverged", "interrupted", "to be run again", "new"
+]
 
 
 class RunsElsewhere(Exception):
@@ -58,6 +60,8 @@ def standing(point: Point) -> Standing:
         return Standing("running elsewhere", str(owner))
     if owner is not None:
         return Standing("killed", str(owner))
+    if point.config["force"] and finished(point) is not None:
+        return Standing("to be run again")
     try:
         status = read_result(point.directory / ROW).status
     except ValueError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
 from multiprocessing import get_context
@@ -21,10 +22,12 @@ from orchestration.standing import RunsElsewhere, standing, varied
 from reporting.terminal import print_comparison
 
 KILLED = "failed: its process was killed"
+NOT_RUN = "were not run"
+GIVEN_UP = "have no row: the launcher has given up"
 OK, FAILED, UNFINISHED = 0, 1, 3  # exit codes; the last one: nothing failed, something is still running elsewhere
 
 
-def check_feasible(points: Sequence[Point], *, is_here: bool = True) -> None:
+def check_feasible(points: Sequence[Point], *, is_here: bool = True, writes: bool = True) -> None:
     """Assemble one point of each combination that differs in more than its seed; exits if one makes no sense.
 
     Where points run elsewhere, data and devices that are not here are a note: they are looked for again there.
@@ -33,7 +36,7 @@ def check_feasible(points: Sequence[Point], *, is_here: bool = True) -> None:
 
     problems: dict[str, str] = {}
     notes: dict[str, None] = {}
-    for folder in {point.results_dir for point in points}:
+    for folder in {point.results_dir for point in points if writes}:
         try:
             require_writable(folder)
         except ConfigError as error:
@@ -47,7 +50,7 @@ def check_feasible(points: Sequence[Point], *, is_here: bool = True) -> None:
             if is_here:
                 problems[str(error)] = point.label
             else:
-                notes[f"note: not on this machine: {error}"] = None
+                notes[f"note: not on this machine: {error.what}"] = None
         except ConfigError as error:
             problems[str(error)] = point.label
     print(*notes, sep="\n", end="\n" if notes else "")
@@ -60,7 +63,7 @@ def check_feasible(points: Sequence[Point], *, is_here: bool = True) -> None:
 def check_apart(points: Sequence[Point], *, is_here: bool) -> None:
     """The same in a process of its own, so that a plan costs this one no torch."""
     if points:
-        target = partial(check_feasible, _kinds(points), is_here=is_here)
+        target = partial(check_feasible, _kinds(points), is_here=is_here, writes=False)
         process = get_context("spawn").Process(target=target)
         process.start()
         process.join()
@@ -108,6 +111,7 @@ def summarise(points: Sequence[Point], ended: Mapping[str, str | None], earlier:
     """
     rows: list[Result] = []
     failures: list[str] = []
+    not_run: Counter[str] = Counter()
     elsewhere: list[str] = []
     for point, own in zip(points, varied(points), strict=True):
         name = f"{point.label}{own}"
@@ -116,13 +120,17 @@ def summarise(points: Sequence[Point], ended: Mapping[str, str | None], earlier:
             rows.append(row)
         if status.startswith("running elsewhere"):
             elsewhere.append(f"{name}: {status}")
+        elif status.startswith((NOT_RUN, GIVEN_UP)):
+            not_run[status] += 1
         elif status != "ok":
             failures.append(f"{name}: {status}  ({point.directory})")
     if rows:
         print_comparison(rows, reconstructions())
     _list(f"{len(elsewhere)} of {len(points)} points are left to the processes that run them:", elsewhere)
     _list(f"{len(failures)} of {len(points)} points did not end well:", failures)
-    return FAILED if failures else UNFINISHED if elsewhere else OK
+    for why, count in not_run.items():
+        print(f"{count} of {len(points)} points {why}", file=sys.stderr)
+    return FAILED if failures or not_run else UNFINISHED if elsewhere else OK
 
 
 def _list(title: str, lines: Sequence[str]) -> None:
@@ -136,13 +144,13 @@ def _outcome(point: Point, was_started: bool, reason: str | None, earlier: str |
     if now.kind == "done" and now.row is not None:
         return "ok", now.row
     if now.kind == "killed" and was_started:
-        how = reason if reason and reason.startswith(KILLED) else KILLED
+        how = reason if reason and reason.startswith((KILLED, "interrupted")) else KILLED
         _write_killed(point, f"{how} ({now.why})")
     row = _row(point)
     if now.kind == "running elsewhere":
         return str(now), row
     if row is None:
-        return reason or "not run", None
+        return NOT_RUN if reason is None or reason.startswith("interrupted") else reason, None
     if row.started == earlier:
         return f"{reason or 'not run again'}; its earlier row is kept", row
     return row.status, row

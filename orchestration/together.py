@@ -6,6 +6,7 @@ import os
 import time
 
 from evaluation.result import Result, read_result
+from lightning_modules.group import group
 from lightning_modules.interruption import Interrupted, at_once
 from lightning_modules.progress import say
 from orchestration.assemble import Parts
@@ -49,7 +50,7 @@ def run_together(node: Node, point: Point, parts: Parts, lock: Lock) -> Result:
         if interrupted is None and _version(point) not in (None, before):
             row = read_result(point.directory / ROW)
             if not _is_an_echo(row.status, why):
-                return row
+                return _said(point, row)
         clear(point)  # of what processes said that were told to end
         kind = "failed" if interrupted is None else "interrupted"
         status = f"{kind}: {why or 'the processes left no row'}"
@@ -61,7 +62,7 @@ def run_together(node: Node, point: Point, parts: Parts, lock: Lock) -> Result:
 
 def require_ours(point: Point, lock: Lock) -> None:
     """Raise `RunsElsewhere` in a process that stood still for minutes, and was taken for dead."""
-    if not lock.is_ours():
+    if not (lock.is_ours() and lock.owner.runs):  # of several processes the owner is their parent
         raise RunsElsewhere(f"{point.label}: taken over by another process, whose row counts")
 
 
@@ -69,9 +70,15 @@ def put_and_say(point: Point, result: Result) -> Result:
     """Put the row in its place, and say what went wrong."""
     if (stored := put(point, result)) is None:
         say(f"{point.label}: the earlier row is kept")
-    if not result.is_ok:
-        say(f"{point.label}: {result.status}")
+    _said(point, result)
     return stored or result
+
+
+def _said(point: Point, result: Result) -> Result:
+    """What went wrong; of several processes their parent says it, who knows more."""
+    if not result.is_ok and group().size == 1:
+        say(f"{point.label} ({point.id}): {result.status}")
+    return result
 
 
 def _version(point: Point) -> tuple[int, int] | None:

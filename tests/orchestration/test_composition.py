@@ -92,3 +92,13 @@ def test_names_that_stand_for_the_same_are_one_point(tmp_path):
          f"results_dir={tmp_path}", "plan=true"], cwd=ROOT, capture_output=True, text=True, timeout=200,
     )  # fmt: skip
     assert done.stdout.startswith("2 points (2 repetitions dropped)\n"), done.stdout + done.stderr
+
+
+def test_what_is_no_part_of_a_point_cannot_be_swept(tmp_path):
+    """Of two points that are one, the second would be dropped in silence."""
+    done = subprocess.run(
+        [sys.executable, "run.py", "-m", "num_threads=1,2", f"results_dir={tmp_path}"],
+        cwd=ROOT, capture_output=True, text=True, timeout=200,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "error: num_threads=1,2: it is no part of a point, which is the same with any; give one" in done.stderr

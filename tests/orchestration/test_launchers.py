@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -85,10 +86,14 @@ def test_what_only_the_cluster_has_is_a_note_where_the_sweep_is_planned(tmp_path
     done = sweep(tmp_path, *asked, "seed=0,1")
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("note: not on this machine: trainer: ") == 1
-    assert "2 points to run" in done.stdout
+    assert "to run: 2, " in done.stdout
     done = sweep(tmp_path, *asked, "dataset=mnist", "dataset.root=/nowhere", "seed=0,1")
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("note: not on this machine: ") == 1 and "/nowhere" in done.stdout
+    done = sweep(tmp_path, "launcher=slurm", "seed=0,1")
+    assert (done.returncode, done.stderr) == (
+        1, "error: launcher=slurm: expected srun on the path, found none; is this a login node?\n",
+    )  # fmt: skip
     here = sweep(tmp_path, *(a for a in asked if "slurm" not in a), "seed=0,1")
     assert here.returncode == 1
     assert "error: digits/mlp/svd seed=0: trainer: " in here.stderr
@@ -96,8 +101,8 @@ def test_what_only_the_cluster_has_is_a_note_where_the_sweep_is_planned(tmp_path
 
 @needs("slurm", "hydra_plugins.hydra_submitit_launcher")
 def test_points_that_ask_for_different_devices_are_refused(tmp_path):
-    done = sweep(tmp_path, "launcher=slurm", "trainer=cpu,ddp")
-    assert done.returncode == 1
+    done = sweep(tmp_path, "launcher=slurm", "trainer=cpu,ddp", "plan=true")
+    assert done.returncode == 1, "already in its plan"
     assert "got accelerator, devices and num_nodes cpu 1 1, gpu 2 1: type a command for each" in done.stderr
 
 
@@ -134,6 +139,27 @@ def test_ray_runs_points_side_by_side_and_leaves_nothing(tmp_path):
     while ray_processes() - before and time.monotonic() < deadline:
         time.sleep(0.2)
     assert ray_processes() <= before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@needs("ray", "hydra_plugins.hydra_ray_launcher")
+def test_a_sweep_on_ray_can_be_interrupted(tmp_path, number, code):
+    """At once, with the rows of what ran; nothing that waits is begun."""
+    init = "hydra.launcher.ray.init"
+    command = [sys.executable, str(ROOT / "run.py"), "-m", *FAST, f"results_dir={tmp_path / 'results'}", "launcher=ray"]
+    command += [f"{init}.num_cpus=1", "seed=0,1", "schedule.reference.epochs=100000"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.rglob("references/**/*.lock")) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=100)
+    assert process.returncode == code, out + err
+    assert "received at time" not in err, "Ray's own words"
+    name = signal.Signals(number).name if number == signal.SIGTERM else "Ctrl-C"
+    assert [row["status"].partition(" (")[0] for row in rows(tmp_path)] == [f"interrupted: {name}"]
+    assert err.endswith("(with force=true with all points)\n")
 
 
 def ray_processes() -> set[str]:
