@@ -125,7 +125,7 @@ class PlanSweeper(Sweeper):
         one_by_one = points[0].config["fail_fast"]
         batches = [[point] for point in points] if one_by_one else [points]
         if "ray" in self.base.hydra.launcher:
-            start_ray(self.launcher)
+            start_ray(self.base.hydra.launcher.ray.init)
         with at_once():
             while batches:
                 batch = batches.pop(0)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf
 
 ROOT = Path(__file__).parent.parent
 
@@ -32,11 +33,13 @@ class Launching(Callback):
             os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)  # else Ray writes one into the home folder
 
 
-def start_ray(launcher: Any) -> None:
+def start_ray(options: DictConfig) -> None:
     """Start Ray, or join it, before this process says what is to happen at a signal: Ray has its own idea."""
-    from hydra_plugins.hydra_ray_launcher._launcher_util import start_ray
+    import ray
 
-    start_ray(launcher.ray_cfg.init)
+    if not ray.is_initialized():
+        arguments: Any = OmegaConf.to_container(options, resolve=True)
+        ray.init(**arguments)
 
 
 def stop_ray() -> None:

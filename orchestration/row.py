@@ -47,10 +47,10 @@ def require_writable(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         with NamedTemporaryFile(dir=folder) as file:
             file.write(b"x")
-    except FileExistsError:
-        raise ConfigError(f"results_dir: expected a folder, {folder} is a file") from None
     except OSError as error:
-        raise ConfigError(f"results_dir: cannot write to {folder}: {error.strerror}") from None
+        is_file = isinstance(error, FileExistsError | NotADirectoryError)
+        why = "a file is in the place of a folder" if is_file else error.strerror
+        raise ConfigError(f"results_dir: cannot write to {folder}: {why}") from None
 
 
 def blank(point: Point, split: str, seconds_ago: float = 0.0) -> dict[str, Any]:

@@ -60,7 +60,7 @@ def test_help_names_the_groups_and_their_options():
         (["logger=null"], "error: a group takes the name of one of its files"),
         (["dataset=0"], "error: a group takes the name of one of its files"),
         (["rank.weight=[1"], "error: no viable alternative"),
-        (["dataset=digits,mnist"], "error: Ambiguous value"),
+        (["dataset=digits,mnist"], "error: dataset=digits,mnist: several values are a sweep"),
         (["~rank"], "error: method.rank: Interpolation key 'rank' not found"),
         (["--cfg", "hydra", "--multirun"], "error: -m runs a sweep, --cfg and --info show one configuration"),
         (["results_dir="], "error: results_dir: expected str length >= 1"),
@@ -105,6 +105,7 @@ def test_results_that_cannot_be_written_are_refused(tmp_path):
         done = run(*arguments, *FAST, f"results_dir={tmp_path / 'file'}", cwd=tmp_path)
         assert done.returncode == 1
         assert f"results_dir: cannot write to {tmp_path / 'file'}" in done.stderr
+        assert "a file is in the place of a folder" in done.stderr
         assert "Traceback" not in done.stderr
         assert "L step" not in done.stdout
 
