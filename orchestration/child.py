@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType
 from typing import Any
 
@@ -45,7 +46,8 @@ def in_child(work: Callable[[Tell], None]) -> tuple[list[Any], int]:
 
     def hand_on(number: int, frame: FrameType | None) -> None:
         received.append(number)
-        os.kill(pid, number)  # one that has ended is still there until it is waited for
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
 
     before = {number: signal.signal(number, hand_on) for number in SIGNALS}
     try:
