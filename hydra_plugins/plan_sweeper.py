@@ -21,12 +21,13 @@ from omegaconf import DictConfig
 from lightning_modules.interruption import SIGNALS, Interrupted, at_once
 from orchestration.child import Tell, in_child
 from orchestration.combinations import combined
+from orchestration.feasible import check_alike, check_apart, check_feasible
 from orchestration.launching import start_ray, stop_ray
 from orchestration.plan import make_plan, print_plan
 from orchestration.point import Point
 from orchestration.refusal import refusal
 from orchestration.standing import standing
-from orchestration.sweep_report import GIVEN_UP, check_alike, check_apart, check_feasible, earlier_rows, summarise
+from orchestration.sweep_report import GIVEN_UP, earlier_rows, summarise
 
 # Hydra finds its plugins, and their configurations, by importing the modules of this package.
 ConfigStore.instance().store(
@@ -100,8 +101,9 @@ class PlanSweeper(Sweeper):
             how = f"killed by signal {-code}{' (short of memory?)' if code == -signal.SIGKILL else ''}"
             if not begun:
                 sys.exit(f"error: the process that loads torch was {how}")
-            self.ended[begun[-1]] = f"failed: its process was {how}"
-            print(f"{begun[-1]}: {self.ended[begun[-1]]}")
+            killed = next(point for point in rest if point.id == begun[-1])
+            self.ended[killed.id] = f"failed: its process was {how}"
+            print(f"{killed.label} ({killed.id}): {self.ended[killed.id]}")
             if points[0].config["fail_fast"]:
                 return
             rest = [point for point in rest if point.id not in begun]
