@@ -22,10 +22,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from evaluation.result import Result
-from orchestration.experiments import Experiment, experiments, key, kind
-from orchestration.point import digest
-from orchestration.reconstructions import reconstructions
-from reporting.evidence import rebuild
+from orchestration.config.point import digest
+from orchestration.config.published import Experiment, experiments, key, kind, reconstructions
+from reporting.generated_markdown import rebuild
 from reporting.markup import markdown
 from reporting.papers import papers
 from reporting.rows import Rows, read_rows, state
@@ -126,7 +125,7 @@ def _write(folder: Path, rows: Rows) -> str:
 
 
 def _send(arguments: argparse.Namespace, rows: Rows) -> str:
-    from reporting.mirror.report import publish
+    from reporting.wandb.report import publish
 
     table, project = comparison(rows.results, reconstructions=reconstructions()), arguments.wandb
     where = publish(project, rows.results, rows.places, table, entity=arguments.entity, networks=arguments.networks)
@@ -135,7 +134,7 @@ def _send(arguments: argparse.Namespace, rows: Rows) -> str:
 
 def _figure(path: Path, rows: Rows) -> str:
     from reporting.figures import draw, save
-    from reporting.fronts import GAINS
+    from reporting.pareto import GAINS
 
     tasks = by_task(rows.results)
     if len(tasks) > 1:

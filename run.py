@@ -18,16 +18,17 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from lightning_modules.interruption import Interrupted
-from lightning_modules.progress import say
-from orchestration import resolvers
-from orchestration.attempt import taken
-from orchestration.command import arranged
-from orchestration.lock import DEAD_AFTER_SECONDS
-from orchestration.plan import make_plan, print_plan
-from orchestration.point import Point
-from orchestration.refusal import refusing
-from orchestration.standing import RunsElsewhere, standing
+from orchestration.config import resolvers
+from orchestration.config.error_messages import refusing
+from orchestration.config.overrides import arranged
+from orchestration.config.point import Point
+from orchestration.errors import RunsElsewhere
+from orchestration.store.claim import taken
+from orchestration.store.status import standing
+from orchestration.sweep.plan import make_plan, print_plan
+from runtime.console import say
+from runtime.file_lock import DEAD_AFTER_SECONDS
+from runtime.signals import Interrupted
 
 if TYPE_CHECKING:
     from evaluation.result import Result
@@ -77,7 +78,7 @@ def _status(point: Point, launcher: str) -> str:
 def _result(point: Point) -> Result:
     if (done := taken(point)) is not None:
         return done
-    from orchestration.job import run_point  # torch and Lightning: only for what is to be run
+    from orchestration.run.run_point import run_point
 
     return run_point(point)
 

@@ -26,10 +26,10 @@ import torchvision
 from torch import nn
 
 from benchmarks.ratios import medians, report
-from decompositions.c_step import RankSearch
+from decompositions.core.site import Site
 from decompositions.cur import CUR
 from decompositions.rank_search.cost import Cost
-from decompositions.site import Site
+from decompositions.search.c_step import RankSearch
 from decompositions.svd import SVD
 
 LENET300 = [(300, 784), (100, 300), (10, 100)]

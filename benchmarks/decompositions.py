@@ -19,10 +19,10 @@ from tensorly.decomposition import parafac, partial_tucker, tensor_train
 from torch import Tensor, nn
 
 from benchmarks.ratios import medians, report
+from decompositions.core.frontier import Unfolding
+from decompositions.core.site import survey
 from decompositions.cp import CP
-from decompositions.frontier import Unfolding
 from decompositions.rank_search.vbmf import evbmf_rank
-from decompositions.site import survey
 from decompositions.svd import singular_energy
 from decompositions.tt import TT
 from decompositions.tucker2 import Tucker2

@@ -21,11 +21,11 @@ from torchvision import datasets, transforms
 from benchmarks.ratios import medians, report
 from datamodules.memory.augment import Augmentation
 from datamodules.memory.in_memory import Images, InMemoryData
-from lightning_modules.classifier import Classifier
-from lightning_modules.decay import Exponential
-from lightning_modules.profile import Profile
-from lightning_modules.runner import Runner
-from lightning_modules.schedule import Penalty, Phase, Schedule
+from lightning_modules.training.classifier import Classifier
+from lightning_modules.training.decay import Exponential
+from lightning_modules.training.runner import Runner
+from lightning_modules.training.schedule import Penalty, Phase, Schedule
+from lightning_modules.training.trainer_config import Profile
 from networks.resnet import resnet
 
 BATCH_SIZE, NUM_WORKERS = 128, 2

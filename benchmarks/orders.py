@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from benchmarks.layers import MODES
 from benchmarks.ratios import medians
-from decompositions.chain import Plan, multiply, orders, plan
+from decompositions.layers.tt import TTLinear
+from decompositions.linalg.tt_contraction import Plan, multiply, orders, plan
 from decompositions.tt import TT
-from decompositions.tt_layers import TTLinear
 
 CASES = [((1024, 1024), rank, batch) for rank in (8, 16) for batch in (1, 128, 1024)] + [((25088, 4096), 16, 128)]
 

@@ -24,10 +24,11 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from orchestration import resolvers
-from orchestration.composition import Composer
-from orchestration.point import Point
-from orchestration.standing import standing
+from orchestration.config import resolvers
+from orchestration.config.point import Point
+from orchestration.store.status import standing
+from orchestration.sweep.fast_compose import Composer
+from runtime.console import console
 
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # read when torch is loaded
 ROOT = Path(__file__).parent.parent
@@ -76,10 +77,9 @@ def main() -> None:
         resolvers.register()
         kind_ms, planning_ms = _planning(folder)
         # First the reference, and a point that writes no checkpoint; then one that writes one an epoch.
-        from lightning_modules import progress
-        from orchestration.job import run_point
+        from orchestration.run.run_point import run_point
 
-        progress.console.quiet = True
+        console.quiet = True
         run_point(_point(folder, "method=reference"))
         watch = Watch(folder)
         run_point(_point(folder, "checkpoint_seconds=86400"))

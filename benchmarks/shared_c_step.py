@@ -24,12 +24,12 @@ from torch import distributed, multiprocessing, nn
 
 from benchmarks.c_step import VGG16
 from benchmarks.ratios import medians, report
-from decompositions.c_step import RankSearch
+from decompositions.core.site import Site
 from decompositions.rank_search.budget import Budget
-from decompositions.sharing import cost, owners
-from decompositions.site import Site
+from decompositions.search.c_step import RankSearch
+from decompositions.search.parallel import cost, owners
 from decompositions.svd import SVD
-from lightning_modules.group import Group, group
+from runtime.distributed import Group, group
 
 MIB = 2**20
 

@@ -27,9 +27,9 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 
 from evaluation.result import read_result, write_result
-from orchestration import resolvers
-from orchestration.composition import Composer
-from orchestration.row import NETWORK, ROW
+from orchestration.config import resolvers
+from orchestration.store.point_files import NETWORK, ROW
+from orchestration.sweep.fast_compose import Composer
 
 ROOT = Path(__file__).parent.parent
 POINT = ("logger=none", "trainer=smoke", "method=reference", "network.hidden=[8]")
@@ -61,7 +61,7 @@ import atexit, sys
 from pathlib import Path
 sys.argv = ["run.py", *sys.argv[2:]]
 log = open({log!r}, "a", buffering=1)
-import orchestration.row as row
+import orchestration.store.point_files as row
 put = row.put
 def note(name):
     status = Path("/proc/self/status").read_text().splitlines()

@@ -16,12 +16,12 @@ from torch.nn import functional
 
 from benchmarks.ratios import medians, report
 from datamodules.memory.in_memory import Images, InMemoryData
-from lightning_modules.classifier import Classifier
-from lightning_modules.decay import Exponential
-from lightning_modules.joint_objective import JointObjective
-from lightning_modules.profile import Profile
-from lightning_modules.runner import Runner
-from lightning_modules.schedule import Penalty, Phase, Schedule
+from lightning_modules.training.classifier import Classifier
+from lightning_modules.training.decay import Exponential
+from lightning_modules.training.joint_objective import JointObjective
+from lightning_modules.training.runner import Runner
+from lightning_modules.training.schedule import Penalty, Phase, Schedule
+from lightning_modules.training.trainer_config import Profile
 from networks.lenet import lenet300
 
 

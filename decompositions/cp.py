@@ -25,15 +25,14 @@ from annotated_types import Ge
 from jaxtyping import Int64
 from torch import Tensor, nn
 
-from decompositions.als import balanced, exact_fit, fit, largest_rank, polish, to_tensor
-from decompositions.convolution import part_of, positions_between
-from decompositions.frontier import Frontier, Rank, pareto_frontier
-from decompositions.in_row import InRow
-from decompositions.site import Site
-from decompositions.spectrum import scaled
+from decompositions.core.frontier import Frontier, Rank, pareto_frontier
+from decompositions.core.low_rank import TwoFactors, is_matrix
+from decompositions.core.site import Site
+from decompositions.layers.base import InRow, Vanished
+from decompositions.layers.geometry import part_of, positions_between
+from decompositions.linalg.cp_als import balanced, exact_fit, fit, largest_rank, polish, to_tensor
+from decompositions.linalg.spectrum import scaled
 from decompositions.svd import SVD, SVDAnalysis
-from decompositions.two_factor import TwoFactors, is_matrix
-from decompositions.vanished import Vanished
 
 
 @dataclass(frozen=True)

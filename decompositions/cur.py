@@ -29,10 +29,8 @@ from jaxtyping import Int64
 from threadpoolctl import ThreadpoolController
 from torch import Tensor, nn
 
-from decompositions.frontier import Frontier, Rank
-from decompositions.site import Site
-from decompositions.spectrum import scaled
-from decompositions.two_factor import (
+from decompositions.core.frontier import Frontier, Rank
+from decompositions.core.low_rank import (
     TwoFactors,
     as_matrix,
     check_rank,
@@ -41,6 +39,8 @@ from decompositions.two_factor import (
     two_factor_layer,
     zeros,
 )
+from decompositions.core.site import Site
+from decompositions.linalg.spectrum import scaled
 
 
 @dataclass(frozen=True)

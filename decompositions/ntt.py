@@ -27,14 +27,14 @@ from annotated_types import Ge, MinLen
 from jaxtyping import Int64
 from torch import Tensor, nn
 
-from decompositions.chain import CoreShape, sequence_macs
-from decompositions.convolution import positions_between
-from decompositions.frontier import Frontier, Rank
-from decompositions.layout import Layout
-from decompositions.ntt_layers import Between, NTTConv, NTTLinear
-from decompositions.site import Site
+from decompositions.core.frontier import Frontier, Rank
+from decompositions.core.site import Site
+from decompositions.layers.base import Vanished
+from decompositions.layers.geometry import positions_between
+from decompositions.layers.ntt import Between, NTTConv, NTTLinear
+from decompositions.linalg.tensorize import Layout
+from decompositions.linalg.tt_contraction import CoreShape, sequence_macs
 from decompositions.tt import TT, TTAnalysis, TTFactors, core_shapes
-from decompositions.vanished import Vanished
 
 
 @dataclass(frozen=True)

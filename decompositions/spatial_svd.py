@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from jaxtyping import Int64
 from torch import Tensor, nn
 
-from decompositions.frontier import Rank
-from decompositions.site import Site
+from decompositions.core.frontier import Rank
+from decompositions.core.low_rank import TwoFactors, count, two_factor_layer, zeros
+from decompositions.core.site import Site
 from decompositions.svd import SVDAnalysis
-from decompositions.two_factor import TwoFactors, count, two_factor_layer, zeros
 
 
 @dataclass(frozen=True)

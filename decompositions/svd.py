@@ -17,10 +17,8 @@ import torch
 from jaxtyping import Float64, Int64
 from torch import Tensor, nn
 
-from decompositions.frontier import Frontier, Rank, Unfolding
-from decompositions.site import Site
-from decompositions.spectrum import eigh, gram, scaled, tails
-from decompositions.two_factor import (
+from decompositions.core.frontier import Frontier, Rank, Unfolding
+from decompositions.core.low_rank import (
     TwoFactors,
     as_matrix,
     check_rank,
@@ -29,6 +27,8 @@ from decompositions.two_factor import (
     two_factor_layer,
     zeros,
 )
+from decompositions.core.site import Site
+from decompositions.linalg.spectrum import eigh, gram, scaled, tails
 
 
 @dataclass(frozen=True)

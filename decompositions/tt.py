@@ -27,17 +27,16 @@ from annotated_types import Ge, MinLen
 from jaxtyping import Float64, Int64
 from torch import Tensor, nn
 
-from decompositions.chain import CoreShape, merge_macs, plan
-from decompositions.convolution import positions_between
-from decompositions.frontier import Frontier, Rank, pareto_frontier
-from decompositions.layout import Layout
-from decompositions.modes import modes_of
-from decompositions.site import Site
-from decompositions.spectrum import scaled, tails
-from decompositions.tensor_train import bond_limits, contract, hull, num_params, tt_svd, unfolding_spectra
-from decompositions.tt_kernel_first import TTKernelFirst, kernel_order
-from decompositions.tt_layers import TTConv, TTLinear
-from decompositions.vanished import Vanished
+from decompositions.core.frontier import Frontier, Rank, pareto_frontier
+from decompositions.core.site import Site
+from decompositions.layers.base import Vanished
+from decompositions.layers.geometry import positions_between
+from decompositions.layers.tt import TTConv, TTLinear
+from decompositions.layers.tt_kernel_first import TTKernelFirst, kernel_order
+from decompositions.linalg.spectrum import scaled, tails
+from decompositions.linalg.tensorize import Layout, modes_of
+from decompositions.linalg.tt_contraction import CoreShape, merge_macs, plan
+from decompositions.linalg.tt_svd import bond_limits, contract, hull, num_params, tt_svd, unfolding_spectra
 
 Count = Callable[[Site, Int64[Tensor, "rank mode"]], tuple[Tensor, Tensor]]
 

@@ -29,15 +29,15 @@ from annotated_types import Ge, MinLen
 from jaxtyping import Float64, Int64
 from torch import Tensor, nn
 
-from decompositions.frontier import Frontier, Rank, Unfolding, pareto_frontier
-from decompositions.modes import modes_of
-from decompositions.site import Site
-from decompositions.spectrum import eigh, scaled
+from decompositions.core.frontier import Frontier, Rank, Unfolding, pareto_frontier
+from decompositions.core.low_rank import TwoFactors
+from decompositions.core.site import Site
+from decompositions.layers.base import Vanished
+from decompositions.layers.tucker import TuckerFactors, TuckerLinear, times
+from decompositions.linalg.spectrum import eigh, scaled
+from decompositions.linalg.tensorize import modes_of
 from decompositions.svd import SVDAnalysis
 from decompositions.tucker2 import Tucker2, Tucker2Analysis, Tucker2Factors
-from decompositions.tucker_layer import TuckerFactors, TuckerLinear, times
-from decompositions.two_factor import TwoFactors
-from decompositions.vanished import Vanished
 
 # How many rank tuples the grid of a frontier has at most.
 MAX_TUPLES = 2**16

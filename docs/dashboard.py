@@ -20,8 +20,7 @@ sys.path.insert(0, str(ROOT))  # a script sees its own folder only
 
 def main() -> None:
     """Write the page, open it with one network chosen, and take its picture."""
-    from orchestration.experiments import experiments
-    from orchestration.reconstructions import reconstructions
+    from orchestration.config.published import experiments, reconstructions
     from reporting.page import write_page
     from reporting.rows import read_rows
 

@@ -18,16 +18,16 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from lightning_modules.interruption import SIGNALS, Interrupted, at_once
-from orchestration.child import Tell, in_child
-from orchestration.combinations import combined
-from orchestration.feasible import check_alike, check_apart, check_feasible
-from orchestration.launching import start_ray, stop_ray
-from orchestration.plan import make_plan, print_plan
-from orchestration.point import Point
-from orchestration.refusal import refusal
-from orchestration.standing import standing
-from orchestration.sweep_report import GIVEN_UP, earlier_rows, summarise
+from orchestration.config.error_messages import refusal
+from orchestration.config.point import Point
+from orchestration.store.status import standing
+from orchestration.sweep.grid import combined
+from orchestration.sweep.launchers import start_ray, stop_ray
+from orchestration.sweep.plan import make_plan, print_plan
+from orchestration.sweep.preflight import check_alike, check_apart, check_feasible
+from orchestration.sweep.summary import GIVEN_UP, earlier_rows, summarise
+from runtime.forked import Tell, in_child
+from runtime.signals import SIGNALS, Interrupted, at_once
 
 # Hydra finds its plugins, and their configurations, by importing the modules of this package.
 ConfigStore.instance().store(

@@ -18,12 +18,12 @@ from typing import Annotated
 from annotated_types import Ge, MinLen
 from torch import nn
 
-from decompositions.format import Format
+from decompositions.core.format import Format
 from decompositions.rank_search.rule import RankRule
-from lightning_modules.method import Compressed, begin, choose_ranks, outcome, replaced, train
-from lightning_modules.runner import Runner
-from lightning_modules.schedule import Schedule
-from lightning_modules.trial import refuse_idle_distillation, try_search
+from lightning_modules.core.dry_run import refuse_idle_distillation, try_search
+from lightning_modules.core.method import Compressed, begin, choose_ranks, outcome, replaced, train
+from lightning_modules.training.runner import Runner
+from lightning_modules.training.schedule import Schedule
 
 
 @dataclass(frozen=True)

@@ -21,15 +21,15 @@ from typing import Annotated, Any
 from annotated_types import Ge, Gt, Le, MinLen
 from torch import Tensor, nn
 
-from decompositions.c_step import RankSearch
-from decompositions.format import Format
-from decompositions.frontier import Frontier, Rank, as_modes, as_rank
+from decompositions.core.format import Format
+from decompositions.core.frontier import Frontier, Rank, as_modes, as_rank
 from decompositions.rank_search.rule import RankChoice, RankRule
-from lightning_modules.method import Compressed, begin, outcome, replaced, train
-from lightning_modules.progress import say
-from lightning_modules.runner import Runner
-from lightning_modules.schedule import Phase, Schedule
-from lightning_modules.trial import refuse_idle_distillation, try_search
+from decompositions.search.c_step import RankSearch
+from lightning_modules.core.dry_run import refuse_idle_distillation, try_search
+from lightning_modules.core.method import Compressed, begin, outcome, replaced, train
+from lightning_modules.training.runner import Runner
+from lightning_modules.training.schedule import Phase, Schedule
+from runtime.console import say
 
 
 @dataclass(frozen=True)

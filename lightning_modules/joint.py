@@ -3,7 +3,7 @@
     min over W, Θ, r of   L(W) + λ Σ_l C_l(r_l)   s.t.  W_l = Θ_l,  Θ_l of rank r_l in the format
 
     L step   SGD on  L(W) + μ/2 Σ ‖W_l − Θ_l − β_l/μ‖²                (see joint_objective)
-    C step   Θ_l, r_l = argmin  λ C_l(r) + μ/2 ‖W_l − β_l/μ − Θ(r)‖²   (see decompositions.c_step)
+    C step   Θ_l, r_l = argmin  λ C_l(r) + μ/2 ‖W_l − β_l/μ − Θ(r)‖²   (see decompositions.search.c_step)
     then     β_l ← β_l − μ (W_l − Θ_l),   μ ← growth · μ
 
 It starts from direct compression (a C step with β = 0), ends with the factors of the last C step in place of the dense
@@ -32,15 +32,15 @@ from typing import Annotated, Literal
 from annotated_types import Ge, MinLen
 from torch import nn
 
-from decompositions.format import Format
+from decompositions.core.format import Format
 from decompositions.rank_search.rule import RankRule
-from lightning_modules.alternation import Alternation
-from lightning_modules.joint_objective import JointObjective
-from lightning_modules.method import Compressed, begin, outcome, replaced, train
-from lightning_modules.progress import bar, say
-from lightning_modules.runner import Runner
-from lightning_modules.schedule import Schedule
-from lightning_modules.trial import refuse_idle_distillation, try_search
+from lightning_modules.core.admm_state import Alternation
+from lightning_modules.core.dry_run import refuse_idle_distillation, try_search
+from lightning_modules.core.method import Compressed, begin, outcome, replaced, train
+from lightning_modules.training.joint_objective import JointObjective
+from lightning_modules.training.runner import Runner
+from lightning_modules.training.schedule import Schedule
+from runtime.console import bar, say
 
 
 @dataclass(frozen=True)

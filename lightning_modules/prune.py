@@ -21,13 +21,12 @@ from annotated_types import Gt, Le, MinLen
 from torch import nn
 from torch.nn.utils import prune
 
-from decompositions.dense_sites import dense_sites
-from decompositions.site import Survey
-from lightning_modules.method import Compressed, train
-from lightning_modules.progress import say
-from lightning_modules.runner import Runner
-from lightning_modules.schedule import Schedule
-from lightning_modules.trial import refuse_idle_distillation
+from decompositions.core.site import Survey, dense_sites
+from lightning_modules.core.dry_run import refuse_idle_distillation
+from lightning_modules.core.method import Compressed, train
+from lightning_modules.training.runner import Runner
+from lightning_modules.training.schedule import Schedule
+from runtime.console import say
 
 
 @dataclass(frozen=True)

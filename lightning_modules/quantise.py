@@ -4,7 +4,7 @@ Weights get one scale an output. Inputs get one a sample and pass (`QuantiseDyna
 from the smallest and largest value seen on some batches of the training part (`QuantiseStatic`, convolutions too).
 Outputs, biases, norms and activations stay float32.
 
-Why layers of our own (`decompositions.int8_layers`), as measured with torch 2.15 on two cores with AVX512-VNNI:
+Why layers of our own (`decompositions.layers.int8`), as measured with torch 2.15 on two cores with AVX512-VNNI:
 `torch.ao.quantization` and its quantised tensors are deprecated and go away. torchao 0.18's
 `Int8DynamicActivationInt8WeightConfig` has no convolutions and takes 15 times the float time at batch 1 and 1.2 times
 at batch 256 (LeNet300) without torch.compile. Its pt2e is meant for torch.compile, which took 13 to 37 s and a C++
@@ -26,13 +26,12 @@ import torch
 from annotated_types import Ge, MinLen
 from torch import Tensor, nn
 
-from decompositions.dense_sites import dense_sites, listed
-from decompositions.int8_layers import int8_layer, require_kernels, why_float
-from decompositions.site import Survey
-from lightning_modules.method import Compressed
-from lightning_modules.runner import Runner
-from lightning_modules.schedule import Schedule
-from lightning_modules.trial import refuse_idle_distillation
+from decompositions.core.site import Survey, dense_sites, listed
+from decompositions.layers.int8 import int8_layer, require_kernels, why_float
+from lightning_modules.core.dry_run import refuse_idle_distillation
+from lightning_modules.core.method import Compressed
+from lightning_modules.training.runner import Runner
+from lightning_modules.training.schedule import Schedule
 
 Ranges = dict[str, tuple[float, float]]
 

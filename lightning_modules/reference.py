@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from lightning_modules.method import Compressed
-from lightning_modules.runner import Runner
-from lightning_modules.schedule import Schedule
-from lightning_modules.trial import refuse_idle_distillation
+from lightning_modules.core.dry_run import refuse_idle_distillation
+from lightning_modules.core.method import Compressed
+from lightning_modules.training.runner import Runner
+from lightning_modules.training.schedule import Schedule
 
 
 @dataclass(frozen=True)

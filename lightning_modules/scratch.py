@@ -18,14 +18,14 @@ from typing import Annotated
 from annotated_types import Ge, Gt, MinLen
 from torch import nn
 
-from decompositions.format import Format
-from decompositions.initialise import initialise
+from decompositions.core.format import Format
+from decompositions.layers.base import initialise
+from decompositions.network.structure import describe, restore
 from decompositions.rank_search.rule import RankRule
-from decompositions.replace import describe, restore
-from lightning_modules.method import Compressed, begin, choose_ranks, outcome, train
-from lightning_modules.runner import Runner
-from lightning_modules.schedule import Schedule
-from lightning_modules.trial import refuse_idle_distillation, try_search
+from lightning_modules.core.dry_run import refuse_idle_distillation, try_search
+from lightning_modules.core.method import Compressed, begin, choose_ranks, outcome, train
+from lightning_modules.training.runner import Runner
+from lightning_modules.training.schedule import Schedule
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from typing import Annotated
 from annotated_types import Ge, Lt, MinLen
 from torch import nn
 
-from networks.start import start
+from networks.init import start
 
 LAST_MAP = (1, 4, 4)
 

@@ -15,7 +15,7 @@ from itertools import pairwise
 
 from torch import nn
 
-from networks.start import start
+from networks.init import start
 
 WIDTHS = (64, 64, 128, 128, 128, 128)
 POOLED = (2, 4)

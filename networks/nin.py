@@ -16,7 +16,7 @@ from typing import Annotated
 from annotated_types import Ge, Lt
 from torch import nn
 
-from networks.start import start
+from networks.init import start
 
 
 def nin(input_shape: Sequence[int], num_classes: int, dropout: Annotated[float, Ge(0), Lt(1)] = 0.5) -> nn.Sequential:

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from networks.start import start
+from networks.init import start
 
 WIDTHS = (16, 32, 64)
 

@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Lt
 from torch import nn
 
-from networks.start import start
+from networks.init import start
 
 WIDTHS = (64, 128, 256, 512, 512)
 CONVOLUTIONS = {16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}

@@ -18,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from networks.start import start
+from networks.init import start
 
 
 class WideBlock(nn.Module):

@@ -12,8 +12,8 @@ import numpy as np
 from evaluation.result import Measure, Result
 from evaluation.statistics import mean
 from reporting.colours import SHAPES, colour, shape
-from reporting.fronts import Spot, front, placed
 from reporting.papers import Published
+from reporting.pareto import Spot, front, placed
 from reporting.table import measured
 from reporting.variants import MARK, Options
 

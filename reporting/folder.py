@@ -7,10 +7,10 @@ from pathlib import Path
 
 from evaluation.result import Result
 from reporting.figures import draw, save
-from reporting.fronts import GAINS, fronts, placed
 from reporting.markup import comma_separated, latex, markdown
 from reporting.page import write_page
 from reporting.papers import Published, papers
+from reporting.pareto import GAINS, fronts, placed
 from reporting.runs import write_runs
 from reporting.table import Table, by_task, comparison, measured
 from reporting.variants import Options

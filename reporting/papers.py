@@ -24,7 +24,7 @@ SCHEDULES = ("published", "short")
 
 
 class Published(Protocol):
-    """One row of a published table, and which results are runs of it; `orchestration.experiments` has them."""
+    """One row of a published table, and which results are runs of it; `orchestration.config.published` has them."""
 
     @property
     def name(self) -> str: ...

@@ -37,8 +37,8 @@ def make_point(tmp_path: Path) -> Callable[..., object]:
     """Compose and check a point with its results under the test's folder."""
     from hydra import compose, initialize_config_dir
 
-    from orchestration import resolvers
-    from orchestration.point import Point
+    from orchestration.config import resolvers
+    from orchestration.config.point import Point
 
     def make(*overrides: str, tiny: bool = True) -> Point:
         resolvers.register()

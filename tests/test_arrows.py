@@ -5,17 +5,19 @@ from __future__ import annotations
 import ast
 
 import pytest
-from conftest import ROOT
+
+from tests.conftest import ROOT
 
 ALLOWED = {
-    "decompositions": {"evaluation"},
-    "datamodules": set(),
-    "networks": set(),
-    "evaluation": set(),
-    "reporting": {"evaluation"},
-    "lightning_modules": {"decompositions", "datamodules", "evaluation"},
-    "orchestration": {"decompositions", "datamodules", "evaluation", "lightning_modules", "reporting"},
-    "hydra_plugins": {"orchestration", "lightning_modules"},
+    "runtime": set(),
+    "decompositions": {"runtime", "evaluation"},
+    "datamodules": {"runtime"},
+    "networks": {"runtime"},
+    "evaluation": {"runtime"},
+    "reporting": {"runtime", "evaluation"},
+    "lightning_modules": {"runtime", "decompositions", "datamodules", "evaluation"},
+    "orchestration": {"runtime", "decompositions", "datamodules", "evaluation", "lightning_modules", "reporting"},
+    "hydra_plugins": {"runtime", "orchestration"},
 }
 NOT_IN = {
     "decompositions": {"pytorch_lightning", "hydra", "omegaconf", "wandb", "torchvision", "pydantic"},

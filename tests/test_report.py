@@ -11,10 +11,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
-from made_rows import measure, result
 
 from evaluation.result import read_result, write_result
+from tests.conftest import ROOT
+from tests.made_rows import measure, result
 
 
 def report(*arguments, cwd=ROOT) -> subprocess.CompletedProcess:
@@ -183,7 +183,7 @@ def test_watching_follows_a_sweep_until_it_is_interrupted(folder, tmp_path):
 
 
 def test_reconstructions_are_those_whose_files_say_so():
-    from orchestration.reconstructions import reconstructions
+    from orchestration.config.published import reconstructions
 
     assert reconstructions() == {
         ("method", "lc_cur"), ("method", "alternating_tucker"), ("method", "ntt"), ("decomposition", "ntt"),

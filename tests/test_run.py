@@ -10,7 +10,8 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, TINY
+
+from tests.conftest import ROOT, TINY
 
 FAST = (*TINY, "network.hidden=[20]")
 

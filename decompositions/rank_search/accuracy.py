@@ -18,7 +18,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Le
 
-from decompositions.frontier import Rank
+from decompositions.core.frontier import Rank
 from decompositions.rank_search.knapsack import cheapest, path
 from decompositions.rank_search.rule import RankChoice, RankProblem
 

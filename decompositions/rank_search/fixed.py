@@ -11,7 +11,7 @@ from typing import Annotated
 
 from annotated_types import Ge
 
-from decompositions.frontier import Frontier, Rank, as_rank
+from decompositions.core.frontier import Frontier, Rank, as_rank
 from decompositions.rank_search.rule import RankChoice, RankProblem
 
 Size = Annotated[int, Ge(0)]

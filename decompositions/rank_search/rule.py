@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from decompositions.frontier import Frontier, Rank
+from decompositions.core.frontier import Frontier, Rank
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ import numpy as np
 from annotated_types import Gt, Le
 from scipy.optimize import minimize_scalar
 
-from decompositions.frontier import Rank, Unfolding, as_rank
+from decompositions.core.frontier import Rank, Unfolding, as_rank
 from decompositions.rank_search.rule import RankChoice, RankProblem
 
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from refusals import refusal
 from scipy.io import savemat
 
 from datamodules.streamed.imagenet import ImageNet
+from tests.datamodules.refusals import refusal
 
 WNIDS = ("n01440764", "n01443537", "n02102040")
 # As in the official kit, the numbers of the classes do not follow their WordNet ids.

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from refusals import refusal
 
 from datamodules.memory.image_folder import ImageFolder
+from tests.datamodules.refusals import refusal
 
 CLASSES = ("ant", "bee", "cow")
 SIZE = (7, 6)  # width, height

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pictures import CLASSES, loaded, pack, picture, refused, write_pictures
 from PIL import Image
 
 from datamodules.memory.image_files import read_images
+from tests.datamodules.pictures import CLASSES, loaded, pack, picture, refused, write_pictures
 
 
 @pytest.fixture(autouse=True)

@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from pictures import CLASSES, loaded, pack, picture, refused, write_pictures
 from PIL import Image
 
+import orchestration.run.run_point as run_module
 from datamodules.memory.image_files import read_images
-from orchestration import job
-from orchestration.job import run_point
-from orchestration.schema import ConfigError
-from orchestration.standing import standing
+from orchestration.errors import ConfigError
+from orchestration.run.run_point import run_point
+from orchestration.store.status import standing
+from tests.datamodules.pictures import CLASSES, loaded, pack, picture, refused, write_pictures
 
 
 @pytest.fixture(autouse=True)
@@ -142,8 +142,8 @@ def test_a_second_reading_is_not_needed(tree, monkeypatch):
 
 
 def test_mistakes_are_refused_before_training_in_one_line(make_point, tree):
-    from orchestration.assemble import assemble
-    from orchestration.schema import ConfigError
+    from orchestration.errors import ConfigError
+    from orchestration.run.build import assemble
 
     base = ["dataset=image_folder", "network=resnet20", "method=svd", f"dataset.root={tree}"]
     parts = assemble(make_point(*base, "dataset.size=16"))
@@ -159,7 +159,7 @@ def test_mistakes_are_refused_before_training_in_one_line(make_point, tree):
 
 
 def test_a_point_runs_on_it(make_point, tree):
-    from orchestration.job import run_point
+    from orchestration.run.run_point import run_point
 
     point = make_point(
         "dataset=image_folder",
@@ -186,7 +186,7 @@ def test_a_forced_run_that_does_not_end_leaves_the_earlier_row_to_its_own_data(m
     assert run_point(first).is_ok
     assert standing(first).kind == "done"
     with monkeypatch.context() as patched:
-        patched.setattr(job, "compute", lambda *arguments: pytest.fail("killed"))
+        patched.setattr(run_module, "compute", lambda *arguments: pytest.fail("killed"))
         with pytest.raises(pytest.fail.Exception):
             run_point(make_point(*small, f"dataset.root={other}", "force=true"))
     assert standing(first).kind == "done"

@@ -9,18 +9,16 @@ from dataclasses import replace
 
 import pytest
 import torch
-from imagenet_layouts import (
+
+from datamodules.streamed.image_index import fingerprint
+from datamodules.streamed.imagenet_files import find_imagenet
+from tests.datamodules.imagenet_layouts import (
     DEVKIT,
     WNIDS,
     loaded,
     refused,
     val_wnids,
 )
-
-from datamodules.streamed.image_index import fingerprint
-from datamodules.streamed.imagenet_files import find_imagenet
-
-pytest_plugins = ("imagenet_fixtures",)
 
 
 def samples(part) -> list[tuple[bytes, bytes, int]]:
@@ -139,8 +137,8 @@ def test_a_cache_that_cannot_be_written_is_said(packed, tmp_path):
 
 
 def test_mistakes_are_refused_before_training_in_one_line(make_point, packed, tmp_path):
-    from orchestration.assemble import assemble
-    from orchestration.schema import ConfigError
+    from orchestration.errors import ConfigError
+    from orchestration.run.build import assemble
 
     base = ["dataset=imagenet", "network=resnet20", "method=svd", f"dataset.root={packed}", "dataset.num_workers=0"]
     parts = assemble(make_point(*base, "dataset.size=16", "dataset.validation_share=0.1"))
@@ -158,7 +156,7 @@ def test_mistakes_are_refused_before_training_in_one_line(make_point, packed, tm
 
 def test_a_point_runs_on_it(make_point, packed):
     """Through Lightning, with workers, to its row; an image that cannot be read makes a row that says so."""
-    from orchestration.job import run_point
+    from orchestration.run.run_point import run_point
 
     wanted = [
         "dataset=imagenet", f"dataset.root={packed}", "dataset.size=32", "dataset.resize=36", "dataset.num_workers=2",

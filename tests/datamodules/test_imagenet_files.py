@@ -9,16 +9,15 @@ import tarfile
 
 import numpy as np
 import pytest
-from imagenet_layouts import (
+from scipy.io import savemat
+
+from tests.datamodules.imagenet_layouts import (
     DEVKIT,
     WNIDS,
     add,
     loaded,
     refused,
 )
-from scipy.io import savemat
-
-pytest_plugins = ("imagenet_fixtures",)
 
 
 def test_nothing_there_is_said_with_the_files(tmp_path, packed):

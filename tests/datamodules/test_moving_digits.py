@@ -179,8 +179,8 @@ def test_a_damaged_file_and_a_root_that_is_no_folder_are_named(root, tmp_path):
 
 
 def test_a_point_composes(make_point, root):
-    from orchestration.assemble import assemble
-    from orchestration.schema import ConfigError
+    from orchestration.errors import ConfigError
+    from orchestration.run.build import assemble
 
     small = [f"dataset.root={root}", "dataset.height=24", "dataset.width=32"]
     parts = assemble(make_point("dataset=moving_digits", "network=mlp", "method=svd", *small))

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(not present, reason=f"no cifar10_jpeg in {ROOT.a
 
 
 def test_a_subset_of_the_archive(make_point):
-    from orchestration.assemble import assemble
+    from orchestration.run.build import assemble
 
     overrides = ["dataset=cifar10_jpeg", f"dataset.root={ROOT / 'cifar10_jpeg'}", "dataset.subset_per_class=20"]
     data = assemble(make_point(*overrides, "network=resnet20", "method=svd")).data

@@ -34,7 +34,7 @@ def test_known_counts(mnist):
 
 
 def test_a_network_learns_it_within_an_epoch(make_point):
-    from orchestration.job import run_point
+    from orchestration.run.run_point import run_point
 
     point = make_point(
         "dataset=mnist", f"dataset.root={ROOT}", "network=lenet300", "method=reference", "schedule.reference.epochs=1"

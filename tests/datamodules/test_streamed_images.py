@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from refusals import refusal
 from torch.utils.data import DataLoader
 from torchvision.transforms.v2 import CenterCrop, Compose, Normalize, Resize, ToDtype, ToImage
 
@@ -21,6 +20,7 @@ from datamodules.data import Batches
 from datamodules.streamed.folder import StreamedFolder
 from datamodules.streamed.image_tree import list_classes
 from datamodules.streamed.images import DEVIATION, MEAN
+from tests.datamodules.refusals import refusal
 
 CLASSES = ("ant", "bee", "cow")
 
@@ -283,7 +283,7 @@ def test_names_may_have_any_letters(tree):
 
 
 def test_large_images_are_not_held_in_memory(tree, make_point):
-    from orchestration.job import run_point
+    from orchestration.run.run_point import run_point
 
     content = io.BytesIO()
     picture(0, (3000, 2000)).save(content, "jpeg")

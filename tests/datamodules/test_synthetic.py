@@ -118,7 +118,7 @@ def test_presets(make_point, preset, shape, num_classes):
 
 
 def test_a_point_runs_on_it(make_point):
-    from orchestration.job import run_point
+    from orchestration.run.run_point import run_point
 
     sizes = ["dataset.num_train=200", "dataset.num_validation=50", "dataset.num_test=50"]
     shape = ["dataset.shape=[3,8,8]", "dataset.num_classes=3", "dataset.seed=4"]
@@ -131,7 +131,7 @@ def test_a_point_runs_on_it(make_point):
     "wrong", ["shape=[28,28]", "shape=[1,0,8]", "num_classes=1", "num_test=0", "shape=[2,2,2,2,2]"]
 )
 def test_wrong_options_are_refused(make_point, wrong):
-    from orchestration.schema import ConfigError
+    from orchestration.errors import ConfigError
 
     with pytest.raises(ConfigError, match=rf"dataset\.{wrong.split('=')[0]}.*: expected"):
         make_point("dataset=synthetic", f"dataset.{wrong}")

@@ -8,8 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from ucf11_trees import loaded
-from videos import WORDS, write_tree
 
 from datamodules.data import Batches
 from datamodules.video import cache
@@ -18,6 +16,8 @@ from datamodules.video.cache import open_clip
 from datamodules.video.decode import Frames, decode
 from datamodules.video.ucf11 import UCF11
 from datamodules.video.ucf11_split import part_of_group
+from tests.datamodules.ucf11_trees import loaded
+from tests.datamodules.videos import WORDS, write_tree
 
 
 @pytest.fixture(scope="module")
@@ -222,8 +222,8 @@ def test_the_fingerprint_tells_data_apart(small_tree):
 
 
 def test_mistakes_are_refused_before_training_in_one_line(make_point, small_tree):
-    from orchestration.assemble import assemble
-    from orchestration.schema import ConfigError
+    from orchestration.errors import ConfigError
+    from orchestration.run.build import assemble
 
     base = ["dataset=ucf11", "network=mlp", "method=svd", f"dataset.root={small_tree}"]
     point = make_point(*base, "dataset.height=12", "dataset.width=16")

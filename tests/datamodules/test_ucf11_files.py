@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ucf11_trees import loaded, refused
-from videos import picture, write_tree, write_video
 
 from datamodules.video.ucf11_files import find_clips
+from tests.datamodules.ucf11_trees import loaded, refused
+from tests.datamodules.videos import picture, write_tree, write_video
 
 
 @pytest.fixture

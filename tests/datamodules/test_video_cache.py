@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from videos import picture, read_video, write_video
 
 from datamodules.video import cache
 from datamodules.video.cache import fill_cache, open_clip
 from datamodules.video.decode import BrokenClip, Frames, decode
+from tests.datamodules.videos import picture, read_video, write_video
 
 SIX = Frames(6, 24, 32)
 

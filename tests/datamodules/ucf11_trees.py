@@ -5,9 +5,8 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from refusals import refusal
-
 from datamodules.video.ucf11 import UCF11
+from tests.datamodules.refusals import refusal
 
 SMALL = {"height": 12, "width": 16}
 

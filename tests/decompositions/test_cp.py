@@ -9,16 +9,16 @@ import tensorly
 import torch
 from tensorly.decomposition import parafac
 from torch import nn
-from weights import site_of, weight_of
 
-from decompositions import als
+from decompositions.core.low_rank import TwoFactors
 from decompositions.cp import CP, CPAnalysis
-from decompositions.two_factor import TwoFactors
+from decompositions.linalg import cp_als
+from tests.decompositions.weights import site_of, weight_of
 
 
 def planted(sizes: tuple[int, ...], rank: int, seed: int = 0) -> torch.Tensor:
     generator = torch.Generator().manual_seed(seed)
-    return als.to_tensor([torch.randn(size, rank, dtype=torch.float64, generator=generator) for size in sizes])
+    return cp_als.to_tensor([torch.randn(size, rank, dtype=torch.float64, generator=generator) for size in sizes])
 
 
 def relative_error(weight: torch.Tensor, factors) -> float:
@@ -30,7 +30,7 @@ def relative_error(weight: torch.Tensor, factors) -> float:
 def test_a_planted_tensor_is_found(sizes, rank):
     tensor = planted(sizes, rank)
     found = CPAnalysis(tensor, CP(sweeps=200), tensor, 1.0).fitted(rank)
-    assert float((als.to_tensor(found) - tensor).norm() / tensor.norm()) < 1e-3
+    assert float((cp_als.to_tensor(found) - tensor).norm() / tensor.norm()) < 1e-3
 
 
 @pytest.mark.parametrize("kernel", ["separable", "joint"])
@@ -79,15 +79,15 @@ def test_terms_that_grow_and_cancel_are_not_used(monkeypatch):
         torch.stack([a + b / sharp, a], 1),
         torch.stack([a + b / sharp, a], 1),
     ]
-    assert float((als.to_tensor(diverging) - tensor).norm()) < 0.01, "close, with terms a thousand times larger"
-    assert als.is_degenerate(diverging)
-    monkeypatch.setattr(als, "DEGENERATE", 10.0)  # they grow with the cube root of the sweeps: 100 takes too many
+    assert float((cp_als.to_tensor(diverging) - tensor).norm()) < 0.01, "close, with terms a thousand times larger"
+    assert cp_als.is_degenerate(diverging)
+    monkeypatch.setattr(cp_als, "DEGENERATE", 10.0)  # they grow with the cube root of the sweeps: 100 takes too many
     start = [torch.zeros(2, 0, dtype=torch.float64)] * 3
     with pytest.warns(RuntimeWarning, match="CP of rank 2: terms grow and cancel"):
-        found = als.fit(tensor, 2, start, 3000)
-    assert not als.is_degenerate(found)
-    assert not als.is_degenerate(als.polish(tensor, found, 3000))
-    assert float((als.to_tensor(found) - tensor).norm() / tensor.norm()) < 0.6
+        found = cp_als.fit(tensor, 2, start, 3000)
+    assert not cp_als.is_degenerate(found)
+    assert not cp_als.is_degenerate(cp_als.polish(tensor, found, 3000))
+    assert float((cp_als.to_tensor(found) - tensor).norm() / tensor.norm()) < 0.6
 
 
 def test_one_depthwise_convolution_a_kernel_axis_or_one_for_all():

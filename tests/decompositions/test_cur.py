@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import scipy.linalg
-from weights import SHAPES, site_of, weight_of
 
 from decompositions.cur import CUR
 from decompositions.svd import SVD
+from tests.decompositions.weights import SHAPES, site_of, weight_of
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)

@@ -7,20 +7,20 @@ from __future__ import annotations
 
 import itertools
 import random
-from pathlib import Path
 
 import pytest
 import torch
 import yaml
 from hydra.utils import instantiate
 from torch import nn
-from weights import SHAPES, input_of, layer_of, site_of, weight_of
 
-from decompositions.frontier import as_modes, as_rank
-from decompositions.vanished import Vanished
+from decompositions.core.frontier import as_modes, as_rank
+from decompositions.layers.base import Vanished
 from evaluation.counts import count_macs
+from tests.conftest import ROOT
+from tests.decompositions.weights import SHAPES, input_of, layer_of, site_of, weight_of
 
-FILES = sorted((Path(__file__).parents[2] / "conf" / "decomposition").glob("*.yaml"))
+FILES = sorted((ROOT / "conf" / "decomposition").glob("*.yaml"))
 FORMATS = {path.stem: instantiate(yaml.safe_load(path.read_text()), _convert_="all") for path in FILES}
 CONVOLUTIONS = [shape for shape in SHAPES if len(shape) > 2]
 

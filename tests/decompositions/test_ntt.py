@@ -6,14 +6,14 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional
-from weights import input_of, layer_of, site_of, weight_of
 
-from decompositions.frontier import as_modes
+from decompositions.core.frontier import as_modes
+from decompositions.layers.ntt import Between, NTTConv, NTTLinear, Phi
+from decompositions.layers.tt import TTConv, TTLinear
 from decompositions.ntt import NTT
-from decompositions.ntt_layers import Between, NTTConv, NTTLinear, Phi
 from decompositions.tt import TT
-from decompositions.tt_layers import TTConv, TTLinear
 from evaluation.counts import count_macs
+from tests.decompositions.weights import input_of, layer_of, site_of, weight_of
 
 
 @pytest.mark.parametrize("shape", [(12, 20), (6, 4, 3, 3)], ids=str)

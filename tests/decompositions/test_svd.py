@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import tensorly
 import torch
-from weights import SHAPES, site_of, weight_of
 
 from decompositions.spatial_svd import SpatialSVD
 from decompositions.svd import SVD, singular_energy
+from tests.decompositions.weights import SHAPES, site_of, weight_of
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)

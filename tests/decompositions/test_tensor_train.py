@@ -11,14 +11,14 @@ import tensorly
 import torch
 from tensorly.decomposition import tensor_train
 from torch import nn
-from weights import site_of, weight_of
 
-from decompositions.chain import Plan, merge, merge_macs, multiply, plan
-from decompositions.frontier import as_modes
-from decompositions.modes import balanced, modes_of
-from decompositions.tensor_train import bond_limits, contract, hull, num_params, tt_svd, unfolding_spectra
+from decompositions.core.frontier import as_modes
+from decompositions.layers.tt import TTLinear
+from decompositions.linalg.tensorize import balanced, modes_of
+from decompositions.linalg.tt_contraction import Plan, merge, merge_macs, multiply, plan
+from decompositions.linalg.tt_svd import bond_limits, contract, hull, num_params, tt_svd, unfolding_spectra
 from decompositions.tt import TT
-from decompositions.tt_layers import TTLinear
+from tests.decompositions.weights import site_of, weight_of
 
 
 def tensor_of(sizes: tuple[int, ...], seed: int = 0) -> torch.Tensor:
@@ -158,7 +158,7 @@ def test_counted_multiply_adds_are_those_of_the_plan():
 )
 def test_every_place_of_the_kernel_gives_the_same(monkeypatch, order, options):
     """[GPNV16]'s convolution in its three orders against the dense layer with the reconstructed weight."""
-    from decompositions import tt_kernel_first
+    from decompositions.layers import tt_kernel_first
 
     format, site = TT(modes={"6": [2, 3], "4": [2, 2]}, kernel="first"), site_of((6, 4, 3, 3), **options)
     factors = format.analyse(weight_of((6, 4, 3, 3))).decompose((3, 4))

@@ -10,11 +10,11 @@ import pytest
 import tensorly
 import torch
 from tensorly.decomposition import tucker
-from weights import site_of, weight_of
 
-from decompositions.frontier import as_modes
+from decompositions.core.frontier import as_modes
 from decompositions.tucker import MAX_TUPLES, Tucker, _block_sums, _grid, _spread, _tail_sums
 from decompositions.tucker2 import Tucker2
+from tests.decompositions.weights import site_of, weight_of
 
 SHAPES = [(12, 20), (8, 9), (1, 12), (7, 6)]
 THREE = Tucker(num_modes=3)

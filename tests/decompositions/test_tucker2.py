@@ -9,10 +9,10 @@ import pytest
 import tensorly
 import torch
 from tensorly.decomposition import partial_tucker
-from weights import site_of, weight_of
 
-from decompositions.spectrum import scaled
+from decompositions.linalg.spectrum import scaled
 from decompositions.tucker2 import Tucker2, _tail_sums
+from tests.decompositions.weights import site_of, weight_of
 
 SHAPES = [(6, 4, 3, 3), (8, 5, 3), (5, 7, 2, 3, 2), (1, 5, 3, 3)]
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from decompositions.site import Site, survey
+from decompositions.core.site import Site, survey
 
 SHAPES = [(12, 20), (20, 12), (1, 9), (9, 1), (13, 13), (8, 5, 3), (6, 4, 3, 3), (7, 3, 2, 3, 2)]
 

@@ -8,7 +8,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models import mobilenet_v2, resnet18
 
-from decompositions.replace import replace_layers
+from decompositions.network.structure import replace_layers
 from decompositions.svd import SVD
 from evaluation.counts import count, count_macs
 from networks.lenet import lenet5, lenet300

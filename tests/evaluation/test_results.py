@@ -8,10 +8,10 @@ import math
 import os
 
 import pytest
-from made_rows import measure, result
 
 from evaluation.name import experiment_name
 from evaluation.result import read_result, write_json, write_result
+from tests.made_rows import measure, result
 
 
 def test_a_row_survives_the_disk(tmp_path):

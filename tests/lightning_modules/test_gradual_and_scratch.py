@@ -7,12 +7,12 @@ import torch
 from torch import nn
 
 from decompositions import compress, load_network
-from decompositions.frontier import Frontier
+from decompositions.core.frontier import Frontier
 from decompositions.svd import SVD
 from decompositions.tucker2 import Tucker2
 from lightning_modules.gradual import absorb, weakened
-from lightning_modules.runner import Runner
-from orchestration.job import run_point
+from lightning_modules.training.runner import Runner
+from orchestration.run.run_point import run_point
 
 
 def frontier(*allowed: tuple[int, int]) -> Frontier:
@@ -102,7 +102,7 @@ def test_from_scratch_takes_nothing_but_ranks_from_the_reference(make_point):
         make_point, "method=scratch", "rank=fixed", "rank.ranks={fc1:5}", "schedule.from_scratch.epochs=0", "seed=3"
     )
     network = load_network(point.directory / "network.pt")
-    from orchestration.assemble import assemble
+    from orchestration.run.build import assemble
 
     untrained = assemble(point).network(3)
     assert torch.equal(network.fc2.weight, untrained.fc2.weight)

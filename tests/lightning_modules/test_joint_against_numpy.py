@@ -10,12 +10,12 @@ from torch import nn
 from datamodules.memory.in_memory import Images, InMemoryData
 from decompositions.rank_search.cost import Cost
 from decompositions.svd import SVD
-from lightning_modules.checkpoint import Checkpoint
-from lightning_modules.decay import Exponential
 from lightning_modules.joint import Joint
-from lightning_modules.profile import Profile
-from lightning_modules.runner import Runner
-from lightning_modules.schedule import Penalty, Phase, Schedule
+from lightning_modules.training.checkpoint import Checkpoint
+from lightning_modules.training.decay import Exponential
+from lightning_modules.training.runner import Runner
+from lightning_modules.training.schedule import Penalty, Phase, Schedule
+from lightning_modules.training.trainer_config import Profile
 
 OUT, WIDTH, NUM, STEPS, EPOCHS, RATE, LAMBDA = 5, 6, 24, 4, 3, 0.05, 0.004
 

@@ -7,19 +7,19 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from test_joint_against_numpy import EPOCHS, NUM, RATE, WIDTH, OneBatch
 from torch import nn
 
 from decompositions import load_network
 from decompositions.rank_search.fixed import Fixed
 from decompositions.svd import SVD
-from lightning_modules.checkpoint import Checkpoint
-from lightning_modules.decay import Exponential
 from lightning_modules.joint import Joint
-from lightning_modules.profile import Profile
-from lightning_modules.runner import Runner
-from lightning_modules.schedule import Penalty, Phase, Schedule
-from orchestration.job import run_point
+from lightning_modules.training.checkpoint import Checkpoint
+from lightning_modules.training.decay import Exponential
+from lightning_modules.training.runner import Runner
+from lightning_modules.training.schedule import Penalty, Phase, Schedule
+from lightning_modules.training.trainer_config import Profile
+from orchestration.run.run_point import run_point
+from tests.lightning_modules.test_joint_against_numpy import EPOCHS, NUM, RATE, WIDTH, OneBatch
 
 EQUAL = (
     "network.hidden=[20]", "decomposition=svd", "method.multipliers=true",

@@ -7,13 +7,13 @@ import math
 
 import pytest
 import torch
-from conftest import ROOT
 
 from decompositions import load_network
 from evaluation.result import read_result
-from orchestration.assemble import assemble
-from orchestration.job import run_point
-from orchestration.schema import ConfigError
+from orchestration.errors import ConfigError
+from orchestration.run.build import assemble
+from orchestration.run.run_point import run_point
+from tests.conftest import ROOT
 
 METHODS = sorted(path.stem for path in (ROOT / "conf" / "method").glob("*.yaml"))
 FAST = "network.hidden=[20]"
@@ -131,7 +131,7 @@ def test_a_row_does_not_depend_on_whether_the_reference_was_cached(make_point, t
     (tmp_path / "conf").mkdir()
     rows = []
     for folder in ("miss", "hit"):
-        options = (FAST, "method=svd", "rank=fixed", "rank.ranks=3", "network._target_=conftest.dropout_mlp")
+        options = (FAST, "method=svd", "rank=fixed", "rank.ranks=3", "network._target_=tests.conftest.dropout_mlp")
         if folder == "hit":
             run_point(make_point("method=reference", FAST, options[-1], f"results_dir={tmp_path / folder}"))
         rows.append(run_point(make_point(*options, f"results_dir={tmp_path / folder}")).compressed)
@@ -167,14 +167,14 @@ def test_a_forced_run_that_ends_badly_leaves_the_good_row(make_point, monkeypatc
 
 
 def test_a_forced_run_that_cannot_write_leaves_the_good_row(make_point, monkeypatch):
-    import orchestration.job
+    import orchestration.run.run_point
 
     good = run_point(make_point(FAST))
 
     def full(path, *_):
         raise OSError(f"{path}: cannot be written (disk full)")
 
-    monkeypatch.setattr(orchestration.job, "save_network", full)
+    monkeypatch.setattr(orchestration.run.run_point, "save_network", full)
     assert "disk full" in run_point(make_point(FAST, "force=true")).status
     assert run_point(make_point(FAST)) == good
 
@@ -204,7 +204,7 @@ def test_a_row_without_its_network_is_not_finished(make_point, damage):
 
 
 def test_a_batch_that_does_not_fit_fails_before_training(make_point, monkeypatch):
-    from lightning_modules.runner import Runner
+    from lightning_modules.training.runner import Runner
 
     def full(*_, **__):
         raise RuntimeError("not enough memory: you tried to allocate 99 GB\nmore")

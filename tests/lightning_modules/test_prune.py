@@ -11,14 +11,14 @@ import torch
 from torch import nn
 
 from decompositions import load_network
-from decompositions.dense_sites import dense_sites
+from decompositions.core.site import dense_sites
 from evaluation.counts import count
-from lightning_modules.classifier import Classifier
 from lightning_modules.prune import Prune, num_kept_weights
-from lightning_modules.runner import Runner
-from orchestration.assemble import assemble
-from orchestration.job import run_point
-from orchestration.schema import ConfigError
+from lightning_modules.training.classifier import Classifier
+from lightning_modules.training.runner import Runner
+from orchestration.errors import ConfigError
+from orchestration.run.build import assemble
+from orchestration.run.run_point import run_point
 
 FAST = "network.hidden=[20]"
 

@@ -10,21 +10,22 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import ROOT
 from torch import nn
 
 from datamodules.memory.in_memory import InMemoryData
-from decompositions import int8_layers, load_network, save_network
-from decompositions.int8_layers import DynamicLinear, StaticConvolution, StaticLinear
+from decompositions import load_network, save_network
+from decompositions.layers import int8
+from decompositions.layers.int8 import DynamicLinear, StaticConvolution, StaticLinear
 from evaluation.counts import count, count_macs
 from evaluation.memory import MIB, measure_peak_memory_mib
-from lightning_modules.profile import Profile
 from lightning_modules.quantise import QuantiseDynamic, QuantiseStatic
-from lightning_modules.runner import Runner
+from lightning_modules.training.runner import Runner
+from lightning_modules.training.trainer_config import Profile
 from networks.lenet import lenet5
-from orchestration.assemble import assemble
-from orchestration.job import run_point
-from orchestration.schema import ConfigError
+from orchestration.errors import ConfigError
+from orchestration.run.build import assemble
+from orchestration.run.run_point import run_point
+from tests.conftest import ROOT
 
 SHAPE = (1, 28, 28)
 SCHEDULE = SimpleNamespace(distillation=SimpleNamespace(weight=0.0))
@@ -238,7 +239,7 @@ def test_a_processor_that_overflows_is_refused(lenet, monkeypatch, method, kind)
     with monkeypatch.context() as patch, pytest.raises(ValueError, match="this processor overflows"):
         patch.setattr(kind, "forward", lambda self, x: forward(self, x).clamp(max=32))
         method.check(lenet, SHAPE, SCHEDULE)
-    monkeypatch.setattr(int8_layers.torch.ops, "onednn", SimpleNamespace())
+    monkeypatch.setattr(int8.torch.ops, "onednn", SimpleNamespace())
     with pytest.raises(ValueError, match="built with oneDNN"):
         QuantiseStatic().check(lenet, SHAPE, SCHEDULE)
 

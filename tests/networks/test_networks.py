@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
-from conftest import GIVEN
 from hydra.utils import instantiate
 from torch import nn
 
 from networks.lenet import lenet5, lenet300
 from networks.mlp import mlp
+from tests.conftest import GIVEN, ROOT
 
-FILES = sorted((Path(__file__).parents[2] / "conf" / "network").glob("*.yaml"))
+FILES = sorted((ROOT / "conf" / "network").glob("*.yaml"))
 
 
 # Samples of every kind of data: images of three sizes, clips, sequences of frames.

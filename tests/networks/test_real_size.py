@@ -217,7 +217,7 @@ def test_googlenets_own_weights_come_with_their_moments(tmp_path, monkeypatch):
 
 def test_a_point_starts_from_weights_and_its_files_do_not_need_them(make_point, fetched):
     """No epoch of the reference: the weights are the reference, and the network's file stands alone."""
-    from orchestration.job import run_point
+    from orchestration.run.run_point import run_point
 
     network, folder = fetched
     overrides = ["network=torchvision", "network.name=squeezenet1_1", "network.weights=IMAGENET1K_V1", "method=svd"]

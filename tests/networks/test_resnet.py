@@ -84,8 +84,8 @@ def test_other_depths_are_refused(depth):
 
 
 def test_a_depth_is_refused_before_training(make_point):
-    from orchestration.assemble import assemble
-    from orchestration.schema import ConfigError
+    from orchestration.errors import ConfigError
+    from orchestration.run.build import assemble
 
     with pytest.raises(ConfigError, match=r"network resnet20 on 1×8×8 images: expected a depth of 6n \+ 2"):
         assemble(make_point("network=resnet20", "network.depth=21", "method=svd"))

@@ -7,12 +7,12 @@ import re
 
 import numpy as np
 import pytest
-from made_rows import measure, published, result
 from PIL import Image
 
 from reporting.colours import PALETTE, SHAPES, colour, shape
 from reporting.figures import draw, save
-from reporting.fronts import GAINS, front, fronts, spots
+from reporting.pareto import GAINS, front, fronts, spots
+from tests.made_rows import measure, published, result
 
 
 def row(method, top1, params, seed=0, **changes):

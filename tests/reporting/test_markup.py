@@ -8,15 +8,15 @@ import shutil
 import subprocess
 
 import pytest
-from conftest import ROOT
 
 from evaluation.statistics import mean
-from orchestration.experiments import experiments
-from reporting.fronts import fronts
+from orchestration.config.published import experiments
 from reporting.markup import comma_separated, latex, markdown
 from reporting.papers import papers
+from reporting.pareto import fronts
 from reporting.rows import read_rows
 from reporting.table import Cell, Table, by_task, comparison
+from tests.conftest import ROOT
 
 MEAN = mean([88.0, 89.0])
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from made_rows import measure, published, result
-
 from reporting.papers import papers
+from tests.made_rows import measure, published, result
 
 
 def line(experiment, **runs) -> dict[str, str]:

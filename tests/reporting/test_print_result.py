@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from made_rows import measure, result
-
 from reporting.print_result import comparison_rows, print_result
+from tests.made_rows import measure, result
 
 
 def test_a_row_in_the_terminal_says_what_got_worse(tmp_path, capsys):

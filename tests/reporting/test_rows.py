@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from made_rows import result
-
 from evaluation.result import write_result
 from reporting.rows import read_rows
+from tests.made_rows import result
 
 
 def test_rows_of_older_code_with_fewer_groups_are_read_beside_new_ones(tmp_path):

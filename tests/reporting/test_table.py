@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
-from made_rows import measure, result
 
 from evaluation.result import read_result, write_result
 from reporting.print_result import comparison_rows
 from reporting.table import COMPARED, Table, by_task, comparison, pivot
+from tests.made_rows import measure, result
 
 
 def texts(table: Table, row: int = 0) -> dict[str, str]:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 
-from made_rows import result
-
 from reporting.terminal import print_comparison
+from tests.made_rows import result
 
 
 def test_a_sweep_keeps_its_columns_at_eighty_characters_and_its_rows_in_a_log(monkeypatch, capsys):

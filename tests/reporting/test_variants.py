@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from made_rows import result
-
 from reporting.variants import variants
+from tests.made_rows import result
 
 
 def test_variants_are_told_apart_by_the_overrides_they_do_not_share():

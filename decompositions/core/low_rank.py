@@ -1,0 +1,124 @@
+"""Two factors `left @ right` for a weight as a matrix, shared by SVD (both schemes of [IC20]) and CUR.
+
+The matrix has the outputs as rows and inputs times kernel as columns (scheme 1); or the first kernel axis is moved to
+the rows (scheme 2, "spatial"). A linear layer becomes two linear layers; a convolution becomes two convolutions that
+share its geometry: the first does the kernel axes of the columns and has `rank` outputs, the second those of the rows
+and carries the bias. Rank 0 leaves the bias.
+
+[IC20] Idelbayev & Carreira-Perpiñán, Low-rank compression of neural nets: learning the rank of each layer, CVPR 2020.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Float64, Int64
+from torch import Tensor, nn
+
+from decompositions.core.frontier import Frontier, Rank, Unfolding, pareto_frontier
+from decompositions.core.site import Site
+from decompositions.layers.base import InRow, Vanished
+from decompositions.layers.geometry import part_of, positions_between
+
+
+@dataclass(frozen=True)
+class TwoFactors:
+    """`W ≈ left @ right` for a weight of `shape`, of whose kernel axes the first `num_row_axes` are in the rows."""
+
+    left: Float[Tensor, "rows rank"]
+    right: Float[Tensor, "rank columns"]
+    shape: tuple[int, ...]
+    num_row_axes: int = 0
+
+    def to_tensor(self) -> Tensor:
+        """The weight that the factors stand for."""
+        return from_matrix(self.left @ self.right, self.shape, self.num_row_axes)
+
+    @property
+    def num_params(self) -> int:
+        """Numbers in both factors."""
+        return self.left.numel() + self.right.numel()
+
+
+def is_matrix(weight: Tensor) -> bool:
+    """Whether a weight has no kernel, or one of a single position."""
+    return weight.ndim == 2 or weight[0, 0].numel() == 1
+
+
+def as_matrix(weight: Tensor, num_row_axes: int = 0) -> Float[Tensor, "rows columns"]:
+    """A weight `(out, in, *kernel)` as a matrix: out and the first `num_row_axes` kernel axes × in and the others."""
+    out, rows = weight.shape[0], weight.shape[2 : 2 + num_row_axes]
+    return weight.movedim(1, 1 + num_row_axes).reshape(out * math.prod(rows), -1)
+
+
+def from_matrix(matrix: Tensor, shape: tuple[int, ...], num_row_axes: int = 0) -> Tensor:
+    """The inverse of `as_matrix`."""
+    rows, columns = shape[2 : 2 + num_row_axes], shape[2 + num_row_axes :]
+    return matrix.reshape(shape[0], *rows, shape[1], *columns).movedim(1 + num_row_axes, 1)
+
+
+def check_rank(weight: Tensor, rank: Rank, num_row_axes: int = 0) -> int:
+    """Return `rank` if it is an int that the matrix allows, from 0 to its smaller side, else raise `ValueError`."""
+    largest = min(as_matrix(weight, num_row_axes).shape)
+    if not isinstance(rank, int) or not 0 <= rank <= largest:
+        raise ValueError(
+            f"rank: expected an int from 0 to {largest} for a weight of {tuple(weight.shape)}, got {rank!r}"
+        )
+    return rank
+
+
+def zeros(weight: Tensor, rank: Rank, num_row_axes: int = 0) -> TwoFactors:
+    """Zero factors with the shapes of rank `rank`."""
+    rank = check_rank(weight, rank, num_row_axes)
+    rows, columns = as_matrix(weight, num_row_axes).shape
+    return TwoFactors(weight.new_zeros(rows, rank), weight.new_zeros(rank, columns), tuple(weight.shape), num_row_axes)
+
+
+def count(
+    site: Site, ranks: Int64[Tensor, "rank 1"], num_row_axes: int = 0
+) -> tuple[Int64[Tensor, " rank"], Int64[Tensor, " rank"]]:
+    """Parameters and multiply-adds of the two layers, bias included, for each rank."""
+    rows, columns = as_matrix(site.weight, num_row_axes).shape
+    column_axes = range(num_row_axes, site.weight.ndim - 2)
+    per_rank = columns * positions_between(site.calls, column_axes) + rows * site.positions
+    return ranks[:, 0] * (rows + columns) + site.num_bias, ranks[:, 0] * per_rank
+
+
+def two_factor_frontier(
+    errors: Float64[Tensor, " rank"],
+    site: Site,
+    squared_norm: float,
+    min_rank: int,
+    num_row_axes: int = 0,
+    unfoldings: tuple[Unfolding, ...] = (),
+) -> Frontier:
+    """The frontier of `left @ right` from the squared errors of ranks 0, 1, …"""
+    ranks = torch.arange(len(errors))[:, None]
+    num_params, macs = count(site, ranks, num_row_axes)
+    return pareto_frontier(
+        ranks,
+        num_params,
+        macs,
+        errors,
+        dense_params=site.num_params,
+        dense_macs=site.macs,
+        squared_norm=squared_norm,
+        min_rank=min_rank,
+        unfoldings=unfoldings,
+    )
+
+
+def two_factor_layer(dense: nn.Module, factors: TwoFactors) -> nn.Module:
+    """Build the two layers that equal `dense` with the weight `factors.to_tensor()`."""
+    rank, shape, num_row_axes = factors.left.shape[1], factors.shape, factors.num_row_axes
+    if rank == 0:
+        return Vanished(dense)
+    bias = dense.bias if isinstance(dense.bias, Tensor) else None
+    row_axes, column_axes = range(num_row_axes), range(num_row_axes, len(shape) - 2)
+    left = factors.left.reshape(shape[0], *shape[2 : 2 + num_row_axes], rank).movedim(-1, 1)  # (out, rank, *row axes)
+    return InRow(
+        part_of(dense, column_axes, factors.right.reshape(rank, shape[1], *shape[2 + num_row_axes :])),
+        part_of(dense, row_axes, left, bias),
+    )

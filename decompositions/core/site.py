@@ -1,0 +1,199 @@
+"""A site: one layer of a network that a format may replace, with the sizes that its cost depends on."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from decompositions.layers.geometry import LAYER_TYPES
+from decompositions.layers.recurrent import HOOKS
+from decompositions.layers.unfuse import why_closed
+
+# The sizes before and after one call of a layer on one sample: `(height, width)` of a convolution, the leading sizes
+# (sequence length, …) of a linear layer, which are the same on both sides.
+Call = tuple[tuple[int, ...], tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class Site:
+    """A dense layer at `name`, and the `calls` that one sample makes of it."""
+
+    name: str
+    layer: nn.Module
+    calls: tuple[Call, ...]
+
+    @property
+    def weight(self) -> Tensor:
+        """The dense weight, `(out, in)` or `(out, in, *kernel)`."""
+        assert isinstance(self.layer.weight, Tensor)
+        return self.layer.weight
+
+    @property
+    def positions(self) -> int:
+        """How often the weight is applied to one sample: pixels of the output, summed over the calls."""
+        return sum(math.prod(after) for _, after in self.calls)
+
+    @property
+    def num_bias(self) -> int:
+        """How many biases the layer has; every format keeps them."""
+        return 0 if self.layer.bias is None else self.weight.shape[0]
+
+    @property
+    def num_params(self) -> int:
+        """Parameters of the dense layer, bias included."""
+        return self.weight.numel() + self.num_bias
+
+    @property
+    def macs(self) -> int:
+        """Multiply-adds of the dense layer for one sample."""
+        return self.weight.numel() * self.positions
+
+
+@dataclass(frozen=True)
+class Survey:
+    """The sites of a network, and why each other layer with a weight stays dense."""
+
+    sites: dict[str, Site]
+    skipped: dict[str, str]
+
+
+def survey(
+    network: nn.Module,
+    input_shape: Sequence[int],
+    layers: Sequence[str] = ("*",),
+    dtype: torch.dtype | None = None,
+    *,
+    grouped: bool = False,
+) -> Survey:
+    """Find the linear and convolution layers whose names match one of the patterns `layers`.
+
+    The sizes come from one pass of a `(1, *input_shape)` batch on the meta device: nothing is computed. Its type is
+    that of the parameters, unless `dtype` says otherwise. Grouped convolutions are sites only if `grouped` is true.
+    Raises `ValueError` if a pattern matches no layer of the network.
+    """
+    names = [name for name, layer in network.named_modules() if isinstance(layer, LAYER_TYPES)]
+    if not names:
+        raise ValueError("the network has no linear or convolution layer to compress")
+    for pattern in layers:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            raise ValueError(
+                f"layers: '{pattern}' matches no linear or convolution layer; there are {', '.join(names)}"
+            )
+    calls = _record_calls(network, input_shape, dtype)
+    sites, skipped = {}, {}
+    owners: dict[int, list[str]] = {}
+    for name, layer in network.named_modules(remove_duplicate=False):
+        for parameter in layer._parameters.values():
+            if parameter is not None:
+                owners.setdefault(id(parameter), []).append(name)
+    for name, layer in network.named_modules():
+        if (closed := why_closed(layer)) is not None:
+            skipped[name] = closed
+        elif isinstance(layer, nn.LSTM | nn.GRU):
+            skipped[name] = "not selected by layers"
+        if not isinstance(layer, LAYER_TYPES):
+            continue
+        if not any(fnmatchcase(name, pattern) for pattern in layers):
+            skipped[name] = "not selected by layers"
+        elif is_computed(layer):
+            skipped[name] = "its weight is computed (weight_norm, spectral_norm or another parametrization)"
+        elif _has_own_pass(layer):
+            skipped[name] = f"its class, {type(layer).__name__}, has a forward pass of its own"
+        elif not grouped and getattr(layer, "groups", 1) > 1:
+            skipped[name] = f"groups={layer.groups}: no format represents a grouped convolution"
+        elif others := [other for other in owners[id(layer.weight)] if other != name]:
+            skipped[name] = f"shares its weight with {', '.join(others)}"
+        elif layer.bias is not None and (others := [other for other in owners[id(layer.bias)] if other != name]):
+            skipped[name] = f"shares its bias with {', '.join(others)}"
+        elif any(getattr(layer, hooks) for hooks in HOOKS):
+            skipped[name] = "it has hooks, which would be lost"
+        elif name not in calls:
+            skipped[name] = "not used in a forward pass"
+        else:
+            sites[name] = Site(name, layer, tuple(calls[name]))
+    return Survey(sites, skipped)
+
+
+def is_computed(layer: nn.Module) -> bool:
+    """Whether the weight is no parameter of the layer itself, so that giving it another value means nothing."""
+    return "weight" not in layer._parameters
+
+
+def _has_own_pass(layer: nn.Module) -> bool:
+    """Whether a subclass does more with its weight than its parent, as weight standardisation does."""
+    base: Any = next(kind for kind in LAYER_TYPES if isinstance(layer, kind))
+    return any(
+        getattr(type(layer), name, None) is not getattr(base, name, None) for name in ("forward", "_conv_forward")
+    )
+
+
+def on_meta(
+    network: nn.Module,
+    input_shape: Sequence[int],
+    dtype: torch.dtype | None,
+    prepare: Callable[[nn.Module], None] = lambda twin: None,
+) -> None:
+    """Pass one sample through a twin of `network`, in evaluation mode on the meta device, after `prepare(twin)`."""
+    twin = copy.deepcopy(network).to("meta").eval()
+    prepare(twin)
+    dtype = dtype or next((p.dtype for p in network.parameters()), None)
+    try:
+        with torch.no_grad():
+            twin(torch.empty(1, *input_shape, device="meta", dtype=dtype))
+    except (RuntimeError, NotImplementedError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise ValueError(
+            f"the network cannot pass a sample of {tuple(input_shape)} on torch's meta device, which is how sizes are "
+            f"found (it may make tensors on a fixed device, or decide by values): {reason}"
+        ) from error
+
+
+def _record_calls(network: nn.Module, input_shape: Sequence[int], dtype: torch.dtype | None) -> dict[str, list[Call]]:
+    """The calls of each layer over one forward pass of one sample."""
+    calls: dict[str, list[Call]] = {}
+
+    def record(name: str):
+        def hook(layer: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
+            if isinstance(layer, nn.Linear):
+                # Without a batch axis of its own, as after a reshape, all leading sizes count.
+                sizes = tuple(output.shape[:-1])
+                calls.setdefault(name, []).append((sizes, sizes))
+            else:
+                assert isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Conv3d)
+                num = len(layer.kernel_size)
+                samples = math.prod(output.shape[: -num - 1])
+                call = (tuple(inputs[0].shape[-num:]), tuple(output.shape[-num:]))
+                calls.setdefault(name, []).extend([call] * samples)
+
+        return hook
+
+    def hook_all(twin: nn.Module) -> None:
+        for name, layer in twin.named_modules():
+            if isinstance(layer, LAYER_TYPES):
+                layer.register_forward_hook(record(name))
+
+    on_meta(network, input_shape, dtype, hook_all)
+    return calls
+
+
+def dense_sites(network: nn.Module, input_shape: Sequence[int], layers: Sequence[str]) -> Survey:
+    """Find the layers that match `layers`; raises `ValueError` if there are none."""
+    found = survey(network, input_shape, layers, grouped=True)
+    # A survey expects recurrent layers to be opened, which only formats do.
+    recurrent = [name for name, layer in network.named_modules() if isinstance(layer, nn.RNNBase)]
+    found = replace(found, skipped=found.skipped | dict.fromkeys(recurrent, "recurrent layers stay as they are"))
+    if not found.sites:
+        raise ValueError(f"the network has no layer to compress ({listed(found.skipped)})")
+    return found
+
+
+def listed(reasons: dict[str, str]) -> str:
+    """The reasons of all layers in one line."""
+    return "; ".join(f"{name}: {reason}" for name, reason in reasons.items())

@@ -1,0 +1,52 @@
+"""Which recurrent layers of a network are opened, and why others stay closed (see `recurrent`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import nn
+
+from decompositions.layers.recurrent import HOOKS, OpenGRU, OpenLSTM
+
+
+def why_closed(layer: nn.Module) -> str | None:
+    """Say why a recurrent layer stays as it is; None if it can be opened or is not recurrent."""
+    if not isinstance(layer, nn.LSTM | nn.GRU):
+        others = (nn.RNNBase, nn.RNNCellBase)
+        return "recurrent layers other than nn.LSTM and nn.GRU are not opened" if isinstance(layer, others) else None
+    base: type[nn.Module] = nn.LSTM if isinstance(layer, nn.LSTM) else nn.GRU
+    if type(layer).forward is not base.forward or "forward" in vars(layer):
+        return f"its class, {type(layer).__name__}, has a forward pass of its own"
+    names = layer._flat_weights_names
+    if any(name not in layer._parameters for name in names):
+        return "its weight is computed (weight_norm, spectral_norm or another parametrization)"
+    if layer._modules or layer._buffers or len(layer._parameters) != len(names):
+        return f"its class, {type(layer).__name__}, holds more than the weights of a recurrent layer"
+    if any(getattr(layer, hooks) for hooks in HOOKS):
+        return "it has hooks, which would be lost"
+    return None
+
+
+def open_recurrent(network: nn.Module, wanted: Callable[[str], bool] = lambda child: True) -> list[str]:
+    """Replace, in place, LSTMs and GRUs of `network` by their opened forms; return the names of what was opened.
+
+    Those are opened one of whose children, by its full name (`rnn.ih_l0`), is `wanted`.
+
+    A layer used under several names stays one layer, named as in `named_modules`.
+    Raises `ValueError` if the network itself is such a layer, for which there is no place to put another.
+    """
+    opened: dict[nn.Module, nn.Module] = {}
+    names = []
+    for name, layer in network.named_modules():
+        if isinstance(layer, nn.LSTM | nn.GRU) and why_closed(layer) is None:
+            if layer is network:
+                raise ValueError(f"the network is itself an {layer.mode}: put it into a module to open it")
+            replacement = OpenLSTM(layer) if isinstance(layer, nn.LSTM) else OpenGRU(layer)
+            if any(wanted(f"{name}.{child}") for child, _ in replacement.named_children()):
+                opened[layer] = replacement
+                names.append(name)
+    for parent in list(network.modules()):
+        for key, child in parent._modules.items():
+            if child in opened:
+                parent._modules[key] = opened[child]
+    return names

@@ -1,0 +1,1 @@
+"""The mathematics of the formats: functions of matrices and tensors, no layers."""

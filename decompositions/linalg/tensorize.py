@@ -1,0 +1,93 @@
+"""How a weight becomes a tensor: into which modes each size is cut (1024 = 4·8·8·4), and in which order they stand."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A weight of `shape` cut into the modes of its outputs and inputs.
+
+    A linear layer's modes stand in pairs (m_1 n_1) … (m_d n_d). A convolution's kernel stands between outputs and
+    inputs; with `kernel_first` it is the first mode and pairs follow, as in a linear layer.
+    """
+
+    shape: tuple[int, ...]
+    out: tuple[int, ...]
+    into: tuple[int, ...]
+    kernel_first: bool = False
+
+    @property
+    def kernel(self) -> int | None:
+        """Kernel positions; None for a linear layer."""
+        return math.prod(self.shape[2:]) if len(self.shape) > 2 else None
+
+    @property
+    def in_pairs(self) -> bool:
+        """Whether each mode holds one of the outputs' and one of the inputs'."""
+        return self.kernel is None or self.kernel_first
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The sizes of the train's modes."""
+        pairs = tuple(m * n for m, n in zip(self.out, self.into, strict=True)) if self.in_pairs else ()
+        if self.kernel is None:
+            return pairs
+        return (self.kernel, *pairs) if self.kernel_first else (*self.out, self.kernel, *self.into)
+
+    def to_train(self, weight: Tensor) -> Tensor:
+        """`(out, in, *kernel)` as a tensor of `sizes`."""
+        if not self.in_pairs:
+            return weight.flatten(2).movedim(1, 2).reshape(self.sizes)
+        d = len(self.out)
+        kernel = 1 if self.kernel is None else self.kernel
+        first = weight.reshape(*self.shape[:2], kernel).movedim(2, 0)  # (kernel, out, in)
+        pairs = [axis for k in range(d) for axis in (1 + k, 1 + d + k)]  # (kernel, m_1, n_1, m_2, n_2, …)
+        return first.reshape(kernel, *self.out, *self.into).permute(0, *pairs).reshape(self.sizes)
+
+    def from_train(self, tensor: Tensor) -> Tensor:
+        """The inverse of `to_train`."""
+        kernel = 1 if self.kernel is None else self.kernel
+        if not self.in_pairs:
+            return tensor.reshape(self.shape[0], kernel, self.shape[1]).movedim(2, 1).reshape(self.shape)
+        d = len(self.out)
+        split = tensor.reshape(kernel, *(size for pair in zip(self.out, self.into, strict=True) for size in pair))
+        first = split.permute(*range(1, 2 * d + 1, 2), *range(2, 2 * d + 1, 2), 0)  # (m_1, …, n_1, …, kernel)
+        return first.reshape(self.shape)
+
+
+def modes_of(size: int, num_modes: int, given: Mapping[str, Sequence[int]] | None) -> tuple[int, ...]:
+    """The modes given for this size, else `num_modes` balanced ones; raises `ValueError` for a wrong product.
+
+    `given` names the sizes by their digits, as YAML's keys become; numbers do as well.
+    """
+    modes = next((tuple(modes) for key, modes in (given or {}).items() if str(key) == str(size)), ())
+    if not modes:
+        return balanced(size, num_modes)
+    if math.prod(modes) != size:
+        raise ValueError(f"modes: expected {size} as a product, got {' · '.join(map(str, modes))} = {math.prod(modes)}")
+    return modes
+
+
+def balanced(size: int, num_modes: int) -> tuple[int, ...]:
+    """`num_modes` factors of `size`, rising: its primes, largest first, each to the smallest product so far."""
+    modes = [1] * num_modes
+    for prime in reversed(prime_factors(size)):
+        modes[modes.index(min(modes))] *= prime
+    return tuple(sorted(modes))
+
+
+def prime_factors(number: int) -> list[int]:
+    """In rising order; none for 1."""
+    factors, divisor = [], 2
+    while divisor * divisor <= number:
+        while number % divisor == 0:
+            factors.append(divisor)
+            number //= divisor
+        divisor += 1
+    return factors + [number] * (number > 1)

@@ -1,0 +1,174 @@
+"""Compress a network in one call: for people who have a model, and neither configurations nor training here.
+
+    from decompositions import compress
+    from decompositions.tucker2 import Tucker2
+
+    small, report = compress(model, Tucker2(), budget=0.3, example_input=torch.randn(1, 3, 224, 224))
+    print(report)
+
+Nothing is trained: fine-tune `small` as any other module.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from operator import index
+from typing import Literal
+
+from torch import Tensor, nn
+
+from decompositions.core.format import Format
+from decompositions.core.frontier import Rank
+from decompositions.network.structure import Structure, describe, replace_layers
+from decompositions.rank_search.budget import Budget
+from decompositions.rank_search.fixed import Fixed
+from decompositions.rank_search.rule import RankRule
+from decompositions.search.c_step import CStep, RankSearch
+from decompositions.search.prepare import prepare
+
+
+@dataclass(frozen=True)
+class LayerReport:
+    """One layer: its rank (None: dense, for this `reason`), counts after and before, and `‖W − Ŵ‖² / ‖W‖²`.
+
+    For a nonlinear tensor train the error is that of its train without activations.
+    The multiply-adds of a layer that was not looked at are None; the network's count them.
+    """
+
+    name: str
+    rank: Rank | None
+    relative_error: float
+    num_params: int
+    macs: int | None
+    dense_params: int
+    dense_macs: int | None
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class CompressionReport:
+    """What became of every linear and convolution layer; parameters and multiply-adds of the whole network.
+
+    `structure` is what `save_network` needs besides the network and the function that builds the dense one.
+    """
+
+    layers: tuple[LayerReport, ...]
+    num_params: int
+    macs: int
+    dense_params: int
+    dense_macs: int
+    rank_reason: str
+    structure: Structure
+
+    def __str__(self) -> str:
+        """A table, a line a layer."""
+        lines = [f"{'layer':<28} {'rank':>14} {'error':>8} {'parameters':>23} {'MACs':>29}"]
+        for layer in self.layers:
+            rank = "dense" if layer.rank is None else str(layer.rank)
+            params = f"{layer.dense_params:>11,} {layer.num_params:>11,}"
+            macs = " ".join(f"{'' if count is None else f'{count:,}':>14}" for count in (layer.dense_macs, layer.macs))
+            error = f"{layer.relative_error:8.4f}"
+            lines.append(f"{layer.name:<28} {rank:>14} {error} {params} {macs}  {layer.reason or ''}".rstrip())
+        total = f"{self.dense_params:>11,} {self.num_params:>11,} {self.dense_macs:>14,} {self.macs:>14,}"
+        lines.append(f"{'network':<28} {'':>14} {'':>8} {total}")
+        return "\n".join([*lines, self.rank_reason])
+
+
+def compress(
+    model: nn.Module,
+    format: Format,
+    *,
+    example_input: Tensor,
+    budget: float | None = None,
+    ranks: int | Sequence[int] | Mapping[str, int | Sequence[int]] | None = None,
+    rule: RankRule | None = None,
+    of: Literal["params", "macs"] = "params",
+    layers: Sequence[str] = ("*",),
+    min_rank: int = 1,
+    normalize: bool = True,
+    evaluate: Callable[[nn.Module], float] | None = None,
+) -> tuple[nn.Module, CompressionReport]:
+    """Return a compressed copy of `model`, in its mode, on its device, and the report of its layers.
+
+    `example_input` is a batch `(batch, …)`; only its shape and type are read. How ranks are chosen is one of `budget`
+    (the share of the whole network's parameters or multiply-adds, see `of`, that may remain), `ranks` (an int, one a
+    mode, or a mapping of name patterns to these), `rule` (any rank rule). `layers` are name patterns; the weights of an
+    LSTM or GRU `rnn` are the layers `rnn.ih_l0`, `rnn.hh_l0`, … `normalize` counts errors as shares of each weight's
+    squared norm. `evaluate` returns a model's accuracy on validation data in percent, for the rule that asks.
+    Raises `ValueError` for what cannot be done.
+    """
+    if sum(choice is not None for choice in (budget, ranks, rule)) != 1:
+        raise ValueError("compress: expected exactly one of budget, ranks and rule")
+    if budget is not None and not 0 < budget <= 1:
+        raise ValueError(f"compress: budget is the share that may remain, above 0 and up to 1, got {budget!r}")
+    if of not in ("params", "macs"):
+        raise ValueError(f"compress: of is 'params' or 'macs', got {of!r}")
+    if isinstance(layers, str):
+        raise ValueError(f"compress: layers is a list of name patterns, got the string {layers!r}")
+    if not isinstance(min_rank, int) or min_rank < 0:
+        raise ValueError(f"compress: min_rank is an integer of at least 0, got {min_rank!r}")
+    if budget is not None:
+        rule = Budget(budget, of)
+    elif ranks is not None:
+        rule = Fixed(_plain(ranks))
+    assert rule is not None
+    model = copy.deepcopy(model)
+    search = prepare(
+        model,
+        example_input.shape[1:],
+        format,
+        rule,
+        layers=layers,
+        min_rank=min_rank,
+        normalize=normalize,
+        dtype=example_input.dtype,
+        evaluate=None if evaluate is None else partial(evaluate, model),
+    )
+    step = search({name: site.weight.detach() for name, site in search.sites.items()}, penalty=1.0)
+    compressed = replace_layers(model, format, step.factors)
+    return compressed, _report(model, search, step)
+
+
+def _report(model: nn.Module, search: RankSearch, step: CStep) -> CompressionReport:
+    rows = []
+    for name, site in search.sites.items():
+        weight, cost = site.weight.detach(), step.costs[name]
+        dense, compressed = weight.double(), step.compressed[name].double()
+        norm = float(dense.square().sum())
+        error = float((dense - compressed).square().sum()) / norm if norm else 0.0
+        reason = step.dense_reasons.get(name)
+        rows.append(
+            LayerReport(name, step.ranks[name], error, cost["params"], cost["macs"], site.num_params, site.macs, reason)
+        )
+    for name, reason in search.skipped.items():
+        num_params = sum(parameter.numel() for parameter in model.get_submodule(name).parameters())
+        rows.append(LayerReport(name, None, 0.0, num_params, None, num_params, None, reason))
+    order = {name: position for position, (name, _) in enumerate(model.named_modules())}
+    return CompressionReport(
+        tuple(sorted(rows, key=lambda row: order[row.name])),
+        search.rest_params + sum(cost["params"] for cost in step.costs.values()),
+        search.rest_macs + sum(cost["macs"] for cost in step.costs.values()),
+        search.rest_params + sum(site.num_params for site in search.sites.values()),
+        search.rest_macs + sum(site.macs for site in search.sites.values()),
+        step.choice.reason,
+        describe(search.format, step.ranks, search.opened),
+    )
+
+
+def _plain(
+    ranks: int | Sequence[int] | Mapping[str, int | Sequence[int]],
+) -> int | list[int] | dict[str, int | list[int]]:
+    if isinstance(ranks, Mapping):
+        return {str(pattern): _one(rank) for pattern, rank in ranks.items()}
+    return _one(ranks)
+
+
+def _one(rank: int | Sequence[int]) -> int | list[int]:
+    """Plain ints, whatever kind of integer was given."""
+    try:
+        return [index(mode) for mode in rank] if isinstance(rank, Sequence) else index(rank)
+    except TypeError:
+        raise ValueError(f"compress: a rank is an int or a list of ints, got {rank!r}") from None

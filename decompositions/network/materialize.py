@@ -1,0 +1,103 @@
+"""Merge compressed layers back into dense ones where these are faster on this device: factors save memory, not always
+time.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from decompositions.layers.base import Factored
+from decompositions.layers.recurrent import OpenGRU, OpenLSTM
+from evaluation.latency import measure_latency_ms
+
+
+@dataclass(frozen=True)
+class Merge:
+    """One compressed layer: milliseconds of its passes as it was and merged, and whether it was merged.
+
+    `reason` says why a layer could not be (no times then).
+    """
+
+    name: str
+    factored_ms: float | None
+    dense_ms: float | None
+    merged: bool
+    reason: str | None = None
+
+    def __str__(self) -> str:
+        """One line."""
+        if self.reason is not None or self.factored_ms is None or self.dense_ms is None:
+            return f"{self.name}: kept, {self.reason}"
+        verdict = "merged" if self.merged else "kept"
+        return f"{self.name}: {verdict}, {self.factored_ms:.4g} ms as factors, {self.dense_ms:.4g} ms merged"
+
+
+def materialize(network: nn.Module, example_input: Tensor) -> tuple[nn.Module, list[Merge]]:
+    """Return a copy of `network` whose compressed layers are dense where that is faster, and what became of each.
+
+    Every layer that equals a dense one (it has `to_dense`) is timed against it, in turns, on inputs of the shapes that
+    it meets when the network passes `example_input` `(batch, …)`: batch size and device are those to be used later.
+    Nonlinear layers are kept. A merged layer has as many parameters as before compression.
+    """
+    if isinstance(network, Factored):
+        raise ValueError("materialize: the network is itself a compressed layer; put it into an nn.Sequential")
+    network = copy.deepcopy(network)
+    found = {name: layer for name, layer in network.named_modules() if isinstance(layer, Factored)}
+    shapes = _input_shapes(network, found, example_input)
+    merges = []
+    for name, layer in found.items():
+        if not callable(to_dense := getattr(layer, "to_dense", None)):
+            merges.append(Merge(name, None, None, False, "nonlinear, or vanished: no dense layer to merge it into"))
+            continue
+        if isinstance(network.get_submodule(name.rpartition(".")[0]), OpenLSTM | OpenGRU):
+            merges.append(Merge(name, None, None, False, "part of a recurrent layer, whose steps are not timed apart"))
+            continue
+        if not shapes[name]:
+            merges.append(Merge(name, None, None, False, "not used in this pass"))
+            continue
+        dense = to_dense().train(layer.training)
+        factored_ms = dense_ms = 0.0
+        for (shape, dtype, device), times in shapes[name].items():
+            batch = torch.randn(shape, dtype=dtype, device=device)
+            pair = measure_latency_ms([layer, dense], batch)
+            factored_ms, dense_ms = factored_ms + times * pair[0], dense_ms + times * pair[1]
+        if dense_ms < factored_ms:
+            network.set_submodule(name, dense)
+        merges.append(Merge(name, factored_ms, dense_ms, dense_ms < factored_ms))
+    return network, merges
+
+
+Input = tuple[torch.Size, torch.dtype, torch.device]
+
+
+def _about(x: Tensor) -> Input:
+    return x.shape, x.dtype, x.device
+
+
+def _input_shapes(
+    network: nn.Module, layers: Mapping[str, nn.Module], example_input: Tensor
+) -> dict[str, Counter[Input]]:
+    """The inputs that each layer meets in one pass in evaluation mode, and how often."""
+    shapes: dict[str, Counter[Input]] = {name: Counter() for name in layers}
+    hooks = [
+        layer.register_forward_pre_hook(
+            lambda _, args, kwargs, name=name: shapes[name].update([_about(*args, *kwargs.values())]), with_kwargs=True
+        )
+        for name, layer in layers.items()
+    ]
+    modes = {module: module.training for module in network.modules()}
+    try:
+        with torch.no_grad():
+            network.eval()(example_input)
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+        for hook in hooks:
+            hook.remove()
+    return shapes

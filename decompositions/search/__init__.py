@@ -1,0 +1,1 @@
+"""The C step: which rank each layer gets, searched by one process or several."""

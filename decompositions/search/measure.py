@@ -1,0 +1,91 @@
+"""What rank rules measure: the accuracy of a network with some layers replaced, and the latency of a layer at a rank.
+
+Latencies are kept for as long as the process lives: the same layer at the same rank is measured once, whatever its
+weights.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import nn
+
+from decompositions.core.format import Format
+from decompositions.core.frontier import Rank
+from decompositions.core.site import Call, Site
+from evaluation.latency import measure_latency_ms
+
+
+@dataclass(frozen=True)
+class Probe:
+    """`evaluate` returns the accuracy of `network`, as it is at that moment, on validation data, in percent."""
+
+    network: nn.Module
+    evaluate: Callable[[], float]
+
+    @cached_property
+    def reference_percent(self) -> float:
+        """The accuracy of the network as it is when this is first asked: before anything was trained or replaced."""
+        return self._evaluated()
+
+    def accuracy_percent(self, layers: Mapping[str, nn.Module]) -> float:
+        """Accuracy with these layers in the place of those they are named after."""
+        dense = {name: self.network.get_submodule(name) for name in layers}
+        try:
+            for name, layer in layers.items():
+                self.network.set_submodule(name, layer.train(dense[name].training))
+            return self._evaluated()
+        finally:
+            for name, layer in dense.items():
+                self.network.set_submodule(name, layer)
+
+    def _evaluated(self) -> float:
+        """A finite number, whatever `evaluate` does to the modes of the modules."""
+        modes = {module: module.training for module in self.network.modules()}
+        try:
+            percent = self.evaluate()
+        finally:
+            for module, mode in modes.items():
+                module.training = mode
+        if not isinstance(percent, int | float) or not math.isfinite(percent):
+            raise ValueError(f"evaluate: expected the accuracy in percent, a finite number, got {percent!r}")
+        return float(percent)
+
+
+_measured: dict[tuple[object, ...], float] = {}
+
+
+def layer_latency_ms(format: Format, site: Site, ranks: Sequence[Rank | None], batch_size: int) -> list[float]:
+    """Milliseconds that one pass of `batch_size` samples spends in the layer at each rank (None: dense).
+
+    The candidates run in turn on random numbers of the shapes that the layer meets (see `evaluation.latency`).
+    """
+    weight = site.weight
+    place = torch.cuda.get_device_name(weight.device) if weight.is_cuda else torch.get_num_threads()
+    about = (place, str(weight.dtype), repr(format), repr(site.layer), site.calls, batch_size)
+    missing = [rank for rank in dict.fromkeys(ranks) if (*about, rank) not in _measured]
+    if missing:
+        layers = [
+            site.layer if rank is None else format.layer(site.layer, format.zeros(weight.detach(), rank))
+            for rank in missing
+        ]
+        totals = [0.0] * len(layers)
+        for call, times in Counter(site.calls).items():
+            batch = torch.randn(_input_shape(site, call, batch_size), dtype=weight.dtype, device=weight.device)
+            for index, milliseconds in enumerate(measure_latency_ms(layers, batch)):
+                totals[index] += times * milliseconds
+        _measured.update({(*about, rank): total for rank, total in zip(missing, totals, strict=True)})
+    return [_measured[*about, rank] for rank in ranks]
+
+
+def _input_shape(site: Site, call: Call, batch_size: int) -> tuple[int, ...]:
+    """The input of one call for a batch: sizes of a linear layer already begin with those of one sample."""
+    before, num_in = call[0], site.weight.shape[1]
+    if site.weight.ndim > 2:
+        return (batch_size, num_in, *before)
+    return (batch_size * before[0], *before[1:], num_in) if before else (num_in,)

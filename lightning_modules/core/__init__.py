@@ -1,0 +1,1 @@
+"""The role of a method, and the steps that several methods share."""

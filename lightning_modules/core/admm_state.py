@@ -1,0 +1,120 @@
+"""Where L and C steps of the joint objective stand: the dense weights, the multipliers, and the record of the steps.
+
+    C step at `A = W − β/μ`;   then β ← β − μ (W − Θ)          (see joint)
+
+It is noted after every C step, so that a run that is killed goes on from the last one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from decompositions.rank_search.rule import RankChoice
+from decompositions.search.c_step import CStep, RankSearch
+from lightning_modules.training.runner import Runner
+from runtime.console import say
+
+
+class Alternation:
+    """What the steps share and change: dense weights, multipliers (None: quadratic penalty), and the record of it."""
+
+    def __init__(self, network: nn.Module, search: RankSearch, runner: Runner, has_multipliers: bool) -> None:
+        self.network = network
+        self.search = search
+        self.runner = runner
+        self.weights = {name: network.get_parameter(f"{name}.weight") for name in search.sites}
+        zeros = {name: torch.zeros_like(weight) for name, weight in self.weights.items()}
+        self.multipliers = zeros if has_multipliers else None
+        self.history: list[dict[str, Any]] = []
+
+    def begin(self, penalty: Callable[[int], float]) -> tuple[int, CStep]:
+        """Direct compression, or the last C step of a run that goes on: its number and itself."""
+        saved = self.runner.recall()
+        if saved is None:
+            step = self.c_step(penalty(0))
+            self.note(0, step, penalty(0))
+            return 0, step
+        self.search.note_reference()  # while the weights are still the reference's
+        self.network.load_state_dict(saved["network"])
+        if self.multipliers is not None:
+            self.multipliers = {name: m.to(self.weights[name].device) for name, m in saved["multipliers"].items()}
+        self.history = saved["history"]
+        return saved["step"], self.c_step(penalty(saved["step"]), RankChoice(saved["ranks"], saved["reason"]))
+
+    def c_step(self, penalty: float, choice: RankChoice | None = None) -> CStep:
+        """Compress `W − β/μ`; at given ranks, if there is a `choice`."""
+        return self.search(shifted(self.weights, self.multipliers, penalty), penalty, choice)
+
+    def update_multipliers(self, step: CStep, penalty: float) -> None:
+        """`β ← β − μ (W − Θ)`, in place."""
+        if self.multipliers is not None:
+            update_multipliers(self.multipliers, self.weights, step.compressed, penalty)
+
+    def note(self, number: int, step: CStep, penalty: float, train_loss: float | None = None) -> None:
+        """Evaluate the compressed weights on validation, log and print one line; remember where this is."""
+        violation = step.violation(self.weights)
+        factorised = {name: step.compressed[name] for name in step.factors}
+        with substituted({name: self.weights[name] for name in factorised}, factorised):
+            top1 = self.runner.validate(self.network).top1_percent
+        record = {
+            "step": number,
+            "penalty": penalty,
+            "violation": violation,
+            "ranks": step.ranks,
+            "train_loss": train_loss,
+            "validation_top1_percent": top1,
+        }
+        self.runner.log({f"joint/{k}": v for k, v in record.items()} | logged_ranks(step))
+        ranks = " ".join("dense" if rank is None else str(rank) for rank in step.ranks.values())
+        measured = f"violation {violation:.3e}  ranks {ranks}  validation top-1 {top1:.2f} %"
+        say(f"L step {number:3d}  mu {penalty:.2e}  {measured}")
+        self.history = [*self.history, record]
+        state = {"step": number, "network": self.network.state_dict(), "multipliers": self.multipliers}
+        self.runner.remember({**state, "history": self.history, **vars(step.choice)})
+
+
+def update_multipliers(
+    multipliers: Mapping[str, Tensor],
+    weights: Mapping[str, Tensor],
+    compressed: Mapping[str, Tensor],
+    penalty: float,
+) -> None:
+    """`β ← β − μ (W − Θ)`, in place."""
+    for name, multiplier in multipliers.items():
+        multiplier.sub_(weights[name].detach() - compressed[name], alpha=penalty)
+
+
+def logged_ranks(step: CStep) -> dict[str, int]:
+    """`rank/fc1`, or `rank/conv1/0`, `rank/conv1/1` for a format with two modes; nothing for a dense layer."""
+    single = {f"rank/{name}": rank for name, rank in step.ranks.items() if isinstance(rank, int)}
+    several = {name: rank for name, rank in step.ranks.items() if isinstance(rank, tuple)}
+    return single | {f"rank/{name}/{mode}": r for name, rank in several.items() for mode, r in enumerate(rank)}
+
+
+def shifted(
+    weights: Mapping[str, Tensor], multipliers: Mapping[str, Tensor] | None, penalty: float
+) -> dict[str, Tensor]:
+    """`W − β/μ`, what the C step approximates."""
+    if multipliers is None:
+        return {name: weight.detach() for name, weight in weights.items()}
+    return {name: weight.detach() - multipliers[name] / penalty for name, weight in weights.items()}
+
+
+@contextmanager
+def substituted(weights: Mapping[str, nn.Parameter], values: Mapping[str, Tensor]) -> Iterator[None]:
+    """Give the parameters other values for a while."""
+    kept = {name: weight.detach().clone() for name, weight in weights.items()}
+    try:
+        with torch.no_grad():
+            for name, weight in weights.items():
+                weight.copy_(values[name])
+        yield
+    finally:
+        with torch.no_grad():
+            for name, weight in weights.items():
+                weight.copy_(kept[name])

@@ -1,0 +1,1 @@
+"""The training machinery: schedules, trainers, phases, checkpoints."""

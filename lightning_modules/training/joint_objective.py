@@ -1,0 +1,53 @@
+"""The L step: the dense network trains on its loss plus a pull towards its compressed weights.
+
+    min over W of   L(W) + μ/2 Σ_l ‖W_l − Θ_l − β_l/μ‖²
+
+The learning rate is at most 1/μ: a faster step on the quadratic overshoots, and beyond 2(1+m)/(1+2m) times that
+diverges (Nesterov's momentum m). The penalty's gradient `μ W − (μ Θ + β)` is added in place after the backward pass, in
+two fused additions over all layers: no autograd graph, no copy of the weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from lightning_modules.training.classifier import Classifier
+from lightning_modules.training.schedule import Phase
+
+
+class JointObjective(Classifier):
+    """Train `network` on the joint objective, Θ, β (`None`: quadratic penalty) and μ fixed.
+
+    `weights` are the network's own parameters, by layer name; `compressed` and `multipliers` have their shapes.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        phase: Phase,
+        rate_factor: float,
+        *,
+        weights: Mapping[str, nn.Parameter],
+        compressed: Mapping[str, Tensor],
+        multipliers: Mapping[str, Tensor] | None,
+        penalty: float,
+    ) -> None:
+        super().__init__(network, phase, min(rate_factor, 1 / (penalty * phase.learning_rate)))
+        self.penalty = penalty
+        self.weights = list(weights.values())
+        self.offsets = [
+            penalty * compressed[name] + (multipliers[name] if multipliers is not None else 0.0) for name in weights
+        ]
+
+    def on_fit_start(self) -> None:
+        """Bring the offsets to the device on which the network trains."""
+        self.offsets = [offset.to(weight) for offset, weight in zip(self.offsets, self.weights, strict=True)]
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Add the penalty's gradient: after unscaling and averaging over devices, once per optimiser step."""
+        gradients = [weight.grad for weight in self.weights]
+        torch._foreach_add_(gradients, self.weights, alpha=self.penalty)  # type: ignore[arg-type]
+        torch._foreach_sub_(gradients, self.offsets)  # type: ignore[arg-type]

@@ -1,0 +1,1 @@
+"""What was asked? Keys, types, checked points, published rows."""

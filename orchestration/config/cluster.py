@@ -1,0 +1,77 @@
+"""The machines that compute a point together: which of them this one is, and where they meet.
+
+Every machine runs the same command. Who is who, Slurm says (`srun` with one task a node), or the variables that
+torchrun's users know: NODE_RANK, MASTER_ADDR and MASTER_PORT. Node 0 holds the point's lock and writes its row; the
+others join its processes, and read the row from the folder of results, which all machines share.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from orchestration.errors import ConfigError
+
+# Each point has a port of its own above the first one: the last point's may not be free yet.
+NUM_PORTS = 1000
+FIRST_PORT = 29400
+
+
+@dataclass(frozen=True)
+class Node:
+    """Machine number `rank`, from 0, of `size`; they meet at node 0's `address`, at one of the ports from `port` on."""
+
+    rank: int = 0
+    size: int = 1
+    address: str = "localhost"
+    port: int = FIRST_PORT
+
+    def torchrun(self, point_id: str) -> list[str]:
+        """What torchrun is told of the machines. Ranks are given, not drawn: the first process of all is node 0's."""
+        if self.size == 1:
+            return ["--standalone"]
+        port = self.port + int(point_id, 16) % NUM_PORTS
+        place = [f"--nnodes={self.size}", f"--node-rank={self.rank}"]
+        return [*place, f"--master-addr={self.address}", f"--master-port={port}", "--rdzv-conf=timeout=600"]
+
+
+def this_node(size: int, environment: Mapping[str, str] = os.environ) -> Node:
+    """Which of `size` machines this one is; raises `ConfigError` where nothing says so."""
+    if size == 1:
+        return Node()
+    known = dict(environment)
+    port = FIRST_PORT
+    if "SLURM_NODEID" in known and "NODE_RANK" not in known:
+        nodes, tasks = (int(known.get(name, "1")) for name in ("SLURM_NNODES", "SLURM_NTASKS"))
+        if (nodes, tasks) != (size, size):
+            raise ConfigError(
+                f"trainer.num_nodes: expected as many as Slurm's nodes, with one task on each, got {size} for {nodes} "
+                f"nodes and {tasks} tasks; start with srun --nodes={size} --ntasks-per-node=1"
+            )
+        port += int(known.get("SLURM_JOB_ID", "0")) % 20 * NUM_PORTS  # jobs may share a machine
+        first = first_host(known["SLURM_JOB_NODELIST"])
+        known = {"NODE_RANK": known["SLURM_NODEID"], "MASTER_ADDR": first} | known
+    try:
+        node = Node(int(known["NODE_RANK"]), size, known["MASTER_ADDR"], int(known.get("MASTER_PORT", port)))
+    except (KeyError, ValueError) as error:
+        raise ConfigError(
+            f"trainer.num_nodes={size}: every node runs the same command and is told which it is: by Slurm (srun "
+            f"--nodes={size} --ntasks-per-node=1), or NODE_RANK=0 MASTER_ADDR=<node 0> before it (missing: {error})"
+        ) from None
+    if not 0 <= node.rank < size:
+        raise ConfigError(f"trainer.num_nodes={size}: expected NODE_RANK from 0 to {size - 1}, got {node.rank}")
+    return node
+
+
+def is_joining(size: int, environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether this machine is one of `size` that leave a point's lock and row to node 0; where nothing says so, not."""
+    return size > 1 and environment.get("NODE_RANK", environment.get("SLURM_NODEID", "0")) != "0"
+
+
+def first_host(nodes: str) -> str:
+    """The first machine of Slurm's list: `gpu07` of `gpu[07-09,12],cpu1`."""
+    first = re.match(r"(?:\[[^\]]*\]|[^,\[])+", nodes)
+    assert first is not None, nodes
+    return re.sub(r"\[(\w+)[^\]]*\]", r"\1", first[0])

@@ -1,0 +1,85 @@
+"""The rows of published tables as points: every file of conf/experiment, and how the rows of its runs are known."""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from dataclasses import dataclass
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra import compose, initialize_config_dir
+
+from evaluation.reported import Reported
+from orchestration.config.point import Point, digest, without
+from orchestration.paths import CONF
+
+FOLDER = CONF / "experiment"
+SCHEDULES = ("published", "short")
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One published row: `name` is `<paper>/<row>`, `choices` what its file overrides.
+
+    `keys` maps each schedule to the `key` of its runs; it is empty where nobody asked for them.
+    """
+
+    name: str
+    reported: Reported
+    choices: dict[str, str]
+    keys: dict[str, str]
+
+
+# What of a configuration may differ between runs of one published row: on whatever device, with whatever seed.
+ANYWHERE = (
+    "seed", "latency_batch_size", "trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.precision",
+    "trainer.deterministic", "trainer.channels_last", "trainer.compile", "trainer.log_every_n_steps",
+)  # fmt: skip
+
+
+def key(config: dict[str, Any], choices: dict[str, str]) -> str:
+    """What the runs of one experiment share."""
+    return digest([without(config, ANYWHERE), choices])
+
+
+def names() -> list[str]:
+    """All rows, as they are typed: `experiment=<name>`."""
+    return sorted(path.relative_to(FOLDER).with_suffix("").as_posix() for path in FOLDER.rglob("*.yaml"))
+
+
+def kind(choices: dict[str, str]) -> tuple[str, str, str]:
+    """Dataset, network and method."""
+    return choices["dataset"], choices["network"], choices["method"]
+
+
+def experiments(kinds: Container[tuple[str, str, str]] | None = None) -> list[Experiment]:
+    """All rows, without torch; only those of `kinds` (None: all) are composed for their keys, which takes a while."""
+    found = []
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        for name in names():
+            content = yaml.safe_load((FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
+            entries = [next(iter(entry.items())) for entry in content["defaults"]]
+            choices = {group.removeprefix("override /"): option for group, option in entries}
+            reported = {name: value for name, value in content["reported"].items() if name != "_target_"}
+            points = SCHEDULES if kinds is None or kind(choices) in kinds else ()
+            keys = {schedule: _key(name, schedule) for schedule in points}
+            found.append(Experiment(name, Reported(**reported), choices, keys))
+    return found
+
+
+def _key(name: str, schedule: str) -> str:
+    config = compose("config", [f"experiment={name}", f"schedule={schedule}"], return_hydra_config=True)
+    point = Point.from_hydra(config, config.hydra)
+    return key(point.identity, point.choices)
+
+
+def reconstructions() -> frozenset[tuple[str, str]]:
+    """`{("method", "ntt"), …}`: the group and the option."""
+    return frozenset((path.parent.name, path.stem) for path in CONF.glob("*/*.yaml") if _says_so(path))
+
+
+def _says_so(path: Path) -> bool:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return any("reconstruction" in line for line in takewhile(lambda line: line.startswith("#"), lines))

@@ -1,0 +1,132 @@
+"""A point on several devices: its own group of processes, started by torchrun, and nothing of it left at the end.
+
+Lightning's own way starts the command line again in each process, sweep and all: its ranks then run through different
+points and average their gradients. Here the processes get one point, in a file, and write one row.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import torch
+from torch import distributed
+
+from orchestration.config.cluster import Node
+from orchestration.config.point import Point
+from orchestration.paths import python_path
+from orchestration.store.point_files import LOCK
+from runtime.console import console
+from runtime.file_lock import Lock
+from runtime.process import Owner
+
+# Another process may train the reference that all wait for; a process that dies ends the group at once.
+PATIENCE = timedelta(days=7)
+GRACE_SECONDS = 60  # torchrun gives its processes 30
+WATCH_SECONDS = 0.5
+PARTING_SECONDS = 5  # torchrun ends the others at once when one ends: the first is to have written the row
+SAID = re.compile(r"^error: (process \d+: .*)$", re.MULTILINE)
+
+
+def run_processes(point: Point, num: int, node: Node, lock: Lock | None = None) -> str | None:
+    """Run this node's `num` processes of `point`; returns None, or in a line why they ended badly.
+
+    `lock` is the point's, which node 0 holds. What they say on their error streams goes to `processes.log`.
+    """
+    of_node = f".{node.rank}" if node.rank else ""
+    task, log = point.directory / f"point{of_node}.json", point.directory / f"processes{of_node}.log"
+    owner = Owner.this_process() if lock is None else lock.owner
+    told = {"point": dataclasses.asdict(point), "owner": dataclasses.asdict(owner)}
+    task.write_text(json.dumps(told), encoding="utf-8")
+    threads = point.config["num_threads"] or max(1, torch.get_num_threads() // num)  # a launcher says how many
+    command = [
+        *(sys.executable, "-m", "torch.distributed.run", *node.torchrun(point.id), f"--nproc-per-node={num}"),
+        *("-m", "orchestration.run.worker", str(task.absolute())),
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONPATH": python_path()}
+    with log.open("w", encoding="utf-8") as errors:
+        process = subprocess.Popen(command, stderr=errors, env=environment)
+        try:
+            code = process.wait()
+        finally:
+            _end(process)
+            task.unlink(missing_ok=True)
+    return None if code == 0 else f"{_reason(log.read_text(encoding='utf-8', errors='replace'))} (see {log})"
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End torchrun if it runs: it hands SIGTERM on to its processes; one that is killed they miss themselves."""
+    try:
+        if process.poll() is None:
+            process.terminate()
+            process.wait(GRACE_SECONDS)
+    except subprocess.TimeoutExpired:
+        pass
+    finally:  # also when a second signal ends the waiting
+        process.kill()
+        process.wait()
+
+
+def _reason(log: str) -> str:
+    """Which process was the first to fail, and how: as it says itself, else from torchrun's summary."""
+    if said := SAID.search(log):
+        return said[1]
+    _, _, summary = log.rpartition("Root Cause")
+    rank = re.search(r"rank\s*: (\d+)", summary)
+    code = re.search(r"exitcode\s*: (-?\d+)", summary)
+    if rank is None or code is None:
+        return "the processes did not start"
+    how = f"was killed by signal {-int(code[1])}" if int(code[1]) < 0 else f"ended with {code[1]}"
+    return f"process {rank[1]} {how}"
+
+
+def read_point(task: Path) -> tuple[Point, Lock]:
+    """The point that `run_processes` wrote down, and its lock. From here on this process ends with the one that did so.
+
+    Whoever has started this one holds the lock of the point: without it another may begin.
+    """
+    stored = json.loads(task.read_text(encoding="utf-8"))
+    owner = Owner(**stored["owner"])
+    threading.Thread(target=_watch, args=(owner, os.getppid()), daemon=True).start()
+    point = Point(stored["point"]["config"], stored["point"]["choices"], tuple(stored["point"]["overrides"]))
+    return point, Lock(point.directory / LOCK, owner)
+
+
+def _watch(owner: Owner, torchrun: int) -> None:
+    """Torchrun's processes are in sessions of their own: no signal that kills those above them reaches them."""
+    while owner.runs and os.getppid() == torchrun:
+        time.sleep(WATCH_SECONDS)
+    os._exit(1)
+
+
+@contextmanager
+def last_words() -> Iterator[None]:
+    """Of a process that is not the first: say what went wrong, and leave after the one that writes the row."""
+    try:
+        yield
+    except Exception as error:
+        traceback.print_exc()
+        said = " ".join(f"{type(error).__name__}: {error}".split())
+        print(f"error: process {distributed.get_rank()}: {said}", file=sys.stderr, flush=True)
+        time.sleep(PARTING_SECONDS)
+        sys.exit(1)
+
+
+def join(accelerator: str) -> None:
+    """Become one of torchrun's processes, which compute on the CPU or each on a GPU: the first one speaks for all."""
+    cuda = accelerator == "gpu"
+    if cuda:
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    distributed.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=PATIENCE)
+    console.quiet = distributed.get_rank() > 0

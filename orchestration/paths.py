@@ -1,0 +1,14 @@
+"""Where this suite lies: its root, its configurations, and how other processes find it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+CONF = ROOT / "conf"
+
+
+def python_path() -> str:
+    """Return `PYTHONPATH` with this suite first, which need not be installed."""
+    return os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])

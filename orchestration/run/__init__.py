@@ -1,0 +1,1 @@
+"""What is computed? One point: build, reference, method, measures, row."""

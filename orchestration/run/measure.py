@@ -1,0 +1,94 @@
+"""The measures of a row: reference and compressed network, in the same way, in one process."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from evaluation.accuracy import Accuracy
+from evaluation.counts import count
+from evaluation.latency import measure_latency_ms
+from evaluation.memory import measure_peak_memory_mib
+from evaluation.result import Measure
+from lightning_modules.core.method import Compressed
+from lightning_modules.training.classifier import require_finite_loss
+from lightning_modules.training.runner import Runner
+from orchestration.run.build import Parts
+from orchestration.run.reference import TrainedReference
+from runtime.distributed import group
+
+
+def try_batch(parts: Parts, device: torch.device, size: int) -> None:
+    """Pass one batch of the size at which latency is measured: what does not fit must fail before training."""
+    network = parts.network(0).eval().to(device)
+    try:
+        with torch.inference_mode():
+            network(torch.zeros(size, *parts.data.input_shape, device=device))
+    except (RuntimeError, MemoryError) as error:
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise ValueError(f"no pass of a batch of latency_batch_size={size} is possible; lower it ({reason})") from None
+
+
+def measure(
+    parts: Parts, runner: Runner, reference: TrainedReference, compressed: Compressed, seconds: float, large_batch: int
+) -> dict[str, Any]:
+    """What a row says of both networks, measured in the same way, in one process.
+
+    Of several processes all share the accuracies; the first one measures the rest, while the others wait.
+    """
+    networks = [reference.network.to(runner.device), compressed.network.to(runner.device)]
+    accuracies = [
+        (require_finite_loss(runner.validate(network)), require_finite_loss(runner.test(network)))
+        for network in networks
+    ]
+    if group().rank > 0:
+        return {}
+    latency: list[dict[str, float]] = [{}, {}]
+    memory: list[dict[str, float]] = [{}, {}]
+    for size in (1, large_batch):
+        images = torch.rand(size, *parts.data.input_shape, device=runner.device)
+        for side, milliseconds in enumerate(measure_latency_ms(networks, images)):
+            latency[side][str(size)] = milliseconds
+            memory[side][str(size)] = measure_peak_memory_mib(networks[side], images)
+    spent = [(reference.epochs, reference.seconds), (runner.epochs, seconds)]
+    measures = [
+        _measure(network, parts, *accuracies[side], latency[side], memory[side], *spent[side])
+        for side, network in enumerate(networks)
+    ]
+    return {
+        "reference": measures[0],
+        "compressed": measures[1],
+        "layers": compressed.layers,
+        "rank_reason": compressed.rank_reason,
+        "violation": compressed.violation,
+        "history": compressed.history,
+    }
+
+
+def _measure(
+    network: nn.Module,
+    parts: Parts,
+    validation: Accuracy,
+    test: Accuracy,
+    latency_ms: dict[str, float],
+    peak_memory_mib: dict[str, float],
+    epochs: int,
+    seconds: float,
+) -> Measure:
+    counts = count(network, parts.data.input_shape)
+    return Measure(
+        test_top1_percent=test.top1_percent,
+        test_top5_percent=test.top5_percent,
+        test_loss=test.loss,
+        validation_top1_percent=validation.top1_percent,
+        num_params=counts.num_params,
+        num_nonzero=counts.num_nonzero,
+        macs=counts.macs,
+        num_bytes=counts.num_bytes,
+        latency_ms=latency_ms,
+        peak_memory_mib=peak_memory_mib,
+        epochs=epochs,
+        seconds=seconds,
+    )

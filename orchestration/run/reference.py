@@ -1,0 +1,115 @@
+"""Train each reference once: points with the same data, network, recipe and seed share one file.
+
+A lock makes a second process wait and then read, or go on where a killed one was; the file appears in one atomic step
+or not at all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from pytorch_lightning.loggers import Logger
+from torch import nn
+
+from decompositions.network.serialization import load_network, save_network
+from evaluation.result import write_json
+from lightning_modules.training.checkpoint import Checkpoint, origin
+from lightning_modules.training.classifier import Classifier, Diverged, require_finite_loss
+from lightning_modules.training.runner import Runner
+from orchestration.config.point import Point, digest
+from orchestration.run.build import Parts
+from orchestration.store.reference_key import folder_of, recipe
+from runtime.console import say
+from runtime.distributed import agreed, group
+from runtime.file_lock import locked
+
+
+@dataclass(frozen=True)
+class TrainedReference:
+    """A trained network, the digest of all that it depends on, and what its training cost."""
+
+    network: nn.Module
+    digest: str
+    epochs: int
+    seconds: float
+
+
+def untrained_digest(network: nn.Module, input_shape: Sequence[int]) -> str:
+    """Tells networks apart whose code differs: by modules, initial values, and outputs for one batch, to 3 digits."""
+    images = torch.linspace(-1, 1, 2 * math.prod(input_shape)).reshape(2, *input_shape)
+    with torch.no_grad():
+        output = network.eval()(images)
+    network.train()
+    digest = hashlib.sha256(repr(network).encode())
+    for name, tensor in network.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.contiguous().view(torch.uint8).numpy().data if tensor.ndim else tensor.numpy().tobytes())
+    digest.update(str([f"{value:.3g}" for value in output.flatten().tolist()]).encode())
+    return digest.hexdigest()[:12]
+
+
+def _taken(path: Path, about: Path, tell: Callable[[str], None] = say) -> TrainedReference | None:
+    """The reference that the first process finds in the cache; None if there is none, or it is damaged: `tell` why."""
+    cached = None
+    if group().rank == 0 and path.exists() and about.exists():
+        try:
+            cached = _load(path, about)
+        except (ValueError, KeyError, TypeError, OSError) as error:
+            tell(f"the cached reference is trained anew: {error}")
+    if not agreed(cached is not None):
+        return None
+    say(f"reference taken from {path}")
+    return cached or _load(path, about)
+
+
+def _load(path: Path, about: Path) -> TrainedReference:
+    cost = json.loads(about.read_text(encoding="utf-8"))
+    return TrainedReference(load_network(path), path.stem, cost["epochs"], cost["seconds"])
+
+
+def trained_reference(point: Point, parts: Parts, logger: Logger | None) -> TrainedReference:
+    """Take the reference from the cache, or train it under the lock and put it there."""
+    seed = point.config["seed"]
+    network = parts.network(seed)
+    wanted = recipe(point) | {
+        "data": parts.data.fingerprint,
+        "untrained": untrained_digest(network, parts.data.input_shape),
+    }
+    folder = folder_of(point)
+    path = folder / f"{digest(wanted)}.pt"
+    about = path.with_suffix(".json")
+    if (cached := _taken(path, about, lambda why: None)) is not None:  # of a thousand points few need the lock
+        return cached
+    folder.mkdir(parents=True, exist_ok=True)
+    # Of several processes the first one holds the lock for all.
+    with locked(path.with_suffix(".lock"), say) if group().rank == 0 else nullcontext():
+        checkpoint = Checkpoint(path.with_suffix(".ckpt"), point.config["checkpoint_seconds"], origin(of=path.stem))
+        if (cached := _taken(path, about)) is not None:
+            return cached
+        checkpoint.load()
+        runner = Runner(
+            parts.data, parts.schedule, parts.profile, logger, seed, stage="reference", checkpoint=checkpoint
+        )
+        try:
+            module = Classifier(network, parts.schedule.reference)
+            runner.train(module, "reference", validate=True)
+            top1 = require_finite_loss(runner.validate(network)).top1_percent
+        except Diverged:
+            checkpoint.remove()
+            raise
+        seconds = checkpoint.seconds()
+        say(f"reference trained: {runner.epochs} epochs, {seconds:.1f} s, validation top-1 {top1:.2f} %")
+        if group().rank == 0:
+            save_network(path, network, parts.rebuilder, structure={})
+            spent = {"epochs": runner.epochs, "seconds": seconds}
+            write_json(about, {**spent, "validation_top1_percent": top1, "curve": module.curve, "recipe": wanted})
+        checkpoint.remove()
+        agreed(None)  # until the first process has written them
+        return _load(path, about)

@@ -1,0 +1,149 @@
+"""One point, from its configuration to its row: data, reference, method, measures, result."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import torch
+from pytorch_lightning.loggers import Logger
+
+from decompositions.network.serialization import save_network
+from evaluation.environment import environment
+from evaluation.result import Result
+from lightning_modules.core.method import Compressed
+from lightning_modules.training.checkpoint import Checkpoint, origin
+from lightning_modules.training.classifier import Diverged
+from lightning_modules.training.runner import Runner
+from orchestration.config.cluster import this_node
+from orchestration.config.point import Point
+from orchestration.distributed.launch_point import join_node, put_and_say, require_ours, run_together
+from orchestration.run.build import Parts, assemble
+from orchestration.run.log_file import log, log_file
+from orchestration.run.measure import measure, try_batch
+from orchestration.run.reference import trained_reference
+from orchestration.run.wandb_logger import finish_logger, start_logger
+from orchestration.store.claim import attempt, taken
+from orchestration.store.point_files import blank, clear, new_network
+from runtime.console import say
+from runtime.distributed import group
+from runtime.file_lock import Lock
+from runtime.signals import Interrupted, at_good_moments
+
+
+def run_point(point: Point) -> Result:
+    """Run a point, or take its finished row from disk; failures and divergence become rows with a status.
+
+    Raises `ConfigError` for a combination that makes no sense, `RunsElsewhere`, and `Interrupted` with its row written.
+    """
+    if (done := taken(point)) is not None:
+        return done
+    parts = assemble(point)
+    if (node := this_node(parts.profile.num_nodes)).rank > 0:
+        return join_node(node, point, parts)
+
+    def work(lock: Lock) -> Result:
+        if parts.profile.num_processes > 1:
+            return run_together(node, point, parts, lock)
+        return run_here(point, parts, lock)
+
+    def fingerprint() -> str:
+        parts.data.setup()
+        return parts.data.fingerprint
+
+    return attempt(point, work, fingerprint)
+
+
+def run_here(point: Point, parts: Parts, lock: Lock) -> Result:
+    """Run a point in this process and write its row; it may be the first of several, whose parent holds the lock."""
+    # Several processes end with their parent, who waits for them.
+    signals = nullcontext() if group().size > 1 else at_good_moments()
+    with signals, log_file(point.directory / "run.log"), _threads(point.config["num_threads"]):
+        return _run(point, parts, lock)
+
+
+def _run(point: Point, parts: Parts, lock: Lock) -> Result:
+    began = time.perf_counter()
+    clear(point)
+    say(f"{point.label} ({point.id})")
+    row = blank(point, parts.split)
+    logger, status, device, checkpoint, interrupted = None, "ok", torch.device("cpu"), None, None
+    try:
+        logger = start_logger(point)
+        parts.data.setup()
+        row["signature"]["data"] = parts.data.fingerprint
+        device = parts.profile.device()
+        compressed, measured, checkpoint = compute(point, parts, logger)
+        row |= measured
+        save_network(new_network(point), compressed.network, parts.rebuilder, compressed.structure)
+    except Diverged as error:
+        status = f"diverged: {_one_line(error)}"
+    except (Interrupted, KeyboardInterrupt) as error:
+        status, interrupted = f"interrupted: {str(error) or 'Ctrl-C'}; the same command goes on", error
+    except Exception as error:  # one point's failure must not end the sweep; the log keeps where it was
+        kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+        status = f"failed: {kind}{_one_line(error)}"
+        log.error(traceback.format_exc())
+    result = Result(**row, status=status, seconds=time.perf_counter() - began, environment=environment(device))
+    try:
+        require_ours(point, lock)
+        result = put_and_say(point, result)  # the truth first, then its mirror
+        if result.is_ok and checkpoint is not None:
+            checkpoint.remove()
+        try:
+            finish_logger(logger, result, point.directory)
+        except Exception as error:  # the row is on disk; a mirror that breaks does not undo it
+            say(f"{point.label}: the logger could not be closed: {type(error).__name__}: {error}")
+    finally:
+        if interrupted is not None:  # also where no row can be written: no other point may begin
+            raise interrupted
+    return result
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+@contextmanager
+def _threads(number: int | None) -> Iterator[None]:
+    """Compute with so many threads of the CPU, then with as many as before: points of a sweep share a process."""
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(number or before)
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def compute(point: Point, parts: Parts, logger: Logger | None) -> tuple[Compressed, dict[str, Any], Checkpoint]:
+    """Compress a trained reference and measure both; the checkpoint is to be removed once the row is written.
+
+    Raises `Diverged`. Of several processes all must ask; only the first one has the measures.
+    """
+    config, device = point.config, parts.profile.device()
+    try_batch(parts, device, config["latency_batch_size"])
+    reference = trained_reference(point, parts, logger)
+    # What was begun with force=true goes on with it, and nothing else does.
+    known = origin(of=point.id, reference=reference.digest, **{"run (force=true, or without)": config["force"]})
+    checkpoint = Checkpoint(point.directory / "checkpoint.pt", config["checkpoint_seconds"], known)
+    checkpoint.load()
+    # The reference has another: what the method draws does not depend on whether it was in the cache.
+    runner = Runner(
+        parts.data,
+        parts.schedule,
+        parts.profile,
+        logger,
+        config["seed"],
+        build=lambda: parts.network(config["seed"]),
+        checkpoint=checkpoint,
+    )
+    try:
+        compressed = parts.method.compress(reference.network, runner)
+        measured = measure(parts, runner, reference, compressed, checkpoint.seconds(), config["latency_batch_size"])
+    except Diverged:
+        checkpoint.remove()
+        raise
+    return compressed, measured, checkpoint

@@ -1,0 +1,79 @@
+"""The mirror of a point in Weights & Biases: one run a point, also where many points share a process.
+
+The run's id is the point's: a point that is killed and goes on continues its run.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from hydra.utils import instantiate
+from pytorch_lightning.loggers import Logger, WandbLogger
+
+from evaluation.result import Result
+from orchestration.config.point import Point
+from orchestration.store.point_files import NETWORK
+from reporting.wandb.client import comes_from_outside, is_mistake, one_line, prepare, write_row
+from reporting.wandb.names import run_arguments
+from runtime.console import say
+
+
+class WandB(WandbLogger):
+    """Lightning's logger. With `artifact` the run keeps the compressed network too; it goes to `entity`, or yours."""
+
+    def __init__(
+        self, project: str, offline: bool = True, artifact: bool = False, entity: str | None = None, **arguments: Any
+    ) -> None:
+        prepare()
+        # Lightning's own `offline` would set WANDB_MODE for every point after this one.
+        super().__init__(project=project, entity=entity, **arguments)
+        if offline:
+            self._wandb_init["mode"] = "offline"
+        self._wandb_init.pop("anonymous")  # wandb warns of it, whatever its value
+        self.artifact = artifact
+
+    def leave(self) -> None:
+        """Go on without the server: what is logged from here on is written to disk only."""
+        import wandb
+
+        wandb.teardown()  # to its service process the run that could not be opened is in use
+        self._wandb_init["mode"] = "offline"
+
+
+def start_logger(point: Point) -> Logger | None:
+    """Open the point's run; raises `ValueError` where a login is missing, before anything trains.
+
+    A server that does not answer is said, and no reason to stop: the run is then written to disk.
+    """
+    node = point.config["logger"]
+    if node is None:
+        return None
+    logger = instantiate(node)(
+        save_dir=str(point.directory),
+        resume="allow",
+        **run_arguments(point.id, point.choices, point.config["seed"], point.config["tags"], point.identity),
+    )
+    try:
+        _ = logger.experiment  # opens the run now
+    except Exception as error:
+        if not comes_from_outside(error):
+            raise
+        if is_mistake(error):
+            raise ValueError(f"{one_line(error)}; or take logger=wandb_offline, which needs no account") from None
+        say(f"{point.label}: {one_line(error)}; this run is written to disk only, `report.py --wandb` sends its row")
+        logger.leave()
+        _ = logger.experiment
+    return logger
+
+
+def finish_logger(logger: Logger | None, result: Result, directory: Path) -> None:
+    """Write the row into the run and close it, so that the next point opens its own."""
+    try:
+        if isinstance(logger, WandB):
+            network = directory / NETWORK if logger.artifact and result.is_ok else None
+            write_row(logger.experiment, result, network)
+    finally:
+        if "wandb" in sys.modules:
+            sys.modules["wandb"].finish(exit_code=0 if result.is_ok else 1)

@@ -1,0 +1,37 @@
+"""One process of a point on several devices; torchrun starts `python -m orchestration.run.worker <file>`."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+
+from torch import distributed
+
+from orchestration.config import resolvers
+from orchestration.distributed.torchrun import join, last_words, read_point
+from orchestration.run.build import assemble
+from orchestration.run.run_point import compute, run_here
+from runtime.distributed import agreed, group
+
+
+def main() -> None:
+    """Compute; the first process writes the row."""
+    resolvers.register()
+    point, lock = read_point(Path(sys.argv[1]))
+    join(point.config["trainer"]["accelerator"])
+    parts = assemble(point)
+    if group().rank == 0:
+        if not run_here(point, parts, lock).is_ok:
+            sys.exit(1)  # the others may be waiting in the middle of something
+    else:
+        logging.getLogger("compression_bench").disabled = True
+        with last_words():
+            parts.data.setup()
+            compute(point, parts, None)
+    agreed(None)
+    distributed.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Which points? The grid of a sweep, the check before it, its plan, its launchers, its summary."""

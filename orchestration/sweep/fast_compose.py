@@ -1,0 +1,163 @@
+"""Compose the points of a sweep: exactly what Hydra's composition gives, at a hundredth of its time.
+
+Hydra takes some fifty milliseconds a point, nearly all of it for choosing and merging files. Here points that differ
+only in plain values of plain keys are a family, which is composed once, with a mark in the place of each value; what
+Hydra makes of the marks shows where the values go. A key is plain if all that depends on it are copies (`${rank}`);
+where anything else does, or may, the points are composed one by one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, OverrideType
+from omegaconf import DictConfig, Node, OmegaConf
+
+from orchestration.config import resolvers
+from orchestration.config.point import Point
+
+# Resolvers of interpolations that read no more of a configuration than their arguments and `resolvers.READS`.
+KNOWN = {"scaled", "oc.env"}
+INTERPOLATION = r"\$\{([^{}]+)\}"  # with none inside it
+Path = tuple[str | int, ...]
+
+
+@dataclass(frozen=True)
+class Family:
+    """A resolved configuration with a mark for each plain value, the places of the marks, and the names chosen."""
+
+    settings: dict[str, Any]
+    places: list[list[Path]]
+    choices: dict[str, str]
+
+
+class Composer:
+    """Composes combinations of overrides on the configuration of a sweep."""
+
+    def __init__(self, loader: ConfigLoader, base: DictConfig) -> None:
+        self.loader = loader
+        self.base = base
+        self.groups = {str(group) for group in base.hydra.runtime.choices}
+        self.parser = OverridesParser.create()
+        self._parsed: dict[str, tuple[str, Any] | None] = {}
+        self._families: dict[tuple[str, ...], Family | None] = {}
+
+    def __call__(self, overrides: Sequence[str]) -> Point:
+        """Compose and check one point; raises what Hydra raises, and `ConfigError`."""
+        plain = [self._plain(override) for override in overrides]
+        # A list takes another way through Hydra than a number: the family knows which it is.
+        kinds = tuple(
+            override if value is None else f"{value[0]}={'[]' if isinstance(value[1], list) else ''}"
+            for override, value in zip(overrides, plain, strict=True)
+        )
+        if kinds not in self._families:
+            self._families[kinds] = self._family(overrides, plain)
+        family = self._families[kinds]
+        if family is None:
+            config = self.loader.load_sweep_config(self.base, list(overrides))
+            return Point.from_hydra(config, config.hydra)
+        settings = family.settings
+        for (_, value), places in zip(filter(None, plain), family.places, strict=True):
+            for place in places:
+                settings = _with(settings, place, value)
+        task = tuple(override for override in overrides if not override.lstrip("+~").startswith("hydra."))
+        return Point.checked(settings, family.choices, task)
+
+    def _plain(self, override: str) -> tuple[str, Any] | None:
+        """The key and value of an override that gives a plain value to a key; None for any other."""
+        if override not in self._parsed:
+            self._parsed[override] = self._parse(self.parser.parse_override(override))
+        return self._parsed[override]
+
+    def _parse(self, override: Override) -> tuple[str, Any] | None:
+        key = override.key_or_group
+        is_group = key in self.groups or "/" in key or override.package is not None
+        if is_group or override.type != OverrideType.CHANGE or override.is_sweep_override() or key.startswith("hydra."):
+            return None
+        value = override.value()
+        items = value if isinstance(value, list) else [value]
+        return (key, value) if key != resolvers.READS and all(map(_is_plain, items)) else None
+
+    def _family(self, overrides: Sequence[str], plain: Sequence[tuple[str, Any] | None]) -> Family | None:
+        """Compose a family with marks; None if it is not known where its values go."""
+        keys = [value[0] for value in plain if value is not None]
+        if len(set(keys)) < len(keys) or any(a.startswith(f"{b}.") for a in keys for b in keys):
+            return None
+        marks = [f"mark{number:03d}of{len(keys):03d}" for number in range(len(keys))]
+        unused = iter(marks)
+        marked = [
+            override if value is None else f"{value[0]}={_marked(next(unused), value[1])}"
+            for override, value in zip(overrides, plain, strict=True)
+        ]
+        try:
+            config = self.loader.load_sweep_config(self.base, marked)
+            own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+            if not all(_is_untyped(own, key) for key in keys) or not _is_all_known(OmegaConf.to_container(own)):
+                return None
+            family = Point.unchecked(config, config.hydra)
+        except Exception:  # Hydra, or a resolver, takes no such value: it will say so of the real ones
+            return None
+        places: list[list[Path]] = [[] for _ in keys]
+        for place, leaf in _leaves(family.config, ()):
+            for number, mark in enumerate(marks):
+                if mark in str(place) or (mark in str(leaf) and leaf not in (mark, [mark])):
+                    return None
+                if leaf in (mark, [mark]):
+                    places[number].append(place)
+        return Family(family.config, places, family.choices)
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, str):
+        return "${" not in value and value != "???"
+    return value is None or isinstance(value, bool | int | float)
+
+
+def _marked(mark: str, value: Any) -> str:
+    return f"[{mark}]" if isinstance(value, list) else mark
+
+
+def _is_untyped(config: DictConfig, key: str) -> bool:
+    """Whether the node takes any value as it is; a typed one would change it."""
+    parent, _, last = key.rpartition(".")
+    container = OmegaConf.select(config, parent) if parent else config
+    node = container._get_node(int(last) if OmegaConf.is_list(container) else last)
+    return isinstance(node, Node) and node._metadata.ref_type is Any
+
+
+def _is_all_known(unresolved: Any) -> bool:
+    """Whether every interpolation is a copy, or calls a resolver that is known to read no key but its own."""
+    for _, leaf in _leaves(unresolved, ()):
+        for text in leaf if isinstance(leaf, list) else [leaf]:
+            if not isinstance(text, str) or "${" not in text:
+                continue
+            # What stands around one does not matter: a mark inside a longer text is found by whoever looks for it.
+            calls = re.findall(INTERPOLATION, text)
+            if "${" in re.sub(INTERPOLATION, "", text) or any(
+                ":" in call and call.partition(":")[0] not in KNOWN for call in calls
+            ):
+                return False
+    return True
+
+
+def _leaves(value: Any, place: Path) -> list[tuple[Path, Any]]:
+    """All values that are no mappings; a list of plain values is one."""
+    if isinstance(value, Mapping):
+        return [leaf for key, item in value.items() for leaf in _leaves(item, (*place, key))]
+    if isinstance(value, list) and any(isinstance(item, Mapping | list) for item in value):
+        return [leaf for index, item in enumerate(value) for leaf in _leaves(item, (*place, index))]
+    return [(place, value)]
+
+
+def _with(container: Any, place: Path, value: Any) -> Any:
+    """A copy that differs in one place and shares all else."""
+    if not place:
+        return value
+    copy = container.copy()
+    copy[place[0]] = _with(container[place[0]], place[1:], value)
+    return copy

@@ -1,0 +1,69 @@
+"""The points of a sweep: all combinations of its overrides, composed and checked, equal ones once."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig
+
+from orchestration.config.error_messages import refusal
+from orchestration.config.point import NOT_IDENTITY, Point, digest, is_of
+from orchestration.sweep.fast_compose import Composer
+
+MANY = 1000  # refusals that are enough to see what is wrong
+
+
+def combined(loader: ConfigLoader, base: DictConfig, arguments: list[str]) -> list[Point]:
+    """Compose and check every combination; equal ones are one point. Exits if any is refused."""
+    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper  # for the syntax of sweeps alone
+
+    parsed = OverridesParser.create(config_loader=loader).parse_overrides(arguments)
+    (combinations,) = BasicSweeper.split_arguments(parsed, max_batch_size=None)
+    compose = Composer(loader, base)
+    points: dict[str, Point] = {}
+    problems: dict[str, int] = {}
+    num_refused = 0
+    for overrides in combinations:
+        try:
+            point = compose(overrides)
+            points.setdefault(digest(point.identity), point)  # also where other names stand for the same
+        except Exception as error:
+            lines = refusal(error)
+            if not lines:
+                raise
+            for line in lines:
+                problems[line] = problems.get(line, 0) + 1
+            num_refused += 1
+            if num_refused == MANY:
+                problems["and so on; the other points were not looked at"] = 1
+                break
+    for key, values in _swept(combinations).items():
+        if is_of(key, NOT_IDENTITY):
+            problems[f"{key}={','.join(values)}: it is no part of a point, which is the same with any; give one"] = 1
+    if problems:
+        for problem, count in problems.items():
+            print(f"error: {problem}{f'  [{count} points]' if count > 1 else ''}", file=sys.stderr)
+        sys.exit("error: the sweep was refused before anything ran")
+    if not points:
+        sys.exit("error: the sweep has no points: an override has no values, as a glob that matches nothing")
+    repeated = len(combinations) - len(points)
+    dropped = f" ({_number(repeated, 'repetition')} dropped)" if repeated else ""
+    print(f"{_number(len(points), 'point')}{dropped}")
+    return list(points.values())
+
+
+def _swept(combinations: Sequence[Sequence[str]]) -> dict[str, list[str]]:
+    """The values of each key that has several."""
+    values: dict[str, dict[str, None]] = {}
+    for overrides in combinations:
+        for override in overrides:
+            key, _, value = override.lstrip("+").partition("=")
+            values.setdefault(key, {})[value] = None
+    return {key: list(found) for key, found in values.items() if len(found) > 1}
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

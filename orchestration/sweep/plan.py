@@ -1,0 +1,151 @@
+"""What a sweep would do, before it does anything: how its points stand, what they share, what they are likely to cost.
+
+A cost is never invented: it is the median of what like rows on disk took, of the same data set, network and method, and
+for a reference of what references of the same data set and network took; without such rows it is unknown.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from evaluation.result import read_result
+from orchestration.config.point import Point, digest
+from orchestration.store.point_files import ROW
+from orchestration.store.reference_key import folder_of, recipe
+from orchestration.store.status import Standing, varied
+from runtime.console import console
+
+NUM_LIKE = 10  # rows that a cost is taken from
+NUM_LINES = 60  # more points are shown by experiment
+
+
+@dataclass(frozen=True)
+class Line:
+    """A point in a plan: how it stands, the number of its reference in the plan, and whether that is to be trained."""
+
+    point: Point
+    varied: str
+    standing: Standing
+    reference: int
+    trains_reference: bool
+    seconds: float | None  # of what is to be run; None: unknown
+
+
+def make_plan(points: Sequence[Point], standings: Sequence[Standing]) -> list[Line]:
+    """Look up references and costs; the first point that needs a reference trains it."""
+    medians, recipes = cache(_medians), cache(_recipes)  # of this plan: what a sweep finds, it may change
+    numbers: dict[str, int] = {}
+    lines = []
+    planned: set[str] = set()
+    for point, own, standing in zip(points, varied(points), standings, strict=True):
+        wanted = recipe(point)
+        key = digest({"recipe": wanted, "choices": [point.choices["dataset"], point.choices["network"]]})
+        number = numbers.setdefault(key, len(numbers) + 1)
+        trains = standing.is_pending and key not in planned and digest(wanted) not in recipes(folder_of(point))
+        seconds = None
+        if standing.is_pending:
+            planned.add(key)
+            if costs := medians(point.directory.parent):
+                seconds = costs[0] + (costs[1] if trains else 0.0)
+        lines.append(Line(point, own, standing, number, trains, seconds))
+    return lines
+
+
+def print_plan(lines: Sequence[Line]) -> None:
+    """Print the points, or of many their numbers by experiment, and the sum."""
+    pending = [line for line in lines if line.standing.is_pending]
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    rows = _by_point(lines) if len(lines) <= NUM_LINES else _by_experiment(lines)
+    for number, name in enumerate(rows[0]):
+        table.add_column(name, overflow="fold", justify="left" if number == 0 else "right")
+    for row in rows[1:]:
+        table.add_row(*map(escape, row))
+    # A log has no width: a row is a line there.
+    (console if console.is_terminal else Console(width=160)).print(table, soft_wrap=False)
+    counts = Counter(line.standing.kind for line in lines)
+    console.print(f"points: {len(lines)}, {', '.join(f'{count} {kind}' for kind, count in counts.items())}")
+    num_references = len({line.reference for line in lines})
+    to_train = sum(line.trains_reference for line in pending)
+    console.print(f"references: {num_references}, {to_train} to be trained")
+    console.print(f"to run: {len(pending)}, {_cost(pending)}")
+
+
+def _by_point(lines: Sequence[Line]) -> list[list[str]]:
+    rows = [["point", "id", "stands", "reference", "cost"]]
+    for line in lines:
+        reference = f"{line.reference}{', to be trained' if line.trains_reference else ''}"
+        cost = _duration(line.seconds) if line.standing.is_pending else "–"
+        rows.append([line.point.label + line.varied, line.point.id, str(line.standing), reference, cost])
+    return rows
+
+
+def _by_experiment(lines: Sequence[Line]) -> list[list[str]]:
+    experiments: dict[str, list[Line]] = {}
+    for line in lines:
+        experiments.setdefault(line.point.label.partition(" ")[0], []).append(line)
+    rows = [["experiment", "points", "stand", "references", "cost"]]
+    for name, own in experiments.items():
+        counts = Counter(line.standing.kind for line in own)
+        stands = ", ".join(f"{count} {kind}" for kind, count in counts.items())
+        pending = [line for line in own if line.standing.is_pending]
+        cost = _cost(pending) if pending else "–"
+        rows.append([name, str(len(own)), stands, str(len({line.reference for line in own})), cost])
+    return rows
+
+
+def _cost(pending: Sequence[Line]) -> str:
+    known = [line.seconds for line in pending if line.seconds is not None]
+    unknown = len(pending) - len(known)
+    if not pending:
+        return "nothing to pay"
+    if not known:
+        return "cost unknown: no like rows on disk"
+    return f"about {_duration(sum(known))}" + (f" and {unknown} of unknown cost" if unknown else "")
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "unknown"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def _medians(folder: Path) -> tuple[float, float] | None:
+    """Seconds of the method and of the reference in some ok rows of an experiment."""
+    rows: list[tuple[float, float]] = []
+    for path in folder.glob(f"*/{ROW}"):
+        try:
+            row = read_result(path)
+        except ValueError:
+            continue
+        if row.is_ok and row.compressed and row.reference:
+            rows.append((row.compressed.seconds, row.reference.seconds))
+        if len(rows) == NUM_LIKE:
+            break
+    return (median(row[0] for row in rows), median(row[1] for row in rows)) if rows else None
+
+
+def _recipes(folder: Path) -> set[str]:
+    """The recipes of the references in a folder; their data and code are compared when they are used."""
+    return {digest(found) for found in map(_recipe_in, folder.glob("*.json")) if found}
+
+
+def _recipe_in(about: Path) -> dict[str, Any] | None:
+    try:
+        found = json.loads(about.read_text(encoding="utf-8"))["recipe"]
+        return {key: value for key, value in found.items() if key not in ("data", "untrained")}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None

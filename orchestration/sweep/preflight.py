@@ -1,0 +1,81 @@
+"""Before a sweep: try every kind of point without training, and refuse what makes no sense."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from functools import partial
+from multiprocessing import get_context
+from typing import Any
+
+from orchestration.config.cluster import this_node
+from orchestration.config.point import Point
+from orchestration.errors import ConfigError
+from orchestration.store.point_files import require_writable
+
+
+def check_feasible(points: Sequence[Point], *, is_here: bool = True, writes: bool = True) -> None:
+    """Assemble one point of each combination that differs in more than its seed; exits if one makes no sense.
+
+    Where points run elsewhere, data and devices that are not here are a note: they are looked for again there.
+    """
+    from orchestration.run.build import NotHere, assemble
+
+    problems: dict[str, str] = {}
+    notes: dict[str, None] = {}
+    for folder in {point.results_dir for point in points if writes}:
+        try:
+            require_writable(folder)
+        except ConfigError as error:
+            problems[str(error)] = "sweep"
+    for point in _kinds(points):
+        try:
+            assemble(point)
+            if is_here:
+                this_node(point.config["trainer"].get("num_nodes", 1))
+        except NotHere as error:
+            if is_here:
+                problems[str(error)] = point.label
+            else:
+                notes[f"note: not on this machine: {error.what}"] = None
+        except ConfigError as error:
+            problems[str(error)] = point.label
+    print(*notes, sep="\n", end="\n" if notes else "")
+    if problems:
+        for problem, label in problems.items():
+            print(f"error: {label}: {problem}", file=sys.stderr)
+        sys.exit("error: the sweep was refused before anything ran")
+
+
+def check_apart(points: Sequence[Point], *, is_here: bool) -> None:
+    """The same in a process of its own, so that a plan costs this one no torch."""
+    if points:
+        target = partial(check_feasible, _kinds(points), is_here=is_here, writes=False)
+        process = get_context("spawn").Process(target=target)
+        process.start()
+        process.join()
+        if process.exitcode:
+            sys.exit(1)
+
+
+def _kinds(points: Sequence[Point]) -> list[Point]:
+    """The first of all points that differ in no more than their seed."""
+    kinds: dict[str, Point] = {}
+    for point in points:
+        kinds.setdefault(point.variant, point)
+    return list(kinds.values())
+
+
+def check_alike(points: Sequence[Point], base: Mapping[str, Any]) -> None:
+    """Exit unless all points have the devices of `base`: a launcher reserves the same for all."""
+    names = {"accelerator": "cpu", "devices": 1, "num_nodes": 1}
+    of_base, *of_points = (
+        tuple(trainer.get(name, usual) for name, usual in names.items())
+        for trainer in (base["trainer"], *(point.config["trainer"] for point in points))
+    )
+    if (asked := set(of_points)) != {of_base}:
+        said = ", ".join(" ".join(map(str, each)) for each in sorted(asked, key=str))
+        sys.exit(
+            "error: a launcher reserves the same devices for all points, those of the one trainer of the command; got "
+            f"accelerator, devices and num_nodes {said}: type a command for each"
+        )

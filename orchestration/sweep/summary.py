@@ -1,0 +1,105 @@
+"""After a sweep: tell how all of its points went, and what was not run."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from evaluation.result import Result, read_result
+from orchestration.config.point import Point
+from orchestration.config.published import reconstructions
+from orchestration.errors import ConfigError, RunsElsewhere
+from orchestration.store.claim import attempt
+from orchestration.store.point_files import ROW, put, without_result
+from orchestration.store.status import standing, varied
+from reporting.terminal import print_comparison
+from runtime.console import say
+from runtime.file_lock import Lock
+
+KILLED = "failed: its process was killed"
+NOT_RUN = "were not run"
+GIVEN_UP = "have no row: the launcher has given up"
+OK, FAILED, UNFINISHED = 0, 1, 3  # exit codes; the last one: nothing failed, something is still running elsewhere
+
+
+def earlier_rows(points: Sequence[Point]) -> dict[str, str]:
+    """When the rows of points that are to be run again (force=true) were started, by id."""
+    found = {}
+    for point in points:
+        if point.config["force"] and (row := _row(point)) is not None:
+            found[point.id] = row.started
+    return found
+
+
+def summarise(points: Sequence[Point], ended: Mapping[str, str | None], earlier: Mapping[str, str]) -> int:
+    """Print the table of the sweep and every failure; return the exit code.
+
+    What is on disk counts, but for `earlier` rows. `ended` has the points that were started, by id, and why some left
+    no row. One of them that was killed gets its row here.
+    """
+    rows: list[Result] = []
+    failures: list[str] = []
+    not_run: Counter[str] = Counter()
+    elsewhere: list[str] = []
+    for point, own in zip(points, varied(points), strict=True):
+        name = f"{point.label}{own}"
+        status, row = _outcome(point, point.id in ended, ended.get(point.id), earlier.get(point.id))
+        if row is not None:
+            rows.append(row)
+        if status.startswith("running elsewhere"):
+            elsewhere.append(f"{name}: {status}")
+        elif status.startswith((NOT_RUN, GIVEN_UP)):
+            not_run[status] += 1
+        elif status != "ok":
+            failures.append(f"{name}: {status}  ({point.directory})")
+    if rows:
+        print_comparison(rows, reconstructions())
+    _list(f"{len(elsewhere)} of {len(points)} points are left to the processes that run them:", elsewhere)
+    _list(f"{len(failures)} of {len(points)} points did not end well:", failures)
+    for why, count in not_run.items():
+        print(f"{count} of {len(points)} points {why}", file=sys.stderr)
+    return FAILED if failures or not_run else UNFINISHED if elsewhere else OK
+
+
+def _list(title: str, lines: Sequence[str]) -> None:
+    if lines:
+        print("\n  ".join([title, *lines]), file=sys.stderr)
+
+
+def _outcome(point: Point, was_started: bool, reason: str | None, earlier: str | None) -> tuple[str, Result | None]:
+    """How a point ended, and the row that is there."""
+    now = standing(point)
+    if now.kind == "done" and now.row is not None:
+        return "ok", now.row
+    if now.kind == "killed" and was_started:
+        how = reason if reason and reason.startswith((KILLED, "interrupted")) else KILLED
+        _write_killed(point, f"{how} ({now.why})")
+    row = _row(point)
+    if now.kind == "running elsewhere":
+        return str(now), row
+    if row is None:
+        return NOT_RUN if reason is None or reason.startswith("interrupted") else reason, None
+    if row.started == earlier:
+        return f"{reason or 'not run again'}; its earlier row is kept", row
+    return row.status, row
+
+
+def _row(point: Point) -> Result | None:
+    try:
+        return read_result(point.directory / ROW)
+    except ValueError:
+        return None
+
+
+def _write_killed(point: Point, status: str) -> None:
+    """The row of a point whose process can no longer write one."""
+
+    def work(lock: Lock) -> Result:
+        result = without_result(point, status)
+        return put(point, result) or result
+
+    try:
+        attempt(point, work)
+    except (RunsElsewhere, ConfigError) as error:
+        say(str(error))

@@ -1,0 +1,176 @@
+"""Every published row composes, under both schedules, says where its number is from, and its method really runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections import Counter
+
+import pytest
+import yaml
+from hydra import compose, initialize_config_dir
+from hydra.errors import MissingConfigException
+
+from evaluation.reported import Reported, verdict
+from orchestration.config.error_messages import refusal
+from orchestration.config.point import Point
+from orchestration.config.published import experiments, key, names
+from orchestration.errors import ConfigError
+from orchestration.run.run_point import run_point
+from tests.conftest import ROOT
+
+FOLDER = ROOT / "conf" / "experiment"
+# What makes a run of a row small enough for a test: real digits instead of the row's data.
+MINIATURE = (
+    "dataset=digits", "schedule=short", "logger=none", "schedule.reference.epochs=1", "schedule.l_step.epochs=1",
+    "schedule.fine_tune.epochs=1", "schedule.from_scratch.epochs=1", "schedule.penalty.num_steps=1",
+)  # fmt: skip
+
+
+# A row of every method that rows have, on a network small enough; a test sees that none is forgotten.
+ONE_OF_EACH_METHOD = {
+    "admm_tt": "yin21/resnet32_admm_tt",
+    "admm_tucker": "yin21/resnet32_admm_tucker",
+    "lc_svd": "ic20/lenet300_lc_svd",
+    "reference": "ic20/lenet300_reference",
+    "svd": "alds/resnet20_svd",
+    "tt": "tt_rnn/mlp1024_tt_rank3",
+}
+
+
+@pytest.fixture(scope="module")
+def found():
+    return {experiment.name: experiment for experiment in experiments()}
+
+
+def test_there_are_rows_and_no_name_is_lost(found):
+    papers = Counter(name.partition("/")[0] for name in found)
+    assert papers == {
+        "akamaster": 4, "alds": 4, "garipov16": 12, "ic20": 56, "tensor_l0": 1, "trp": 2, "tt_rnn": 2, "ucf11": 2,
+        "yin21": 9,
+    }  # fmt: skip
+    assert {experiment.choices["method"] for experiment in found.values()} == set(ONE_OF_EACH_METHOD)
+    for method, name in ONE_OF_EACH_METHOD.items():
+        assert found[name].choices["method"] == method
+
+
+@pytest.mark.parametrize("name", names())
+def test_file_says_source_command_and_number(name):
+    path = FOLDER / f"{name}.yaml"
+    text = path.read_text(encoding="utf-8")
+    lines = text.splitlines()
+    assert lines[0] == "# @package _global_"
+    assert f"python run.py -m experiment={name} seed=0,1,2" in lines[2]
+    content = yaml.safe_load(text)
+    overridden = [next(iter(entry)) for entry in content["defaults"]]
+    assert {"override /dataset", "override /network", "override /method", "override /schedule"} <= set(overridden)
+    reported = content["reported"]
+    assert {"source", "place", "provenance", "cost", "tolerance_points", "differs"} <= set(reported)
+    numbers = ("top1_percent", "num_params", "macs", "params_ratio", "macs_ratio")
+    assert any(reported.get(number) is not None for number in numbers)
+
+
+def test_schedules_are_different_points_and_rows_are_told_apart(found):
+    for experiment in found.values():
+        assert experiment.keys["published"] != experiment.keys["short"], experiment.name
+    # Several sources report the same reference network, and nothing else is the same point.
+    by_key: dict[str, list[str]] = {}
+    for experiment in found.values():
+        by_key.setdefault(experiment.keys["published"], []).append(experiment.name)
+    shared = [group for group in by_key.values() if len(group) > 1]
+    assert all(name.endswith("_reference") for group in shared for name in group), shared
+
+
+@pytest.mark.parametrize("line", ["schedule: {epochs: 3}", "rank: {wieght: 1}", "reported: {toleranz: 1}"])
+def test_a_typo_in_an_experiment_is_refused(tmp_path, line):
+    """Hydra takes unknown keys of such a file in silence."""
+    shutil.copytree(ROOT / "conf", tmp_path / "conf")
+    content = yaml.safe_load((FOLDER / "ic20" / "lenet300_lc_svd.yaml").read_text(encoding="utf-8"))
+    key, value = line.split(": ", 1)
+    content[key] = {**content.get(key, {}), **yaml.safe_load(value)}
+    broken = tmp_path / "conf" / "experiment" / "ic20" / "broken.yaml"
+    broken.write_text("# @package _global_\n" + yaml.safe_dump(content), encoding="utf-8")
+    with initialize_config_dir(str(tmp_path / "conf"), version_base="1.3"):
+        config = compose("config", ["experiment=ic20/broken"], return_hydra_config=True)
+        with pytest.raises(ConfigError, match="unknown key"):
+            Point.from_hydra(config, config.hydra)
+
+
+def test_a_row_is_known_wherever_it_ran(make_point, found):
+    """On another device and with another seed, but not with another option."""
+    wanted = found["tt_rnn/mlp1024_tt_rank3"].keys["short"]
+
+    def key_of(*overrides):
+        point = make_point("experiment=tt_rnn/mlp1024_tt_rank3", "schedule=short", *overrides, tiny=False)
+        return key(point.identity, point.choices)
+
+    assert key_of("seed=2", "trainer=gpu", "latency_batch_size=64", "logger=none") == wanted
+    for other in ("rank.ranks=4", "trainer.limit_batches=2", "trainer.accumulate=8"):
+        assert key_of(other) != wanted, other
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said"),
+    [("nope", "known: akamaster, alds"), ("ic20/lenet300_lc_sv", "did you mean 'ic20/lenet300_lc_svd'"),
+     ("trp", "known: trp/resnet20_reference")],
+)  # fmt: skip
+def test_an_unknown_row_says_which_there_are(make_point, wanted, said):
+    with pytest.raises(MissingConfigException) as caught:
+        make_point(f"experiment={wanted}")
+    assert said in refusal(caught.value)[0]
+
+
+def test_the_command_line_beats_the_file(make_point):
+    point = make_point("experiment=ic20/resnet20_lc_svd_c", "schedule=short", "rank.weight=5", tiny=False)
+    assert point.choices["schedule"] == "short"
+    assert point.config["schedule"]["scale"] == 0.1
+    assert point.config["rank"]["weight"] == 5
+
+
+@pytest.mark.parametrize("method", ONE_OF_EACH_METHOD)
+def test_a_row_runs_in_miniature(make_point, method):
+    extra = []
+    if method == "tt":  # an MNIST of 1024 pixels; the digits have 64
+        extra = ["~dataset.padding", "+decomposition.modes.64=[4,4,2,2]"]
+    point = make_point(f"experiment={ONE_OF_EACH_METHOD[method]}", *MINIATURE, *extra, tiny=False)
+    assert point.choices["method"] == method
+    result = run_point(point)
+    assert result.status == "ok", result.status
+    assert result.reported["top1_percent"] > 80
+    if method == "admm_tucker":
+        assert result.layers["stage1.0.conv1"]["reason"] == "not selected by layers"
+        assert result.layers["stage3.1.conv2"]["rank"] == [25, 23]
+        assert 2.8 < result.reference.num_params / result.compressed.num_params < 3.2
+    if method == "admm_tt":
+        assert result.layers["stage2.1.conv1"]["rank"] == [8, 16, 16, 4]
+
+
+def reported(**changes) -> Reported:
+    return Reported(
+        **{"source": "s", "place": "p", "provenance": "read", "cost": "c", "tolerance_points": 0.3,
+           "top1_percent": 90.0, **changes}
+    )  # fmt: skip
+
+
+def rows(make_point, count, percent):
+    """Rows as `run_point` leaves them, with the accuracy put in."""
+    made = run_point(make_point("method=reference", "network.hidden=[8]"))
+    compressed = dataclasses.replace(made.compressed, test_top1_percent=percent)
+    return [dataclasses.replace(made, compressed=compressed)] * count
+
+
+def test_verdicts(make_point):
+    ok = rows(make_point, 3, 89.71)
+    num_params = ok[0].compressed.num_params
+    assert verdict(reported(), []) == "not run"
+    assert verdict(reported(), ok[:2]) == "too few seeds (2)"
+    assert verdict(reported(), ok) == "reproduced"
+    assert verdict(reported(tolerance_points=0.2), ok) == "not reproduced: accuracy"
+    assert verdict(reported(), rows(make_point, 3, 95.0)) == "reproduced"
+    diverged = dataclasses.replace(ok[0], status="diverged: nan", compressed=None)
+    assert verdict(reported(), [*ok, diverged]) == "1 of 4 runs failed"
+    assert verdict(reported(num_params=num_params / 1.05), ok) == "reproduced", "within a tenth"
+    assert verdict(reported(num_params=num_params * 3.0), ok) == "reproduced", "smaller is better"
+    assert verdict(reported(num_params=num_params / 3), ok) == "not reproduced: num_params"
+    assert verdict(reported(params_ratio=3.0), ok) == "not reproduced: params_ratio", "nothing was compressed"
+    assert verdict(reported(macs_ratio=1.05), ok) == "reproduced"

@@ -1,0 +1,125 @@
+"""A reference is trained once: by one process, by two at the same time, and again only if its recipe changes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+
+from orchestration.run.reference import recipe, untrained_digest
+from orchestration.run.run_point import run_point
+from tests.conftest import ROOT, TINY
+
+FAST = "network.hidden=[20]"
+
+
+def test_methods_share_a_reference(make_point, tmp_path):
+    first = run_point(make_point(FAST, "method=reference"))
+    second = run_point(make_point(FAST, "method=svd", "rank=fixed", "rank.ranks=3"))
+    assert len(list((tmp_path / "results" / "references").rglob("*.pt"))) == 1
+    assert first.reference.test_loss == second.reference.test_loss
+    assert first.reference.seconds == second.reference.seconds, "the time of the one training"
+    assert first.reference.epochs == second.reference.epochs == 2
+
+
+def test_what_a_reference_depends_on(make_point):
+    def of(*overrides):
+        return recipe(make_point(*overrides))
+
+    base = of()
+    for same in (
+        "method=svd",
+        "rank.weight=3",
+        "schedule.l_step.epochs=9",
+        "schedule.penalty.growth=2",
+        "num_threads=1",
+    ):
+        assert of(same) == base, same
+    for other in (
+        "seed=1",
+        "schedule.reference.epochs=9",
+        "network.hidden=[9]",
+        "schedule.batch_size=9",
+        "dataset=mnist",
+    ):
+        assert of(other) != base, other
+
+
+def test_another_network_of_the_same_name_gets_a_reference_of_its_own(make_point, tmp_path, monkeypatch):
+    """The code of a network may change while its configuration stays."""
+    import networks.mlp
+
+    first = run_point(make_point(FAST, "method=reference"))
+    original = networks.mlp.mlp
+    monkeypatch.setattr(networks.mlp, "mlp", lambda *a, hidden, **k: original(*a, hidden=[*hidden, 5], **k))
+    second = run_point(make_point(FAST, "method=reference", "force=true"))
+    assert second.status == "ok"
+    assert second.reference.num_params != first.reference.num_params
+    assert len(list((tmp_path / "results" / "references").rglob("*.pt"))) == 2
+
+
+def test_a_network_that_only_computes_otherwise_is_another_network():
+    """The same modules and initial values, another forward pass."""
+
+    class Flipped(torch.nn.Sequential):
+        def forward(self, x):
+            return super().forward(x.flip(-1))
+
+    digests = set()
+    for kind in (torch.nn.Sequential, Flipped):
+        torch.manual_seed(0)
+        network = kind(torch.nn.Flatten(), torch.nn.Linear(64, 10))
+        network.__class__.__name__ = "Sequential"
+        digests.add(untrained_digest(network, [1, 8, 8]))
+        assert network.training
+    assert len(digests) == 2
+
+
+@pytest.mark.slow
+def test_two_processes_train_it_once_and_agree(tmp_path):
+    """Started together on an empty cache: one trains, the other waits and reads."""
+
+    def start(method):
+        command = [
+            sys.executable,
+            "run.py",
+            *TINY,
+            FAST,
+            f"results_dir={tmp_path}",
+            *method,
+            "schedule.reference.epochs=40",
+        ]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+
+    with ThreadPoolExecutor(2) as pool:
+        runs = list(pool.map(start, (["method=svd", "rank=fixed"], ["method=reference"])))
+    assert [r.returncode for r in runs] == [0, 0], [r.stderr for r in runs]
+    outputs = [r.stdout for r in runs]
+    assert sum("reference trained" in out for out in outputs) == 1
+    assert sum("reference taken from" in out for out in outputs) == 1
+    assert len(list((tmp_path / "references").rglob("*.pt"))) == 1
+    assert not list((tmp_path / "references").rglob(".*.pt.*")), "no half-written file is left"
+
+
+def flipped(data: bytes) -> bytes:
+    """The last weights changed: torch itself would load them."""
+    middle = len(data) // 2
+    return data[:middle] + bytes(255 - b for b in data[middle : middle + 8]) + data[middle + 8 :]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "damage"),
+    [("*.pt", lambda d: d[:100]), ("*.json", lambda d: d[:100]), ("*.pt", lambda d: b"bad\n"), ("*.pt", flipped)],
+    ids=["cut", "cut about", "other", "flipped"],
+)
+def test_a_damaged_reference_is_trained_anew_and_said_so(make_point, tmp_path, pattern, damage, capsys):
+    first = run_point(make_point(FAST, "method=reference"))
+    (path,) = (tmp_path / "results" / "references").rglob(pattern)
+    path.write_bytes(damage(path.read_bytes()))
+    again = run_point(make_point(FAST, "method=reference", "force=true"))
+    assert again.status == "ok"
+    assert again.reference.test_loss == first.reference.test_loss
+    assert "the cached reference is trained anew" in capsys.readouterr().out
