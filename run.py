@@ -19,12 +19,12 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from orchestration.config import resolvers
-from orchestration.config.error_messages import refusing
-from orchestration.config.overrides import arranged
+from orchestration.config.error_messages import exit_on_user_error
+from orchestration.config.overrides import normalize_overrides
 from orchestration.config.point import Point
 from orchestration.errors import RunsElsewhere
 from orchestration.store.claim import taken
-from orchestration.store.status import standing
+from orchestration.store.status import read_status
 from orchestration.sweep.plan import make_plan, print_plan
 from runtime.console import say
 from runtime.file_lock import DEAD_AFTER_SECONDS
@@ -48,10 +48,10 @@ def run(config: DictConfig) -> str:
         return _status(Point.from_hydra(config, hydra_config), launcher)
     if launcher != "basic":
         sys.exit(f"error: launcher={launcher}: it is for the points of a sweep; put -m before them")
-    with refusing():  # here and not in `main` alone: Hydra would print the overrides before the reason
+    with exit_on_user_error():  # here and not in `main` alone: Hydra would print the overrides before the reason
         point = Point.from_hydra(config, hydra_config)
         if point.config["plan"]:
-            print_plan(make_plan([point], [standing(point)]))
+            print_plan(make_plan([point], [read_status(point)]))
             return "planned"
         result = _result(point)
     if not result.is_ok:
@@ -88,10 +88,10 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal may know ASCII alone
     warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"  # what it says, not a line of source
-    sys.argv[1:] = arranged(sys.argv[1:])
+    sys.argv[1:] = normalize_overrides(sys.argv[1:])
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands errors over instead of printing them
     try:
-        with refusing():
+        with exit_on_user_error():
             run()
     except (KeyboardInterrupt, Interrupted) as error:
         print(

@@ -25,7 +25,7 @@ from lightning_modules.training.classifier import Classifier
 from lightning_modules.training.decay import Exponential
 from lightning_modules.training.runner import Runner
 from lightning_modules.training.schedule import Penalty, Phase, Schedule
-from lightning_modules.training.trainer_config import Profile
+from lightning_modules.training.trainer_config import TrainerConfig
 from networks.resnet import resnet
 
 BATCH_SIZE, NUM_WORKERS = 128, 2
@@ -100,7 +100,7 @@ def main() -> None:
     phase = Phase(epochs=1, learning_rate=0.02, decay=Exponential())
     schedule = Schedule(1.0, BATCH_SIZE, phase, phase, 1.0, phase, phase, Penalty(1e-3, 1.1, 1))
     data = RandomBytes(1280, (3, 32, 32))
-    runner = Runner(data, schedule, Profile("cpu"), None, seed=0)
+    runner = Runner(data, schedule, TrainerConfig("cpu"), None, seed=0)
     network = resnet([3, 32, 32], 10, 20)
 
     def bare() -> None:

@@ -26,7 +26,7 @@ from omegaconf import DictConfig
 
 from orchestration.config import resolvers
 from orchestration.config.point import Point
-from orchestration.store.status import standing
+from orchestration.store.status import read_status
 from orchestration.sweep.fast_compose import Composer
 from runtime.console import console
 
@@ -109,7 +109,7 @@ def _planning(folder: str, num: int = 500) -> tuple[float, float]:
     composer = Composer(loader, base)
     began = time.process_time()
     for seed in range(num + 1):
-        standing(composer([f"results_dir={folder}/results", f"seed={seed}"]))
+        read_status(composer([f"results_dir={folder}/results", f"seed={seed}"]))
         if seed == 0:
             first = time.process_time() - began
     return first * 1000, (time.process_time() - began - first) / num * 1000

@@ -80,8 +80,8 @@ def _measure(rank: int, folder: str, arguments: argparse.Namespace) -> None:
 
     seconds = medians({"alone": partial(turn, alone), "shared": partial(turn, shared)}, arguments.rounds)
     step = shared(weights, 1.0)
-    sent = group().gathered(counted.num_bytes[-2:])  # its frontiers, its factors
-    cpu = {num: max(group().gathered(median(times))) for num, times in busy.items()}
+    sent = group().all_gather(counted.num_bytes[-2:])  # its frontiers, its factors
+    cpu = {num: max(group().all_gather(median(times))) for num, times in busy.items()}
     if rank == 0:
         owner = owners(weights, size)
         loads = [sum(cost(weights[name]) for name in weights if owner[name] == each) for each in range(size)]

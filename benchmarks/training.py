@@ -21,7 +21,7 @@ from lightning_modules.training.decay import Exponential
 from lightning_modules.training.joint_objective import JointObjective
 from lightning_modules.training.runner import Runner
 from lightning_modules.training.schedule import Penalty, Phase, Schedule
-from lightning_modules.training.trainer_config import Profile
+from lightning_modules.training.trainer_config import TrainerConfig
 from networks.lenet import lenet300
 
 
@@ -46,7 +46,7 @@ def main() -> None:
     schedule = Schedule(1.0, 256, phase, phase, 1.0, phase, phase, Penalty(1e-3, 1.1, 1))
     data = RandomMNIST()
     data.setup()
-    runner = Runner(data, schedule, Profile("cpu"), None, seed=0)
+    runner = Runner(data, schedule, TrainerConfig("cpu"), None, seed=0)
     network = lenet300([1, 28, 28], 10)
     weights = {name: network.get_parameter(f"{name}.weight") for name in ("fc1", "fc2", "fc3")}
     zeros = {name: torch.zeros_like(weight) for name, weight in weights.items()}

@@ -10,7 +10,7 @@ from torch import Tensor
 from datamodules.data import Batches
 
 
-class Limited:
+class FirstBatches:
     """At most `num_batches` of `batches`, whose `epoch` and `share` are still theirs."""
 
     def __init__(self, batches: Batches, num_batches: int) -> None:

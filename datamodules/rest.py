@@ -8,16 +8,16 @@ from itertools import islice
 from torch import Tensor
 
 from datamodules.data import Batches
-from datamodules.limited import Limited
+from datamodules.limited import FirstBatches
 
 
-class Rest:
+class SkipBatches:
     """`batches` without the first `start`, in the next epoch that is read; all of them in those after it.
 
     What is left out is read all the same: the order of the batches is known only by reading them.
     """
 
-    def __init__(self, batches: Batches | Limited) -> None:
+    def __init__(self, batches: Batches | FirstBatches) -> None:
         self.batches = batches
         self.start = 0
 

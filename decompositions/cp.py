@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from decompositions.core.frontier import Frontier, Rank, pareto_frontier
 from decompositions.core.low_rank import TwoFactors, is_matrix
 from decompositions.core.site import Site
-from decompositions.layers.base import InRow, Vanished
+from decompositions.layers.base import FactoredSequential, ZeroRank
 from decompositions.layers.geometry import part_of, positions_between
 from decompositions.linalg.cp_als import balanced, exact_fit, fit, largest_rank, polish, to_tensor
 from decompositions.linalg.spectrum import scaled
@@ -109,13 +109,13 @@ class CP:
             return SVD().layer(dense, factors)
         out, into, *kernels = factors.factors
         if (rank := out.shape[1]) == 0:
-            return Vanished(dense)
+            return ZeroRank(dense)
         depthwise = []
         for group, kernel in zip(self.groups(factors.shape), kernels, strict=True):
             weight = kernel.T.reshape(rank, 1, *(factors.shape[2 + axis] for axis in sorted(group)))
             depthwise.append(part_of(dense, group, weight, groups=rank))
         bias = dense.bias if isinstance(dense.bias, Tensor) else None
-        return InRow(part_of(dense, (), into.T), *depthwise, part_of(dense, (), out, bias))
+        return FactoredSequential(part_of(dense, (), into.T), *depthwise, part_of(dense, (), out, bias))
 
 
 @dataclass(frozen=True)

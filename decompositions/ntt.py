@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 from decompositions.core.frontier import Frontier, Rank
 from decompositions.core.site import Site
-from decompositions.layers.base import Vanished
+from decompositions.layers.base import ZeroRank
 from decompositions.layers.geometry import positions_between
 from decompositions.layers.ntt import Between, NTTConv, NTTLinear
 from decompositions.linalg.tensorize import Layout
@@ -105,7 +105,7 @@ class NTT:
         layout, cores = factors.train.layout, factors.train.cores
         biases = [bias for bias in factors.biases if bias is not None]
         if factors.train.num_params == 0:
-            return Vanished(dense)
+            return ZeroRank(dense)
         if not biases:
             return self.train.layer(dense, factors.train)
         between = Between(self.activation, self.norm)

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 from decompositions.core.frontier import Frontier, Rank, pareto_frontier
 from decompositions.core.site import Site
-from decompositions.layers.base import Vanished
+from decompositions.layers.base import ZeroRank
 from decompositions.layers.geometry import positions_between
 from decompositions.layers.tt import TTConv, TTLinear
 from decompositions.layers.tt_kernel_first import TTKernelFirst, kernel_order
@@ -107,7 +107,7 @@ class TT:
     def layer(self, dense: nn.Module, factors: TTFactors) -> nn.Module:
         """`TTLinear` or `TTConv` with these cores, the bias and the geometry of `dense`."""
         if factors.num_params == 0:
-            return Vanished(dense)
+            return ZeroRank(dense)
         layout, cores = factors.layout, factors.cores
         if layout.in_pairs:
             first, paired = ([], cores) if layout.kernel is None else (cores[:1], cores[1:])

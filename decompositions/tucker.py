@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from decompositions.core.frontier import Frontier, Rank, Unfolding, pareto_frontier
 from decompositions.core.low_rank import TwoFactors
 from decompositions.core.site import Site
-from decompositions.layers.base import Vanished
+from decompositions.layers.base import ZeroRank
 from decompositions.layers.tucker import TuckerFactors, TuckerLinear, times
 from decompositions.linalg.spectrum import eigh, scaled
 from decompositions.linalg.tensorize import modes_of
@@ -98,7 +98,7 @@ class Tucker:
         """`TuckerLinear` with these factors and the bias of `dense`; for a convolution see `Tucker2`."""
         if not isinstance(factors, TuckerFactors):
             return self._of_convolutions.layer(dense, factors)
-        return TuckerLinear(dense, factors) if factors.num_params else Vanished(dense)
+        return TuckerLinear(dense, factors) if factors.num_params else ZeroRank(dense)
 
     @property
     def _of_convolutions(self) -> Tucker2:

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from decompositions.core.frontier import Frontier, Rank, Unfolding, pareto_frontier
 from decompositions.core.low_rank import TwoFactors, is_matrix
 from decompositions.core.site import Site
-from decompositions.layers.base import InRow, Vanished
+from decompositions.layers.base import FactoredSequential, ZeroRank
 from decompositions.layers.geometry import part_of, positions_between
 from decompositions.linalg.spectrum import eigh, scaled
 from decompositions.svd import SVD, SVDAnalysis
@@ -100,9 +100,9 @@ class Tucker2:
         if isinstance(factors, TwoFactors):
             return SVD().layer(dense, factors)
         if factors.num_params == 0:
-            return Vanished(dense)
+            return ZeroRank(dense)
         bias = dense.bias if isinstance(dense.bias, Tensor) else None
-        return InRow(
+        return FactoredSequential(
             part_of(dense, (), factors.into.T),
             part_of(dense, range(factors.core.ndim - 2), factors.core),
             part_of(dense, (), factors.out, bias),

@@ -27,7 +27,7 @@ def accuracy(
     network: nn.Module,
     batches: Iterable[tuple[Tensor, Tensor]],
     device: torch.device | str,
-    summed: Callable[[Tensor], Tensor] = lambda sums: sums,
+    all_reduce: Callable[[Tensor], Tensor] = lambda sums: sums,
 ) -> Accuracy:
     """Evaluate `network` in evaluation mode; its mode is restored. A network that outputs NaN has a NaN loss.
 
@@ -50,7 +50,7 @@ def accuracy(
         sums[2:4] += hits
         sums[4] += functional.cross_entropy(logits.float(), labels, reduction="sum")
     network.train(was_training)
-    total, classes, top1, top5, loss = summed(sums).tolist()
+    total, classes, top1, top5, loss = all_reduce(sums).tolist()
     if total == 0:
         raise ValueError("accuracy: expected at least one batch, got none")
     return Accuracy(100 * top1 / total, 100 * top5 / total if classes >= 100 * total else None, loss / total)

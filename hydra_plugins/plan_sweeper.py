@@ -18,16 +18,16 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from orchestration.config.error_messages import refusal
+from orchestration.config.error_messages import error_lines
 from orchestration.config.point import Point
-from orchestration.store.status import standing
-from orchestration.sweep.grid import combined
+from orchestration.store.status import read_status
+from orchestration.sweep.grid import expand_grid
 from orchestration.sweep.launchers import start_ray, stop_ray
 from orchestration.sweep.plan import make_plan, print_plan
-from orchestration.sweep.preflight import check_alike, check_apart, check_feasible
+from orchestration.sweep.preflight import preflight, preflight_in_subprocess, require_equal_devices
 from orchestration.sweep.summary import GIVEN_UP, earlier_rows, summarise
-from runtime.forked import Tell, in_child
-from runtime.signals import SIGNALS, Interrupted, at_once
+from runtime.forked import Tell, run_forked
+from runtime.signals import SIGNALS, Interrupted, interrupt_at_once
 
 # Hydra finds its plugins, and their configurations, by importing the modules of this package.
 ConfigStore.instance().store(
@@ -54,20 +54,20 @@ class PlanSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> None:
         """Run all combinations of the sweep overrides in `arguments`; exits with 1 if a point failed."""
-        points = combined(self.context.config_loader, self.base, arguments)
-        standings = [standing(point) for point in points]
+        points = expand_grid(self.context.config_loader, self.base, arguments)
+        statuses = [read_status(point) for point in points]
         pending = []
-        for point, now in zip(points, standings, strict=True):
+        for point, now in zip(points, statuses, strict=True):
             if now.is_pending:
                 pending.append(point)
             if now.kind in ("killed", "running elsewhere"):
                 print(f"{point.label}: {now}")
         print(f"{len(points) - len(pending)} done or running elsewhere, {len(pending)} to run")
         if pending and not isinstance(self.launcher, BasicLauncher):
-            check_alike(pending, self.base)
+            require_equal_devices(pending, self.base)
         if points[0].config["plan"]:
-            check_apart(pending, is_here=self._is_here)
-            print_plan(make_plan(points, standings))
+            preflight_in_subprocess(pending, is_here=self._is_here)
+            print_plan(make_plan(points, statuses))
             return
         self.earlier = earlier_rows(points)
         # Why points that were started did not end well, or None, by id.
@@ -89,7 +89,7 @@ class PlanSweeper(Sweeper):
         """Run points one after another in a child, and those after one that was killed in the next child."""
         rest = points
         while rest:
-            told, code = in_child(partial(self._work, rest, is_first=rest is points))
+            told, code = run_forked(partial(self._work, rest, is_first=rest is points))
             self.ended |= dict(told)
             begun = [id for id, _ in told]
             if code in EXIT_CODES:
@@ -109,9 +109,9 @@ class PlanSweeper(Sweeper):
             rest = [point for point in rest if point.id not in begun]
 
     def _work(self, points: list[Point], tell: Tell, *, is_first: bool) -> None:
-        with at_once():
+        with interrupt_at_once():
             if is_first:
-                check_feasible(points)
+                preflight(points)
             for point in points:
                 tell([point.id, None])
                 (reason,) = self._launch([point]).values()
@@ -123,12 +123,12 @@ class PlanSweeper(Sweeper):
         """Give points to another launcher: all at once, so that it sees to what runs beside what."""
         if not points:
             return
-        check_feasible(points, is_here=self._is_here)
+        preflight(points, is_here=self._is_here)
         one_by_one = points[0].config["fail_fast"]
         batches = [[point] for point in points] if one_by_one else [points]
         if "ray" in self.base.hydra.launcher:
             start_ray(self.base.hydra.launcher.ray.init)
-        with at_once():
+        with interrupt_at_once():
             while batches:
                 batch = batches.pop(0)
                 self.ended |= dict.fromkeys(point.id for point in batch)
@@ -136,7 +136,7 @@ class PlanSweeper(Sweeper):
                 if one_by_one and any(outcomes.values()):
                     break
                 if self._is_here:  # elsewhere they are still in the queue
-                    lost = [p for p in batch if GIVEN_UP in (outcomes[p.id] or "") and standing(p).kind == "new"]
+                    lost = [p for p in batch if GIVEN_UP in (outcomes[p.id] or "") and read_status(p).kind == "new"]
                     batches += [lost] if 0 < len(lost) < len(batch) else []
 
     @property
@@ -162,4 +162,4 @@ class PlanSweeper(Sweeper):
 
 
 def _reason(error: Exception) -> str:
-    return "; ".join(refusal(error) or [f"failed: {type(error).__name__}: {' '.join(str(error).split())}"])
+    return "; ".join(error_lines(error) or [f"failed: {type(error).__name__}: {' '.join(str(error).split())}"])

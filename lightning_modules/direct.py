@@ -20,7 +20,7 @@ from torch import nn
 
 from decompositions.core.format import Format
 from decompositions.rank_search.rule import RankRule
-from lightning_modules.core.dry_run import refuse_idle_distillation, try_search
+from lightning_modules.core.dry_run import dry_run, refuse_idle_distillation
 from lightning_modules.core.method import Compressed, begin, choose_ranks, outcome, replaced, train
 from lightning_modules.training.runner import Runner
 from lightning_modules.training.schedule import Schedule
@@ -43,7 +43,7 @@ class Direct:
     def check(self, network: nn.Module, input_shape: Sequence[int], schedule: Schedule) -> None:
         """Raise `ValueError` if no layer can be compressed or the rank rule finds no ranks for such layers."""
         refuse_idle_distillation(schedule, schedule.fine_tune.epochs)
-        try_search(self, network, input_shape)
+        dry_run(self, network, input_shape)
 
     def compress(self, reference: nn.Module, runner: Runner) -> Compressed:
         """One C step, replacement, fine-tuning."""

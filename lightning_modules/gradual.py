@@ -25,7 +25,7 @@ from decompositions.core.format import Format
 from decompositions.core.frontier import Frontier, Rank, as_modes, as_rank
 from decompositions.rank_search.rule import RankChoice, RankRule
 from decompositions.search.c_step import RankSearch
-from lightning_modules.core.dry_run import refuse_idle_distillation, try_search
+from lightning_modules.core.dry_run import dry_run, refuse_idle_distillation
 from lightning_modules.core.method import Compressed, begin, outcome, replaced, train
 from lightning_modules.training.runner import Runner
 from lightning_modules.training.schedule import Phase, Schedule
@@ -57,7 +57,7 @@ class Gradual:
             )
         refuse_idle_distillation(schedule, schedule.fine_tune.epochs)
         why = "each stage decomposes the weight that the factors of the last stand for"
-        try_search(self, network, input_shape, why_dense=why)
+        dry_run(self, network, input_shape, why_dense=why)
 
     def compress(self, reference: nn.Module, runner: Runner) -> Compressed:
         """Run the stages; a dense network takes over what each of them learned."""

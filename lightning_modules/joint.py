@@ -34,8 +34,8 @@ from torch import nn
 
 from decompositions.core.format import Format
 from decompositions.rank_search.rule import RankRule
-from lightning_modules.core.admm_state import Alternation
-from lightning_modules.core.dry_run import refuse_idle_distillation, try_search
+from lightning_modules.core.admm_state import AdmmState
+from lightning_modules.core.dry_run import dry_run, refuse_idle_distillation
 from lightning_modules.core.method import Compressed, begin, outcome, replaced, train
 from lightning_modules.training.joint_objective import JointObjective
 from lightning_modules.training.runner import Runner
@@ -65,12 +65,12 @@ class Joint:
         """Raise `ValueError` if no layer can be compressed or the rank rule finds no ranks for such layers."""
         why = "the joint objective draws dense weights to those that the factors stand for"
         refuse_idle_distillation(schedule, schedule.fine_tune.epochs)
-        try_search(self, network, input_shape, why_dense=why)
+        dry_run(self, network, input_shape, why_dense=why)
 
     def compress(self, reference: nn.Module, runner: Runner) -> Compressed:
         """Run the L and C steps of the runner's schedule on a copy, replace its layers and fine-tune."""
         network, search = begin(self, reference, runner)
-        run = Alternation(network, search, runner, self.multipliers)
+        run = AdmmState(network, search, runner, self.multipliers)
         schedule, mu = runner.schedule, runner.schedule.penalty.weight
         first, step = run.begin(mu)
         with bar("joint objective", schedule.penalty.num_steps - first) as advance:

@@ -22,7 +22,7 @@ from decompositions.core.format import Format
 from decompositions.layers.base import initialise
 from decompositions.network.structure import describe, restore
 from decompositions.rank_search.rule import RankRule
-from lightning_modules.core.dry_run import refuse_idle_distillation, try_search
+from lightning_modules.core.dry_run import dry_run, refuse_idle_distillation
 from lightning_modules.core.method import Compressed, begin, choose_ranks, outcome, train
 from lightning_modules.training.runner import Runner
 from lightning_modules.training.schedule import Schedule
@@ -46,7 +46,7 @@ class Scratch:
     def check(self, network: nn.Module, input_shape: Sequence[int], schedule: Schedule) -> None:
         """Raise `ValueError` if no layer can be compressed or the rank rule finds no ranks for such layers."""
         refuse_idle_distillation(schedule, schedule.from_scratch.epochs)
-        try_search(self, network, input_shape)
+        dry_run(self, network, input_shape)
 
     def compress(self, reference: nn.Module, runner: Runner) -> Compressed:
         """Choose ranks, build a fresh network at these, train it."""

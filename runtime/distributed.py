@@ -28,7 +28,7 @@ class Group:
         """Which samples of every batch are this process's."""
         return slice(self.rank, None, self.size)
 
-    def gathered(self, value: T) -> list[T]:
+    def all_gather(self, value: T) -> list[T]:
         """What each process has, in the order of their ranks, tensors on this process's device; every process must ask.
 
         Tensors keep their strides, on which the bits of a product may depend.
@@ -53,7 +53,7 @@ def group() -> Group:
     return Group(0, 1)
 
 
-def agreed(value: T) -> T:
+def broadcast(value: T) -> T:
     """What the first process has."""
     if group().size == 1:
         return value
@@ -62,14 +62,14 @@ def agreed(value: T) -> T:
     return box[0]
 
 
-def take_the_firsts(tensors: Iterable[Tensor]) -> None:
+def broadcast_tensors(tensors: Iterable[Tensor]) -> None:
     """Give tensors the values of the first process, in place: each one's batch norms saw other samples."""
     if group().size > 1:
         for tensor in tensors:
             distributed.broadcast(tensor, src=0)
 
 
-def summed(values: Tensor) -> Tensor:
+def all_reduce(values: Tensor) -> Tensor:
     """The sum over all processes, the same bits in each."""
     if group().size > 1:
         values = values.clone()
@@ -83,7 +83,7 @@ def sample_weight(num: int) -> float:
     Every process must ask.
     """
     size = group().size
-    return 1.0 if size == 1 else num * size / float(summed(torch.tensor(float(num))))
+    return 1.0 if size == 1 else num * size / float(all_reduce(torch.tensor(float(num))))
 
 
 def _here(storage: Any, place: str) -> Any:

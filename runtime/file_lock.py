@@ -19,8 +19,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from runtime.process import UNKNOWN, Owner
-from runtime.signals import obey
+from runtime.process import UNKNOWN, ProcessId
+from runtime.signals import check_interrupted
 
 HEARTBEAT_SECONDS = 10.0
 DEAD_AFTER_SECONDS = 120.0  # NFS may show a time that is a minute old
@@ -32,7 +32,7 @@ NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 class Held(Exception):
     """A living process holds the lock."""
 
-    def __init__(self, owner: Owner | None) -> None:
+    def __init__(self, owner: ProcessId | None) -> None:
         super().__init__(str(owner or "a process that has just begun or ended"))
 
 
@@ -41,8 +41,8 @@ class Lock:
     """A lock that this process holds; `previous` is the dead owner whose lock it was."""
 
     path: Path
-    owner: Owner
-    previous: Owner | None = None
+    owner: ProcessId
+    previous: ProcessId | None = None
 
     def is_ours(self) -> bool:
         """Whether nobody has taken it over; that happens to a process that stood still, with its heart, for minutes."""
@@ -67,7 +67,7 @@ def locked(path: Path, waiting: Callable[[str], None] | None = None) -> Iterator
         _release(lock)
 
 
-def owner_of(path: Path) -> tuple[Owner | None, bool]:
+def owner_of(path: Path) -> tuple[ProcessId | None, bool]:
     """Who holds the lock at `path`, if anybody, and whether that process is alive. It writes nothing on this machine's
     own locks."""
     owner = _read(path)
@@ -85,14 +85,14 @@ def _waited_for(path: Path, waiting: Callable[[str], None]) -> Lock:
             said = True
         while owner_of(path)[1]:
             for _ in range(round(pause / POLL_SECONDS)):
-                obey()
+                check_interrupted()
                 time.sleep(POLL_SECONDS)
             pause = min(2 * pause, LONGEST_POLL_SECONDS)
 
 
 def _acquired(path: Path) -> Lock:
     """Take the lock, a dead owner's too; raises `Held`."""
-    me = Owner.this_process()
+    me = ProcessId.this_process()
     if _put(path, me):
         return Lock(path, me)
     there = _read(path)
@@ -123,7 +123,7 @@ def _release(lock: Lock) -> None:
 
 
 @contextmanager
-def _guard(path: Path, owner: Owner) -> Iterator[None]:
+def _guard(path: Path, owner: ProcessId) -> Iterator[None]:
     """Alone have the right to take away what `owner` holds: a lock itself, and as mortal; raises `Held`."""
     guard = _acquired(path.with_name(f".{path.name}.{owner.token}"))
     try:
@@ -132,7 +132,7 @@ def _guard(path: Path, owner: Owner) -> Iterator[None]:
         guard.path.unlink(missing_ok=True)
 
 
-def _put(path: Path, owner: Owner) -> bool:
+def _put(path: Path, owner: ProcessId) -> bool:
     """Whether the file was put there, whole, where there was none."""
     candidate = _written(path, owner)
     try:
@@ -151,7 +151,7 @@ def _put(path: Path, owner: Owner) -> bool:
         candidate.unlink()
 
 
-def _written(path: Path, owner: Owner) -> Path:
+def _written(path: Path, owner: ProcessId) -> Path:
     candidate = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
         candidate.write_text(json.dumps(asdict(owner)), encoding="utf-8")
@@ -161,16 +161,16 @@ def _written(path: Path, owner: Owner) -> Path:
     return candidate
 
 
-def _read(path: Path) -> Owner | None:
+def _read(path: Path) -> ProcessId | None:
     try:
-        return Owner(**json.loads(path.read_text(encoding="utf-8")))
+        return ProcessId(**json.loads(path.read_text(encoding="utf-8")))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (ValueError, TypeError):
         return UNKNOWN
 
 
-def _is_alive(path: Path, owner: Owner) -> bool:
+def _is_alive(path: Path, owner: ProcessId) -> bool:
     if owner.is_here:
         return owner.runs
     try:

@@ -27,7 +27,7 @@ PR_SET_PDEATHSIG = 1
 Tell = Callable[[Any], None]
 
 
-def in_child(work: Callable[[Tell], None]) -> tuple[list[Any], int]:
+def run_forked(work: Callable[[Tell], None]) -> tuple[list[Any], int]:
     """What `work` told its parent (plain values), and how the child ended: its exit code, or minus a signal's number.
 
     In the child it raises `SystemExit` when the work is over: its caller has nothing else to do there.

@@ -12,7 +12,7 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
-class Owner:
+class ProcessId:
     """A process that holds something: `place` is its machine since its last start, `born` tells equal pids apart.
 
     Every `token` is used once.
@@ -26,7 +26,7 @@ class Owner:
     token: str
 
     @classmethod
-    def this_process(cls) -> Owner:
+    def this_process(cls) -> ProcessId:
         """This process, under a new token."""
         now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
         return cls(socket.gethostname(), _place(), os.getpid(), _born(os.getpid()) or "", now, uuid.uuid4().hex)
@@ -46,7 +46,7 @@ class Owner:
 
 
 HIDDEN = "unknown"  # of a process that can only be seen to be there
-UNKNOWN = Owner("an unknown host", "", 0, "", "an unknown time", "unknown")
+UNKNOWN = ProcessId("an unknown host", "", 0, "", "an unknown time", "unknown")
 
 
 def _born(pid: int) -> str | None:

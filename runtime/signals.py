@@ -50,26 +50,26 @@ _last: dict[int, float] = {}
 _is_heeding: list[bool] = []
 
 
-def is_wanted() -> bool:
+def is_interrupted() -> bool:
     """Whether this process was asked to end."""
     return bool(_noted)
 
 
-def obey() -> None:
+def check_interrupted() -> None:
     """Raise `Interrupted` if this process was asked to end."""
     if _noted:
         raise Interrupted(_noted[0])
 
 
 @contextmanager
-def at_good_moments() -> Iterator[None]:
+def interrupt_between_batches() -> Iterator[None]:
     """Inside, `obey` says when; what was noted and not obeyed is raised when the block is over."""
     try:
         with _handled(_note, SIGNALS + tuple(number for number in LAUNCHERS if callable(signal.getsignal(number)))):
             _is_heeding.append(True)
             _last.clear()
             yield
-            obey()
+            check_interrupted()
     finally:
         handed_on = [number for number in _noted if number in LAUNCHERS]
         _is_heeding.clear()
@@ -78,7 +78,7 @@ def at_good_moments() -> Iterator[None]:
             signal.raise_signal(number)
 
 
-def heed_again() -> None:
+def restore_handlers() -> None:
     """Put the handlers of `at_good_moments` back in their place, which Lightning takes when a phase begins."""
     if _is_heeding and threading.current_thread() is threading.main_thread():
         for number in SIGNALS:
@@ -86,7 +86,7 @@ def heed_again() -> None:
 
 
 @contextmanager
-def at_once() -> Iterator[None]:
+def interrupt_at_once() -> Iterator[None]:
     """Inside, both signals raise `Interrupted` where the process stands: while it waits for others."""
     with _handled(_raise, SIGNALS):
         try:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from decompositions.core.frontier import Frontier, Rank, Unfolding, pareto_frontier
 from decompositions.core.site import Site
-from decompositions.layers.base import InRow, Vanished
+from decompositions.layers.base import FactoredSequential, ZeroRank
 from decompositions.layers.geometry import part_of, positions_between
 
 
@@ -114,11 +114,11 @@ def two_factor_layer(dense: nn.Module, factors: TwoFactors) -> nn.Module:
     """Build the two layers that equal `dense` with the weight `factors.to_tensor()`."""
     rank, shape, num_row_axes = factors.left.shape[1], factors.shape, factors.num_row_axes
     if rank == 0:
-        return Vanished(dense)
+        return ZeroRank(dense)
     bias = dense.bias if isinstance(dense.bias, Tensor) else None
     row_axes, column_axes = range(num_row_axes), range(num_row_axes, len(shape) - 2)
     left = factors.left.reshape(shape[0], *shape[2 : 2 + num_row_axes], rank).movedim(-1, 1)  # (out, rank, *row axes)
-    return InRow(
+    return FactoredSequential(
         part_of(dense, column_axes, factors.right.reshape(rank, shape[1], *shape[2 + num_row_axes :])),
         part_of(dense, row_axes, left, bias),
     )

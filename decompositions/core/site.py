@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from decompositions.layers.geometry import LAYER_TYPES
 from decompositions.layers.recurrent import HOOKS
-from decompositions.layers.unfuse import why_closed
+from decompositions.layers.unfuse import why_fused
 
 # The sizes before and after one call of a layer on one sample: `(height, width)` of a convolution, the leading sizes
 # (sequence length, …) of a linear layer, which are the same on both sides.
@@ -94,7 +94,7 @@ def survey(
             if parameter is not None:
                 owners.setdefault(id(parameter), []).append(name)
     for name, layer in network.named_modules():
-        if (closed := why_closed(layer)) is not None:
+        if (closed := why_fused(layer)) is not None:
             skipped[name] = closed
         elif isinstance(layer, nn.LSTM | nn.GRU):
             skipped[name] = "not selected by layers"

@@ -19,7 +19,7 @@ class Factored(nn.Module):
         raise NotImplementedError
 
 
-class InRow(Factored, nn.Sequential):
+class FactoredSequential(Factored, nn.Sequential):
     """Linear layers, or convolutions made by `convolution.part_of`; no activation between them, a bias at the end."""
 
     @torch.no_grad()
@@ -62,7 +62,7 @@ class InRow(Factored, nn.Sequential):
                 nn.init.zeros_(part.bias)
 
 
-class Vanished(Factored):
+class ZeroRank(Factored):
     """Output the bias of `dense` (zeros without one) in the shape of its output; the input's values are not read."""
 
     def __init__(self, dense: nn.Module) -> None:

@@ -196,7 +196,7 @@ class _Open(nn.Module):
         return self
 
 
-class OpenLSTM(_Open):
+class UnfusedLSTM(_Open):
     """An `nn.LSTM` whose weights are linear layers."""
 
     def _state_sizes(self) -> tuple[int, ...]:
@@ -213,7 +213,7 @@ class OpenLSTM(_Open):
         return getattr(self, f"hr_{key}")(h) if self.proj_size else h, c
 
 
-class OpenGRU(_Open):
+class UnfusedGRU(_Open):
     """An `nn.GRU` whose weights are linear layers."""
 
     def _state_sizes(self) -> tuple[int, ...]:

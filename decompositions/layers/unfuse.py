@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 from torch import nn
 
-from decompositions.layers.recurrent import HOOKS, OpenGRU, OpenLSTM
+from decompositions.layers.recurrent import HOOKS, UnfusedGRU, UnfusedLSTM
 
 
-def why_closed(layer: nn.Module) -> str | None:
+def why_fused(layer: nn.Module) -> str | None:
     """Say why a recurrent layer stays as it is; None if it can be opened or is not recurrent."""
     if not isinstance(layer, nn.LSTM | nn.GRU):
         others = (nn.RNNBase, nn.RNNCellBase)
@@ -27,7 +27,7 @@ def why_closed(layer: nn.Module) -> str | None:
     return None
 
 
-def open_recurrent(network: nn.Module, wanted: Callable[[str], bool] = lambda child: True) -> list[str]:
+def unfuse_recurrent(network: nn.Module, wanted: Callable[[str], bool] = lambda child: True) -> list[str]:
     """Replace, in place, LSTMs and GRUs of `network` by their opened forms; return the names of what was opened.
 
     Those are opened one of whose children, by its full name (`rnn.ih_l0`), is `wanted`.
@@ -38,10 +38,10 @@ def open_recurrent(network: nn.Module, wanted: Callable[[str], bool] = lambda ch
     opened: dict[nn.Module, nn.Module] = {}
     names = []
     for name, layer in network.named_modules():
-        if isinstance(layer, nn.LSTM | nn.GRU) and why_closed(layer) is None:
+        if isinstance(layer, nn.LSTM | nn.GRU) and why_fused(layer) is None:
             if layer is network:
                 raise ValueError(f"the network is itself an {layer.mode}: put it into a module to open it")
-            replacement = OpenLSTM(layer) if isinstance(layer, nn.LSTM) else OpenGRU(layer)
+            replacement = UnfusedLSTM(layer) if isinstance(layer, nn.LSTM) else UnfusedGRU(layer)
             if any(wanted(f"{name}.{child}") for child, _ in replacement.named_children()):
                 opened[layer] = replacement
                 names.append(name)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from decompositions.layers.base import Factored
-from decompositions.layers.recurrent import OpenGRU, OpenLSTM
+from decompositions.layers.recurrent import UnfusedGRU, UnfusedLSTM
 from evaluation.latency import measure_latency_ms
 
 
@@ -55,7 +55,7 @@ def materialize(network: nn.Module, example_input: Tensor) -> tuple[nn.Module, l
         if not callable(to_dense := getattr(layer, "to_dense", None)):
             merges.append(Merge(name, None, None, False, "nonlinear, or vanished: no dense layer to merge it into"))
             continue
-        if isinstance(network.get_submodule(name.rpartition(".")[0]), OpenLSTM | OpenGRU):
+        if isinstance(network.get_submodule(name.rpartition(".")[0]), UnfusedLSTM | UnfusedGRU):
             merges.append(Merge(name, None, None, False, "part of a recurrent layer, whose steps are not timed apart"))
             continue
         if not shapes[name]:

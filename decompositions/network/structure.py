@@ -13,7 +13,7 @@ from torch import nn
 
 from decompositions.core.format import Factors, Format
 from decompositions.core.frontier import Rank
-from decompositions.layers.unfuse import open_recurrent
+from decompositions.layers.unfuse import unfuse_recurrent
 
 # Plain data: {layer name: {"format": dotted path, "options": {...}, "rank": int | list[int]}}, {"opened": True} for a
 # recurrent layer whose weights were made layers of their own, and {"rebuild": dotted path, "arguments": {...}} for a
@@ -46,7 +46,7 @@ def describe(format: Format, ranks: Mapping[str, Rank | None], opened: Sequence[
 def restore(network: nn.Module, structure: Structure) -> nn.Module:
     """Give a dense `network` the `structure` of a compressed one, with zero factors to load a state into."""
     opened = {name for name, entry in structure.items() if entry.get("opened")}
-    open_recurrent(network, lambda child: child.rpartition(".")[0] in opened)
+    unfuse_recurrent(network, lambda child: child.rpartition(".")[0] in opened)
     for name, entry in structure.items():
         if entry.get("opened"):
             continue

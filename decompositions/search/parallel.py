@@ -29,7 +29,7 @@ class Processes(Protocol):
     @property
     def size(self) -> int: ...
 
-    def gathered(self, value: T) -> list[T]:
+    def all_gather(self, value: T) -> list[T]:
         """What each process has, in the order of their ranks, its tensors on this process's device; all must ask."""
         ...
 
@@ -41,7 +41,7 @@ class Alone:
     rank: int = 0
     size: int = 1
 
-    def gathered(self, value: T) -> list[T]:
+    def all_gather(self, value: T) -> list[T]:
         """Its own."""
         return [value]
 
@@ -74,7 +74,7 @@ def shared(processes: Processes, owner: Mapping[str, int], work: Mapping[str, Ca
                 done[name] = run()
             except Exception as error:  # the others would wait for ever
                 done[name] = error
-    found = {name: result for part in processes.gathered(done) for name, result in part.items()}
+    found = {name: result for part in processes.all_gather(done) for name, result in part.items()}
     results: dict[str, T] = {}
     for name in work:
         result = found[name]

@@ -11,7 +11,7 @@ from torch import nn
 from decompositions.core.format import Format
 from decompositions.core.site import survey
 from decompositions.layers.geometry import LAYER_TYPES
-from decompositions.layers.unfuse import open_recurrent
+from decompositions.layers.unfuse import unfuse_recurrent
 from decompositions.rank_search.rule import RankRule
 from decompositions.search.c_step import RankSearch
 from decompositions.search.measure import Probe
@@ -37,7 +37,7 @@ def prepare(
     """
     if isinstance(network, LAYER_TYPES):
         raise ValueError("the network is itself a linear or convolution layer; put it into an nn.Sequential")
-    opened = open_recurrent(network, lambda child: any(fnmatchcase(child, pattern) for pattern in layers))
+    opened = unfuse_recurrent(network, lambda child: any(fnmatchcase(child, pattern) for pattern in layers))
     found = survey(network, input_shape, layers, dtype)
     refused = {name: why for name, site in found.sites.items() if (why := format.refuses(site.layer))}
     sites = {name: site for name, site in found.sites.items() if name not in refused}

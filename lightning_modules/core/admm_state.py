@@ -20,7 +20,7 @@ from lightning_modules.training.runner import Runner
 from runtime.console import say
 
 
-class Alternation:
+class AdmmState:
     """What the steps share and change: dense weights, multipliers (None: quadratic penalty), and the record of it."""
 
     def __init__(self, network: nn.Module, search: RankSearch, runner: Runner, has_multipliers: bool) -> None:

@@ -21,7 +21,7 @@ def refuse_idle_distillation(schedule: Schedule, num_epochs: int) -> None:
         )
 
 
-def try_search(
+def dry_run(
     method: Compressing, network: nn.Module, input_shape: Sequence[int], *, why_dense: str | None = None
 ) -> None:
     """Search ranks for the weights that `network` happens to have, replace its smallest layer and load it again.

@@ -19,7 +19,7 @@ from lightning_modules.training.distillation import Distilled
 from lightning_modules.training.runner import Runner
 from lightning_modules.training.schedule import Phase, Schedule
 from runtime.console import say
-from runtime.distributed import agreed, group
+from runtime.distributed import broadcast, group
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,9 @@ def begin(method: Compressing, reference: nn.Module, runner: Runner) -> tuple[nn
     shape = runner.data.input_shape
     search = prepare_search(method, network, shape, lambda: runner.validate(network).top1_percent)
     together = group()
-    return network, search if together.size == 1 else replace(search, rule=Agreed(search.rule), processes=together)
+    return network, search if together.size == 1 else replace(
+        search, rule=BroadcastRule(search.rule), processes=together
+    )
 
 
 def describe_layers(search: RankSearch, step: CStep) -> dict[str, dict[str, Any]]:
@@ -138,7 +140,7 @@ def outcome(
 
 
 @dataclass(frozen=True)
-class Agreed:
+class BroadcastRule:
     """A rank rule that all processes follow alike. One that reads a clock is asked in the first process alone: no two
     measures are equal, and processes that measure at once disturb each other."""
 
@@ -147,14 +149,14 @@ class Agreed:
     def __call__(self, problem: RankProblem) -> RankChoice:
         """Choose; raises in every process what the rule raised in the first."""
         if not getattr(self.rule, "reads_a_clock", False):
-            return agreed(self.rule(problem))
+            return broadcast(self.rule(problem))
         outcome: RankChoice | ValueError | None = None
         if group().rank == 0:
             try:
                 outcome = self.rule(problem)
             except ValueError as error:
                 outcome = error
-        outcome = agreed(outcome)
+        outcome = broadcast(outcome)
         if isinstance(outcome, ValueError):
             raise outcome
         assert outcome is not None

@@ -11,12 +11,12 @@ from pytorch_lightning.loggers import Logger
 from torch import Tensor, nn
 
 from datamodules.data import Batches
-from datamodules.rest import Rest
+from datamodules.rest import SkipBatches
 from evaluation.accuracy import Accuracy
 from lightning_modules.training.checkpoint import KEY, Checkpoint
 from lightning_modules.training.classifier import Classifier
-from runtime.distributed import agreed, group
-from runtime.signals import heed_again, is_wanted, obey
+from runtime.distributed import broadcast, group
+from runtime.signals import check_interrupted, is_interrupted, restore_handlers
 
 
 class Phases(Protocol):
@@ -46,7 +46,7 @@ class Epochs(callbacks.Checkpoint):
     """
 
     def __init__(
-        self, runner: Phases, batches: Batches, rest: Rest, advance: Callable[[str], None], validate: bool
+        self, runner: Phases, batches: Batches, rest: SkipBatches, advance: Callable[[str], None], validate: bool
     ) -> None:
         self.runner = runner
         self.batches = batches
@@ -61,7 +61,7 @@ class Epochs(callbacks.Checkpoint):
         self.runner.draw_anew(trainer.current_epoch, group().rank)
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
-        heed_again()
+        restore_handlers()
         self.batches.epoch = self.runner.epochs + trainer.current_epoch  # no epoch starts where one goes on
 
     def on_train_batch_start(self, trainer: Trainer, module: LightningModule, batch: Any, batch_idx: int) -> None:
@@ -77,11 +77,11 @@ class Epochs(callbacks.Checkpoint):
             step = self.runner.steps + trainer.global_step
             logger.log_metrics({f"{self.runner.stage}/train_loss": float(outputs["loss"])}, step=step)
         is_last, has_stepped = batch_idx + 1 == trainer.num_training_batches, not trainer.fit_loop._should_accumulate()
-        if is_wanted() and has_stepped and not is_last:  # after the last one the epoch ends
+        if is_interrupted() and has_stepped and not is_last:  # after the last one the epoch ends
             self.num_done = batch_idx + 1
             if self.runner.checkpoint is not None:
                 self.runner.checkpoint.write(trainer.save_checkpoint)
-            obey()
+            check_interrupted()
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
         assert isinstance(module, Classifier)
@@ -91,9 +91,9 @@ class Epochs(callbacks.Checkpoint):
         module.curve.append(entry)
         self.advance(f"loss {module.mean_loss:.4f}")
         checkpoint = self.runner.checkpoint
-        if checkpoint is not None and agreed(checkpoint.is_due()):
+        if checkpoint is not None and broadcast(checkpoint.is_due()):
             checkpoint.write(trainer.save_checkpoint)
-        obey()
+        check_interrupted()
 
     def on_save_checkpoint(self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]) -> None:
         if self.runner.checkpoint is not None:

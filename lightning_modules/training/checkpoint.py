@@ -19,8 +19,8 @@ import torch
 
 from evaluation.environment import commit
 from runtime.console import say
-from runtime.distributed import agreed, group
-from runtime.signals import is_wanted
+from runtime.distributed import broadcast, group
+from runtime.signals import is_interrupted
 
 KEY = "compression_bench"
 
@@ -52,7 +52,7 @@ class Checkpoint:
         self._start = time.perf_counter()
         if group().rank == 0 and self.path.exists():
             self._read()
-        self.position, self.phase, self.seconds_before = agreed((self.position, self.phase, self.seconds_before))
+        self.position, self.phase, self.seconds_before = broadcast((self.position, self.phase, self.seconds_before))
 
     def _read(self) -> None:
         try:
@@ -78,7 +78,7 @@ class Checkpoint:
 
     def is_due(self) -> bool:
         """Whether enough time has passed since the file was written, or the process is to end."""
-        return is_wanted() or time.perf_counter() - self._written >= self.every_seconds
+        return is_interrupted() or time.perf_counter() - self._written >= self.every_seconds
 
     def entry(self, phase: int) -> dict[str, Any]:
         """What goes into the file beside Lightning's own entries."""

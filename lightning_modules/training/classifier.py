@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from evaluation.accuracy import Accuracy
 from lightning_modules.training.schedule import Phase
-from runtime.distributed import group, sample_weight, summed
+from runtime.distributed import all_reduce, group, sample_weight
 
 
 class Diverged(ArithmeticError):
@@ -63,7 +63,7 @@ class Classifier(LightningModule):
     def on_train_epoch_end(self) -> None:
         """Read the epoch's mean loss; raises `Diverged` if it is not a number."""
         assert self._loss_sum is not None
-        self.mean_loss = float(summed(self._loss_sum)) / group().size / int(self.trainer.num_training_batches)
+        self.mean_loss = float(all_reduce(self._loss_sum)) / group().size / int(self.trainer.num_training_batches)
         self._loss_sum = None
         if not math.isfinite(self.mean_loss):
             raise Diverged(

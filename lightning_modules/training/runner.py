@@ -19,17 +19,17 @@ from pytorch_lightning.loggers import Logger
 from torch import Tensor, nn
 
 from datamodules.data import Batches, Data
-from datamodules.limited import Limited
-from datamodules.rest import Rest
+from datamodules.limited import FirstBatches
+from datamodules.rest import SkipBatches
 from evaluation.accuracy import Accuracy, accuracy
 from lightning_modules.training.callbacks import Epochs
 from lightning_modules.training.checkpoint import Checkpoint, Position, copied
 from lightning_modules.training.classifier import Classifier, Diverged
 from lightning_modules.training.schedule import Schedule
-from lightning_modules.training.trainer_config import Profile
+from lightning_modules.training.trainer_config import TrainerConfig
 from runtime.console import bar
-from runtime.distributed import group, summed, take_the_firsts
-from runtime.signals import obey
+from runtime.distributed import all_reduce, broadcast_tensors, group
+from runtime.signals import check_interrupted
 
 
 class Runner:
@@ -42,7 +42,7 @@ class Runner:
         self,
         data: Data,
         schedule: Schedule,
-        profile: Profile,
+        trainer_config: TrainerConfig,
         logger: Logger | None,
         seed: int,
         stage: str = "method",
@@ -52,7 +52,7 @@ class Runner:
     ) -> None:
         self.data = data
         self.schedule = schedule
-        self.profile = profile
+        self.trainer_config = trainer_config
         self.logger = logger
         self.seed = seed
         self.stage = stage
@@ -62,7 +62,7 @@ class Runner:
         self.steps = 0
         self.num_phases = 0
         quiet_lightning()
-        self.device = profile.device()
+        self.device = trainer_config.device()
 
     def train(self, module: Classifier, title: str, *, show: bool = True, validate: bool = False) -> None:
         """Fit `module` for the epochs of its phase; raises `Diverged` if its loss is no longer a number.
@@ -78,10 +78,10 @@ class Runner:
         batches = self.data.train_batches(self.schedule.batch_size, self.seed, self.device)
         batches.epoch, batches.share = self.epochs, group().share
         with bar(title, epochs) if show else nullcontext(lambda note: None) as advance:
-            rest = Rest(self._limited(batches))
-            trainer = self.profile.trainer(epochs, [Epochs(self, batches, rest, advance, validate)])
+            rest = SkipBatches(self._limited(batches))
+            trainer = self.trainer_config.trainer(epochs, [Epochs(self, batches, rest, advance, validate)])
             module.train()
-            with self.profile.prepared(module.network) as module.run:
+            with self.trainer_config.prepared(module.network) as module.run:
                 path = self.checkpoint.path if goes_on and self.checkpoint is not None else None
                 trainer.fit(module, train_dataloaders=rest, ckpt_path=path, weights_only=True)
         if not all(bool(parameter.isfinite().all()) for parameter in module.network.parameters()):
@@ -91,7 +91,7 @@ class Runner:
         self.epochs += epochs
         self.steps += trainer.global_step
         module.to(self.device)  # Lightning hands the module back on the CPU
-        take_the_firsts(module.network.buffers())
+        broadcast_tensors(module.network.buffers())
 
     def untrained(self) -> nn.Module:
         """The network as it was before its training; the same at every call."""
@@ -110,7 +110,7 @@ class Runner:
         """From here the method could go on, given `state`: plain values and tensors, which are copied."""
         if self.checkpoint is not None:
             self.checkpoint.note(Position(state, self.epochs, self.steps, self.num_phases))
-        obey()
+        check_interrupted()
 
     def draw_anew(self, epoch: int = 0, process: int = 0) -> None:
         """Seed the random numbers of one epoch of the current phase."""
@@ -131,7 +131,7 @@ class Runner:
 
     def _accuracy(self, network: nn.Module, batches: Batches) -> Accuracy:
         batches.share = group().share
-        return accuracy(network.to(self.device), self._limited(batches), self.device, summed)
+        return accuracy(network.to(self.device), self._limited(batches), self.device, all_reduce)
 
     def log(self, metrics: dict[str, Any]) -> None:
         """Send finite numbers to the logger, at the step reached so far."""
@@ -139,9 +139,9 @@ class Runner:
             numbers = {k: v for k, v in metrics.items() if isinstance(v, int | float) and math.isfinite(v)}
             self.logger.log_metrics(numbers, step=self.steps)
 
-    def _limited(self, batches: Batches) -> Batches | Limited:
-        limit = self.profile.limit_batches
-        return batches if limit is None else Limited(batches, limit)
+    def _limited(self, batches: Batches) -> Batches | FirstBatches:
+        limit = self.trainer_config.limit_batches
+        return batches if limit is None else FirstBatches(batches, limit)
 
 
 def quiet_lightning() -> None:

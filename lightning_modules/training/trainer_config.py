@@ -21,7 +21,7 @@ LAYOUTS = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
 @dataclass(frozen=True)
-class Profile:
+class TrainerConfig:
     """Options of training that any network and method can have.
 
     `devices` of each of `num_nodes` machines train together, a process each, on a part of every batch; gradients are

@@ -18,7 +18,7 @@ from orchestration.errors import ConfigError, RunsElsewhere
 LAUNCHERS = {"hydra/launcher/ray": "ray", "hydra/launcher/submitit_slurm": "slurm"}
 
 
-def refusal(error: BaseException) -> list[str] | None:
+def error_lines(error: BaseException) -> list[str] | None:
     """The lines about an error that its user can mend; None for a fault of the program itself."""
     cause = error.__cause__
     match error:
@@ -65,12 +65,12 @@ def refusal(error: BaseException) -> list[str] | None:
 
 
 @contextmanager
-def refusing() -> Iterator[None]:
+def exit_on_user_error() -> Iterator[None]:
     """Exit with 1 and the lines of a refusal on standard error, if the block raises one."""
     try:
         yield
     except Exception as error:
-        lines = refusal(error)
+        lines = error_lines(error)
         if not lines:
             raise
         sys.exit("\n".join(f"error: {line}" for line in lines))

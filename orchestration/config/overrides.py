@@ -10,7 +10,7 @@ from hydra.errors import HydraException
 MULTIRUN = ("-m", "--multirun")
 
 
-def arranged(arguments: Sequence[str]) -> list[str]:
+def normalize_overrides(arguments: Sequence[str]) -> list[str]:
     """Put `-m` first, wherever it stood; in a sweep, write `rank.keep=0.9` as `rank.keep=choice(0.9)`.
 
     Hydra applies the fixed values of a sweep before it knows the swept groups, and refuses a key that only the options

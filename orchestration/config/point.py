@@ -32,7 +32,7 @@ if TYPE_CHECKING:  # roles that a `_target_` must fill; not imported, because th
     from evaluation.reported import Reported
     from lightning_modules.core.method import Method
     from lightning_modules.training.schedule import Schedule
-    from lightning_modules.training.trainer_config import Profile
+    from lightning_modules.training.trainer_config import TrainerConfig
 
 GROUPS = ("dataset", "network", "method", "decomposition", "rank", "schedule")
 
@@ -55,7 +55,7 @@ class Settings:
     network: Callable[..., Module]
     schedule: Schedule
     method: Method
-    trainer: Profile
+    trainer: TrainerConfig
     logger: Callable[..., Logger] | None
     seed: Annotated[int, Ge(0), Le(2**31 - 1)]
     num_threads: Annotated[int, Ge(1), Le(1024)] | None

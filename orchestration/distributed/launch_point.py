@@ -10,22 +10,22 @@ from orchestration.config.cluster import Node
 from orchestration.config.point import Point
 from orchestration.distributed.torchrun import run_processes
 from orchestration.errors import RunsElsewhere
-from orchestration.run.build import Parts
-from orchestration.store.point_files import ROW, clear, put, require_writable, without_result
+from orchestration.run.build import Components
+from orchestration.store.point_files import ROW, clear, put, require_writable, row_without_result
 from runtime.console import say
 from runtime.distributed import group
 from runtime.file_lock import Lock
-from runtime.signals import Interrupted, at_once
+from runtime.signals import Interrupted, interrupt_at_once
 
 # Until a file that another machine has written is seen here.
 ROW_SECONDS = 60
 
 
-def join_node(node: Node, point: Point, parts: Parts) -> Result:
+def join_node(node: Node, point: Point, components: Components) -> Result:
     """Run this node's processes of a point whose lock and row are node 0's; return the row that it left."""
     path = point.directory / ROW
     require_writable(point.directory)
-    why = run_processes(point, parts.profile.devices, node)
+    why = run_processes(point, components.trainer_config.devices, node)
     deadline = time.monotonic() + ROW_SECONDS
     while not path.exists() and time.monotonic() < deadline:
         time.sleep(1)
@@ -33,16 +33,16 @@ def join_node(node: Node, point: Point, parts: Parts) -> Result:
         row = read_result(path)
         if why is None or not row.is_ok:  # else it is an earlier run's
             return row
-    return without_result(point, f"failed: {why or f'node 0 left no row in {ROW_SECONDS} s'}", parts.split)
+    return row_without_result(point, f"failed: {why or f'node 0 left no row in {ROW_SECONDS} s'}", components.split)
 
 
-def run_together(node: Node, point: Point, parts: Parts, lock: Lock) -> Result:
+def launch_point(node: Node, point: Point, components: Components, lock: Lock) -> Result:
     """Run a point in processes of its own; if they ended without a row, write one that says why."""
     began, before = time.monotonic(), _version(point)
     interrupted = None
     try:
-        with at_once():
-            why = run_processes(point, parts.profile.devices, node, lock)
+        with interrupt_at_once():
+            why = run_processes(point, components.trainer_config.devices, node, lock)
     except Interrupted as error:
         interrupted, why = error, str(error)
     try:
@@ -54,7 +54,7 @@ def run_together(node: Node, point: Point, parts: Parts, lock: Lock) -> Result:
         clear(point)  # of what processes said that were told to end
         kind = "failed" if interrupted is None else "interrupted"
         status = f"{kind}: {why or 'the processes left no row'}"
-        return put_and_say(point, without_result(point, status, parts.split, time.monotonic() - began))
+        return put_and_say(point, row_without_result(point, status, components.split, time.monotonic() - began))
     finally:
         if interrupted is not None:
             raise interrupted

@@ -29,7 +29,7 @@ from orchestration.paths import python_path
 from orchestration.store.point_files import LOCK
 from runtime.console import console
 from runtime.file_lock import Lock
-from runtime.process import Owner
+from runtime.process import ProcessId
 
 # Another process may train the reference that all wait for; a process that dies ends the group at once.
 PATIENCE = timedelta(days=7)
@@ -46,7 +46,7 @@ def run_processes(point: Point, num: int, node: Node, lock: Lock | None = None) 
     """
     of_node = f".{node.rank}" if node.rank else ""
     task, log = point.directory / f"point{of_node}.json", point.directory / f"processes{of_node}.log"
-    owner = Owner.this_process() if lock is None else lock.owner
+    owner = ProcessId.this_process() if lock is None else lock.owner
     told = {"point": dataclasses.asdict(point), "owner": dataclasses.asdict(owner)}
     task.write_text(json.dumps(told), encoding="utf-8")
     threads = point.config["num_threads"] or max(1, torch.get_num_threads() // num)  # a launcher says how many
@@ -97,13 +97,13 @@ def read_point(task: Path) -> tuple[Point, Lock]:
     Whoever has started this one holds the lock of the point: without it another may begin.
     """
     stored = json.loads(task.read_text(encoding="utf-8"))
-    owner = Owner(**stored["owner"])
+    owner = ProcessId(**stored["owner"])
     threading.Thread(target=_watch, args=(owner, os.getppid()), daemon=True).start()
     point = Point(stored["point"]["config"], stored["point"]["choices"], tuple(stored["point"]["overrides"]))
     return point, Lock(point.directory / LOCK, owner)
 
 
-def _watch(owner: Owner, torchrun: int) -> None:
+def _watch(owner: ProcessId, torchrun: int) -> None:
     """Torchrun's processes are in sessions of their own: no signal that kills those above them reaches them."""
     while owner.runs and os.getppid() == torchrun:
         time.sleep(WATCH_SECONDS)
@@ -111,7 +111,7 @@ def _watch(owner: Owner, torchrun: int) -> None:
 
 
 @contextmanager
-def last_words() -> Iterator[None]:
+def report_failure() -> Iterator[None]:
     """Of a process that is not the first: say what went wrong, and leave after the one that writes the row."""
     try:
         yield

@@ -19,7 +19,7 @@ from decompositions.rank_search.rule import RankRule
 from lightning_modules.core.method import Method
 from lightning_modules.training.runner import quiet_lightning
 from lightning_modules.training.schedule import Schedule
-from lightning_modules.training.trainer_config import Profile
+from lightning_modules.training.trainer_config import TrainerConfig
 from orchestration.config.point import Point
 from orchestration.errors import ConfigError
 
@@ -33,19 +33,19 @@ class NotHere(ConfigError):
 
 
 @dataclass(frozen=True)
-class Parts:
+class Components:
     """What a point is made of, ready to run; `builder` says how its network is built, untrained."""
 
     data: Data
     schedule: Schedule
     method: Method
-    profile: Profile
+    trainer_config: TrainerConfig
     builder: dict[str, Any]
 
     @property
     def split(self) -> str:
         """The written split, with what the profile leaves of it."""
-        limit = self.profile.limit_batches
+        limit = self.trainer_config.limit_batches
         return self.data.split if limit is None else f"{self.data.split}; of each the first {limit} batches only"
 
     @property
@@ -60,7 +60,7 @@ class Parts:
         return build_network(self.builder)
 
 
-def assemble(point: Point) -> Parts:
+def assemble(point: Point) -> Components:
     """Instantiate the parts and try them on each other, untrained; raises `ConfigError` in one line, last of all
     `NotHere` for a device."""
     config = point.config
@@ -77,7 +77,7 @@ def assemble(point: Point) -> Parts:
     if built := [key for key, value in arguments.items() if "'_target_'" in repr(value)]:
         raise ConfigError(f"network.{built[0]}: a network takes plain values, so that its file can build it again")
     shape = {"input_shape": list(data.input_shape), "num_classes": data.num_classes}
-    parts = Parts(
+    components = Components(
         data,
         _build(config["schedule"], "schedule"),
         _build(config["method"], "method"),
@@ -85,33 +85,35 @@ def assemble(point: Point) -> Parts:
         {"target": config["network"]["_target_"], "arguments": {**arguments, **shape}},
     )
     roles: list[tuple[str, Any, type]] = [
-        ("schedule", parts.schedule, Schedule),
-        ("method", parts.method, Method),
-        ("trainer", parts.profile, Profile),
-        ("decomposition", getattr(parts.method, "decomposition", None), Format),
-        ("rank", getattr(parts.method, "rank", None), RankRule),
+        ("schedule", components.schedule, Schedule),
+        ("method", components.method, Method),
+        ("trainer", components.trainer_config, TrainerConfig),
+        ("decomposition", getattr(components.method, "decomposition", None), Format),
+        ("rank", getattr(components.method, "rank", None), RankRule),
     ]
     for name, part, role in roles:
         if part is not None:
             _require(name, part, role)
-    if (batch := parts.schedule.batch_size) % (num := parts.profile.num_processes):
-        devices = "trainer.devices" if parts.profile.num_nodes == 1 else "trainer.devices × trainer.num_nodes"
+    if (batch := components.schedule.batch_size) % (num := components.trainer_config.num_processes):
+        devices = (
+            "trainer.devices" if components.trainer_config.num_nodes == 1 else "trainer.devices × trainer.num_nodes"
+        )
         raise ConfigError(f"schedule.batch_size: expected a multiple of the {num} {devices}, got {batch}")
-    network = _try_network(parts, f"network {point.choices['network']} on {_shape(data)} images")
+    network = _try_network(components, f"network {point.choices['network']} on {_shape(data)} images")
     try:
-        parts.method.check(network, data.input_shape, parts.schedule)
+        components.method.check(network, data.input_shape, components.schedule)
     except Exception as error:
         raise ConfigError(f"method {point.choices['method']}: {_blame(error)}") from None
-    _require_device(parts, point.choices["method"])
-    return parts
+    _require_device(components, point.choices["method"])
+    return components
 
 
-def _require_device(parts: Parts, method: str) -> None:
+def _require_device(components: Components, method: str) -> None:
     try:
-        device = parts.profile.device()
+        device = components.trainer_config.device()
     except (MisconfigurationException, ValueError, TypeError) as error:
         raise NotHere(f"trainer: {_first_line(error)}", " Take trainer=cpu, or trainer.accelerator=cpu") from None
-    runs_on = getattr(parts.method, "runs_on", None)
+    runs_on = getattr(components.method, "runs_on", None)
     if runs_on is not None and device.type not in runs_on:
         raise ConfigError(
             f"method {method}: expected a device of {', '.join(runs_on)}, got {device.type}; take trainer=cpu"
@@ -123,18 +125,18 @@ def _require(name: str, part: Any, role: type) -> None:
         raise ConfigError(f"{name}: expected a {role.__name__}, got {type(part).__name__}; see conf/{name}/")
 
 
-def _try_network(parts: Parts, what: str) -> nn.Module:
+def _try_network(components: Components, what: str) -> nn.Module:
     """Build the network, pass one sample; whatever its author did wrong becomes one line with the place."""
     try:
-        network = parts.network(0)
+        network = components.network(0)
         if not isinstance(network, nn.Module):
             raise ValueError(f"expected an nn.Module, got {type(network).__name__}")
         with torch.no_grad():
-            outputs = {size: network.eval()(torch.zeros(size, *parts.data.input_shape)) for size in (1, 2)}
+            outputs = {size: network.eval()(torch.zeros(size, *components.data.input_shape)) for size in (1, 2)}
     except Exception as error:
         raise ConfigError(f"{what}: {_blame(error)}") from None
     for size, output in outputs.items():
-        expected = (size, parts.data.num_classes)
+        expected = (size, components.data.num_classes)
         if not isinstance(output, torch.Tensor) or tuple(output.shape) != expected:
             got = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
             raise ConfigError(f"{what}: expected an output of {expected}, got {got}")

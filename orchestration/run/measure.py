@@ -15,24 +15,29 @@ from evaluation.result import Measure
 from lightning_modules.core.method import Compressed
 from lightning_modules.training.classifier import require_finite_loss
 from lightning_modules.training.runner import Runner
-from orchestration.run.build import Parts
+from orchestration.run.build import Components
 from orchestration.run.reference import TrainedReference
 from runtime.distributed import group
 
 
-def try_batch(parts: Parts, device: torch.device, size: int) -> None:
+def try_batch(components: Components, device: torch.device, size: int) -> None:
     """Pass one batch of the size at which latency is measured: what does not fit must fail before training."""
-    network = parts.network(0).eval().to(device)
+    network = components.network(0).eval().to(device)
     try:
         with torch.inference_mode():
-            network(torch.zeros(size, *parts.data.input_shape, device=device))
+            network(torch.zeros(size, *components.data.input_shape, device=device))
     except (RuntimeError, MemoryError) as error:
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise ValueError(f"no pass of a batch of latency_batch_size={size} is possible; lower it ({reason})") from None
 
 
 def measure(
-    parts: Parts, runner: Runner, reference: TrainedReference, compressed: Compressed, seconds: float, large_batch: int
+    components: Components,
+    runner: Runner,
+    reference: TrainedReference,
+    compressed: Compressed,
+    seconds: float,
+    large_batch: int,
 ) -> dict[str, Any]:
     """What a row says of both networks, measured in the same way, in one process.
 
@@ -48,13 +53,13 @@ def measure(
     latency: list[dict[str, float]] = [{}, {}]
     memory: list[dict[str, float]] = [{}, {}]
     for size in (1, large_batch):
-        images = torch.rand(size, *parts.data.input_shape, device=runner.device)
+        images = torch.rand(size, *components.data.input_shape, device=runner.device)
         for side, milliseconds in enumerate(measure_latency_ms(networks, images)):
             latency[side][str(size)] = milliseconds
             memory[side][str(size)] = measure_peak_memory_mib(networks[side], images)
     spent = [(reference.epochs, reference.seconds), (runner.epochs, seconds)]
     measures = [
-        _measure(network, parts, *accuracies[side], latency[side], memory[side], *spent[side])
+        _measure(network, components, *accuracies[side], latency[side], memory[side], *spent[side])
         for side, network in enumerate(networks)
     ]
     return {
@@ -69,7 +74,7 @@ def measure(
 
 def _measure(
     network: nn.Module,
-    parts: Parts,
+    components: Components,
     validation: Accuracy,
     test: Accuracy,
     latency_ms: dict[str, float],
@@ -77,7 +82,7 @@ def _measure(
     epochs: int,
     seconds: float,
 ) -> Measure:
-    counts = count(network, parts.data.input_shape)
+    counts = count(network, components.data.input_shape)
     return Measure(
         test_top1_percent=test.top1_percent,
         test_top5_percent=test.top5_percent,

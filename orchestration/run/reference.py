@@ -24,10 +24,10 @@ from lightning_modules.training.checkpoint import Checkpoint, origin
 from lightning_modules.training.classifier import Classifier, Diverged, require_finite_loss
 from lightning_modules.training.runner import Runner
 from orchestration.config.point import Point, digest
-from orchestration.run.build import Parts
+from orchestration.run.build import Components
 from orchestration.store.reference_key import folder_of, recipe
 from runtime.console import say
-from runtime.distributed import agreed, group
+from runtime.distributed import broadcast, group
 from runtime.file_lock import locked
 
 
@@ -63,7 +63,7 @@ def _taken(path: Path, about: Path, tell: Callable[[str], None] = say) -> Traine
             cached = _load(path, about)
         except (ValueError, KeyError, TypeError, OSError) as error:
             tell(f"the cached reference is trained anew: {error}")
-    if not agreed(cached is not None):
+    if not broadcast(cached is not None):
         return None
     say(f"reference taken from {path}")
     return cached or _load(path, about)
@@ -74,13 +74,13 @@ def _load(path: Path, about: Path) -> TrainedReference:
     return TrainedReference(load_network(path), path.stem, cost["epochs"], cost["seconds"])
 
 
-def trained_reference(point: Point, parts: Parts, logger: Logger | None) -> TrainedReference:
+def get_reference(point: Point, components: Components, logger: Logger | None) -> TrainedReference:
     """Take the reference from the cache, or train it under the lock and put it there."""
     seed = point.config["seed"]
-    network = parts.network(seed)
+    network = components.network(seed)
     wanted = recipe(point) | {
-        "data": parts.data.fingerprint,
-        "untrained": untrained_digest(network, parts.data.input_shape),
+        "data": components.data.fingerprint,
+        "untrained": untrained_digest(network, components.data.input_shape),
     }
     folder = folder_of(point)
     path = folder / f"{digest(wanted)}.pt"
@@ -95,10 +95,16 @@ def trained_reference(point: Point, parts: Parts, logger: Logger | None) -> Trai
             return cached
         checkpoint.load()
         runner = Runner(
-            parts.data, parts.schedule, parts.profile, logger, seed, stage="reference", checkpoint=checkpoint
+            components.data,
+            components.schedule,
+            components.trainer_config,
+            logger,
+            seed,
+            stage="reference",
+            checkpoint=checkpoint,
         )
         try:
-            module = Classifier(network, parts.schedule.reference)
+            module = Classifier(network, components.schedule.reference)
             runner.train(module, "reference", validate=True)
             top1 = require_finite_loss(runner.validate(network)).top1_percent
         except Diverged:
@@ -107,9 +113,9 @@ def trained_reference(point: Point, parts: Parts, logger: Logger | None) -> Trai
         seconds = checkpoint.seconds()
         say(f"reference trained: {runner.epochs} epochs, {seconds:.1f} s, validation top-1 {top1:.2f} %")
         if group().rank == 0:
-            save_network(path, network, parts.rebuilder, structure={})
+            save_network(path, network, components.rebuilder, structure={})
             spent = {"epochs": runner.epochs, "seconds": seconds}
             write_json(about, {**spent, "validation_top1_percent": top1, "curve": module.curve, "recipe": wanted})
         checkpoint.remove()
-        agreed(None)  # until the first process has written them
+        broadcast(None)  # until the first process has written them
         return _load(path, about)

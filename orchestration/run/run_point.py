@@ -20,18 +20,18 @@ from lightning_modules.training.classifier import Diverged
 from lightning_modules.training.runner import Runner
 from orchestration.config.cluster import this_node
 from orchestration.config.point import Point
-from orchestration.distributed.launch_point import join_node, put_and_say, require_ours, run_together
-from orchestration.run.build import Parts, assemble
+from orchestration.distributed.launch_point import join_node, launch_point, put_and_say, require_ours
+from orchestration.run.build import Components, assemble
 from orchestration.run.log_file import log, log_file
 from orchestration.run.measure import measure, try_batch
-from orchestration.run.reference import trained_reference
+from orchestration.run.reference import get_reference
 from orchestration.run.wandb_logger import finish_logger, start_logger
 from orchestration.store.claim import attempt, taken
-from orchestration.store.point_files import blank, clear, new_network
+from orchestration.store.point_files import clear, new_row, pending_network
 from runtime.console import say
 from runtime.distributed import group
 from runtime.file_lock import Lock
-from runtime.signals import Interrupted, at_good_moments
+from runtime.signals import Interrupted, interrupt_between_batches
 
 
 def run_point(point: Point) -> Result:
@@ -41,44 +41,44 @@ def run_point(point: Point) -> Result:
     """
     if (done := taken(point)) is not None:
         return done
-    parts = assemble(point)
-    if (node := this_node(parts.profile.num_nodes)).rank > 0:
-        return join_node(node, point, parts)
+    components = assemble(point)
+    if (node := this_node(components.trainer_config.num_nodes)).rank > 0:
+        return join_node(node, point, components)
 
     def work(lock: Lock) -> Result:
-        if parts.profile.num_processes > 1:
-            return run_together(node, point, parts, lock)
-        return run_here(point, parts, lock)
+        if components.trainer_config.num_processes > 1:
+            return launch_point(node, point, components, lock)
+        return run_here(point, components, lock)
 
     def fingerprint() -> str:
-        parts.data.setup()
-        return parts.data.fingerprint
+        components.data.setup()
+        return components.data.fingerprint
 
     return attempt(point, work, fingerprint)
 
 
-def run_here(point: Point, parts: Parts, lock: Lock) -> Result:
+def run_here(point: Point, components: Components, lock: Lock) -> Result:
     """Run a point in this process and write its row; it may be the first of several, whose parent holds the lock."""
     # Several processes end with their parent, who waits for them.
-    signals = nullcontext() if group().size > 1 else at_good_moments()
+    signals = nullcontext() if group().size > 1 else interrupt_between_batches()
     with signals, log_file(point.directory / "run.log"), _threads(point.config["num_threads"]):
-        return _run(point, parts, lock)
+        return _run(point, components, lock)
 
 
-def _run(point: Point, parts: Parts, lock: Lock) -> Result:
+def _run(point: Point, components: Components, lock: Lock) -> Result:
     began = time.perf_counter()
     clear(point)
     say(f"{point.label} ({point.id})")
-    row = blank(point, parts.split)
+    row = new_row(point, components.split)
     logger, status, device, checkpoint, interrupted = None, "ok", torch.device("cpu"), None, None
     try:
         logger = start_logger(point)
-        parts.data.setup()
-        row["signature"]["data"] = parts.data.fingerprint
-        device = parts.profile.device()
-        compressed, measured, checkpoint = compute(point, parts, logger)
+        components.data.setup()
+        row["signature"]["data"] = components.data.fingerprint
+        device = components.trainer_config.device()
+        compressed, measured, checkpoint = compute(point, components, logger)
         row |= measured
-        save_network(new_network(point), compressed.network, parts.rebuilder, compressed.structure)
+        save_network(pending_network(point), compressed.network, components.rebuilder, compressed.structure)
     except Diverged as error:
         status = f"diverged: {_one_line(error)}"
     except (Interrupted, KeyboardInterrupt) as error:
@@ -118,31 +118,35 @@ def _threads(number: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def compute(point: Point, parts: Parts, logger: Logger | None) -> tuple[Compressed, dict[str, Any], Checkpoint]:
+def compute(
+    point: Point, components: Components, logger: Logger | None
+) -> tuple[Compressed, dict[str, Any], Checkpoint]:
     """Compress a trained reference and measure both; the checkpoint is to be removed once the row is written.
 
     Raises `Diverged`. Of several processes all must ask; only the first one has the measures.
     """
-    config, device = point.config, parts.profile.device()
-    try_batch(parts, device, config["latency_batch_size"])
-    reference = trained_reference(point, parts, logger)
+    config, device = point.config, components.trainer_config.device()
+    try_batch(components, device, config["latency_batch_size"])
+    reference = get_reference(point, components, logger)
     # What was begun with force=true goes on with it, and nothing else does.
     known = origin(of=point.id, reference=reference.digest, **{"run (force=true, or without)": config["force"]})
     checkpoint = Checkpoint(point.directory / "checkpoint.pt", config["checkpoint_seconds"], known)
     checkpoint.load()
     # The reference has another: what the method draws does not depend on whether it was in the cache.
     runner = Runner(
-        parts.data,
-        parts.schedule,
-        parts.profile,
+        components.data,
+        components.schedule,
+        components.trainer_config,
         logger,
         config["seed"],
-        build=lambda: parts.network(config["seed"]),
+        build=lambda: components.network(config["seed"]),
         checkpoint=checkpoint,
     )
     try:
-        compressed = parts.method.compress(reference.network, runner)
-        measured = measure(parts, runner, reference, compressed, checkpoint.seconds(), config["latency_batch_size"])
+        compressed = components.method.compress(reference.network, runner)
+        measured = measure(
+            components, runner, reference, compressed, checkpoint.seconds(), config["latency_batch_size"]
+        )
     except Diverged:
         checkpoint.remove()
         raise

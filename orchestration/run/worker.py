@@ -9,10 +9,10 @@ from pathlib import Path
 from torch import distributed
 
 from orchestration.config import resolvers
-from orchestration.distributed.torchrun import join, last_words, read_point
+from orchestration.distributed.torchrun import join, read_point, report_failure
 from orchestration.run.build import assemble
 from orchestration.run.run_point import compute, run_here
-from runtime.distributed import agreed, group
+from runtime.distributed import broadcast, group
 
 
 def main() -> None:
@@ -20,16 +20,16 @@ def main() -> None:
     resolvers.register()
     point, lock = read_point(Path(sys.argv[1]))
     join(point.config["trainer"]["accelerator"])
-    parts = assemble(point)
+    components = assemble(point)
     if group().rank == 0:
-        if not run_here(point, parts, lock).is_ok:
+        if not run_here(point, components, lock).is_ok:
             sys.exit(1)  # the others may be waiting in the middle of something
     else:
         logging.getLogger("compression_bench").disabled = True
-        with last_words():
-            parts.data.setup()
-            compute(point, parts, None)
-    agreed(None)
+        with report_failure():
+            components.data.setup()
+            compute(point, components, None)
+    broadcast(None)
     distributed.destroy_process_group()
 
 

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from evaluation.result import Result
 from orchestration.config.point import Point
 from orchestration.errors import ConfigError, RunsElsewhere
-from orchestration.store.point_files import LOCK, finished, read_elsewhere, require_writable
-from orchestration.store.status import standing
+from orchestration.store.point_files import LOCK, finished, has_other_root, require_writable
+from orchestration.store.status import read_status
 from runtime.console import say
 from runtime.file_lock import Held, Lock, locked
 
@@ -21,7 +21,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 def taken(point: Point) -> Result | None:
     """The finished row of a point, which is said; None if it is to be run. Raises `RunsElsewhere`."""
-    now = standing(point)
+    now = read_status(point)
     if now.kind == "running elsewhere":
         raise RunsElsewhere(f"{point.label}: {now}")
     return _said(point, now.row) if now.row is not None and now.kind == "done" else None
@@ -37,7 +37,7 @@ def attempt(point: Point, work: Callable[[Lock], Result], fingerprint: Callable[
     try:
         with locked(point.directory / LOCK) as lock:
             if not point.config["force"] and (done := finished(point)) is not None:
-                if fingerprint is not None and read_elsewhere(point):
+                if fingerprint is not None and has_other_root(point):
                     _require_same(point, done, fingerprint())
                 return _said(point, done)
             if lock.previous is not None:

@@ -30,7 +30,7 @@ def finished(point: Point) -> Result | None:
     return result if result.is_ok and is_zipfile(point.directory / NETWORK) else None
 
 
-def read_elsewhere(point: Point) -> bool:
+def has_other_root(point: Point) -> bool:
     """Whether the data of the finished run lay elsewhere than those of `point`: they may be other data."""
     root = point.config["dataset"].get("root")
     try:
@@ -53,7 +53,7 @@ def require_writable(folder: Path) -> None:
         raise ConfigError(f"results_dir: cannot write to {folder}: {why}") from None
 
 
-def blank(point: Point, split: str, seconds_ago: float = 0.0) -> dict[str, Any]:
+def new_row(point: Point, split: str, seconds_ago: float = 0.0) -> dict[str, Any]:
     """What is known of a row before anything has run, now or `seconds_ago`."""
     from evaluation.counts import COUNTING  # these need torch, and who reads rows does not
     from evaluation.latency import PROTOCOL
@@ -72,14 +72,14 @@ def blank(point: Point, split: str, seconds_ago: float = 0.0) -> dict[str, Any]:
     }
 
 
-def without_result(point: Point, status: str, split: str = "not known", seconds: float = 0.0) -> Result:
+def row_without_result(point: Point, status: str, split: str = "not known", seconds: float = 0.0) -> Result:
     """The row of a run that has ended without one of its own."""
     import torch
 
     from evaluation.environment import environment
 
     here = environment(torch.device("cpu"))
-    return Result(**blank(point, split, seconds), status=status, seconds=seconds, environment=here)
+    return Result(**new_row(point, split, seconds), status=status, seconds=seconds, environment=here)
 
 
 def clear(point: Point) -> None:
@@ -92,7 +92,7 @@ def clear(point: Point) -> None:
         _settle(point, CONFIG)
 
 
-def new_network(point: Point) -> Path:
+def pending_network(point: Point) -> Path:
     """Where the network of a run waits for its row."""
     return _new(point, NETWORK)
 

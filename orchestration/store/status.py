@@ -12,7 +12,7 @@ from typing import Literal
 from evaluation.result import Result, read_result
 from orchestration.config.cluster import is_joining
 from orchestration.config.point import Point
-from orchestration.store.point_files import LOCK, ROW, finished, read_elsewhere
+from orchestration.store.point_files import LOCK, ROW, finished, has_other_root
 from runtime.file_lock import owner_of
 
 IN_LABEL = ("seed=", "dataset=", "network=", "method=")
@@ -22,7 +22,7 @@ Kind = Literal[
 
 
 @dataclass(frozen=True)
-class Standing:
+class PointStatus:
     """What is known of a point: `row` if it is done; `why` says who runs it, or how it ended.
 
     Of a row whose data lay in an "other place" only who reads both can say whether it is this point's.
@@ -41,32 +41,32 @@ class Standing:
         return f"{self.kind}: {self.why}" if self.why else self.kind
 
 
-def standing(point: Point) -> Standing:
+def read_status(point: Point) -> PointStatus:
     """Look into the directory of a point; with force=true a row that is there does not count."""
     if not point.config["force"] and (row := finished(point)) is not None:
         return (
-            Standing("other place", "its data lay elsewhere", row)
-            if read_elsewhere(point)
-            else Standing("done", row=row)
+            PointStatus("other place", "its data lay elsewhere", row)
+            if has_other_root(point)
+            else PointStatus("done", row=row)
         )
     if is_joining(point.config["trainer"].get("num_nodes", 1)):  # node 0 holds the lock for all nodes
-        return Standing("new")
+        return PointStatus("new")
     owner, is_alive = owner_of(point.directory / LOCK)
     if is_alive:
-        return Standing("running elsewhere", str(owner))
+        return PointStatus("running elsewhere", str(owner))
     if owner is not None:
-        return Standing("killed", str(owner))
+        return PointStatus("killed", str(owner))
     if point.config["force"] and finished(point) is not None:
-        return Standing("to be run again")
+        return PointStatus("to be run again")
     try:
         status = read_result(point.directory / ROW).status
     except ValueError:
-        return Standing("new")
+        return PointStatus("new")
     kind, _, why = status.partition(": ")
-    return Standing(kind, why) if kind in ("failed", "diverged", "interrupted") else Standing("new")  # type: ignore
+    return PointStatus(kind, why) if kind in ("failed", "diverged", "interrupted") else PointStatus("new")  # type: ignore
 
 
-def varied(points: Sequence[Point]) -> list[str]:
+def varied_overrides(points: Sequence[Point]) -> list[str]:
     """Of each point the overrides that not all points of its sweep share, and its label does not say, in brackets."""
     shared = set.intersection(*(set(point.overrides) for point in points))
     own = [[o for o in point.overrides if o not in shared and not o.startswith(IN_LABEL)] for point in points]

@@ -9,14 +9,14 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 
-from orchestration.config.error_messages import refusal
+from orchestration.config.error_messages import error_lines
 from orchestration.config.point import NOT_IDENTITY, Point, digest, is_of
 from orchestration.sweep.fast_compose import Composer
 
 MANY = 1000  # refusals that are enough to see what is wrong
 
 
-def combined(loader: ConfigLoader, base: DictConfig, arguments: list[str]) -> list[Point]:
+def expand_grid(loader: ConfigLoader, base: DictConfig, arguments: list[str]) -> list[Point]:
     """Compose and check every combination; equal ones are one point. Exits if any is refused."""
     from hydra._internal.core_plugins.basic_sweeper import BasicSweeper  # for the syntax of sweeps alone
 
@@ -31,7 +31,7 @@ def combined(loader: ConfigLoader, base: DictConfig, arguments: list[str]) -> li
             point = compose(overrides)
             points.setdefault(digest(point.identity), point)  # also where other names stand for the same
         except Exception as error:
-            lines = refusal(error)
+            lines = error_lines(error)
             if not lines:
                 raise
             for line in lines:

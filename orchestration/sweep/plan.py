@@ -24,7 +24,7 @@ from evaluation.result import read_result
 from orchestration.config.point import Point, digest
 from orchestration.store.point_files import ROW
 from orchestration.store.reference_key import folder_of, recipe
-from orchestration.store.status import Standing, varied
+from orchestration.store.status import PointStatus, varied_overrides
 from runtime.console import console
 
 NUM_LIKE = 10  # rows that a cost is taken from
@@ -36,36 +36,36 @@ class Line:
     """A point in a plan: how it stands, the number of its reference in the plan, and whether that is to be trained."""
 
     point: Point
-    varied: str
-    standing: Standing
+    varied_overrides: str
+    status: PointStatus
     reference: int
     trains_reference: bool
     seconds: float | None  # of what is to be run; None: unknown
 
 
-def make_plan(points: Sequence[Point], standings: Sequence[Standing]) -> list[Line]:
+def make_plan(points: Sequence[Point], statuses: Sequence[PointStatus]) -> list[Line]:
     """Look up references and costs; the first point that needs a reference trains it."""
     medians, recipes = cache(_medians), cache(_recipes)  # of this plan: what a sweep finds, it may change
     numbers: dict[str, int] = {}
     lines = []
     planned: set[str] = set()
-    for point, own, standing in zip(points, varied(points), standings, strict=True):
+    for point, own, status in zip(points, varied_overrides(points), statuses, strict=True):
         wanted = recipe(point)
         key = digest({"recipe": wanted, "choices": [point.choices["dataset"], point.choices["network"]]})
         number = numbers.setdefault(key, len(numbers) + 1)
-        trains = standing.is_pending and key not in planned and digest(wanted) not in recipes(folder_of(point))
+        trains = status.is_pending and key not in planned and digest(wanted) not in recipes(folder_of(point))
         seconds = None
-        if standing.is_pending:
+        if status.is_pending:
             planned.add(key)
             if costs := medians(point.directory.parent):
                 seconds = costs[0] + (costs[1] if trains else 0.0)
-        lines.append(Line(point, own, standing, number, trains, seconds))
+        lines.append(Line(point, own, status, number, trains, seconds))
     return lines
 
 
 def print_plan(lines: Sequence[Line]) -> None:
     """Print the points, or of many their numbers by experiment, and the sum."""
-    pending = [line for line in lines if line.standing.is_pending]
+    pending = [line for line in lines if line.status.is_pending]
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     rows = _by_point(lines) if len(lines) <= NUM_LINES else _by_experiment(lines)
     for number, name in enumerate(rows[0]):
@@ -74,7 +74,7 @@ def print_plan(lines: Sequence[Line]) -> None:
         table.add_row(*map(escape, row))
     # A log has no width: a row is a line there.
     (console if console.is_terminal else Console(width=160)).print(table, soft_wrap=False)
-    counts = Counter(line.standing.kind for line in lines)
+    counts = Counter(line.status.kind for line in lines)
     console.print(f"points: {len(lines)}, {', '.join(f'{count} {kind}' for kind, count in counts.items())}")
     num_references = len({line.reference for line in lines})
     to_train = sum(line.trains_reference for line in pending)
@@ -86,8 +86,8 @@ def _by_point(lines: Sequence[Line]) -> list[list[str]]:
     rows = [["point", "id", "stands", "reference", "cost"]]
     for line in lines:
         reference = f"{line.reference}{', to be trained' if line.trains_reference else ''}"
-        cost = _duration(line.seconds) if line.standing.is_pending else "–"
-        rows.append([line.point.label + line.varied, line.point.id, str(line.standing), reference, cost])
+        cost = _duration(line.seconds) if line.status.is_pending else "–"
+        rows.append([line.point.label + line.varied_overrides, line.point.id, str(line.status), reference, cost])
     return rows
 
 
@@ -97,9 +97,9 @@ def _by_experiment(lines: Sequence[Line]) -> list[list[str]]:
         experiments.setdefault(line.point.label.partition(" ")[0], []).append(line)
     rows = [["experiment", "points", "stand", "references", "cost"]]
     for name, own in experiments.items():
-        counts = Counter(line.standing.kind for line in own)
+        counts = Counter(line.status.kind for line in own)
         stands = ", ".join(f"{count} {kind}" for kind, count in counts.items())
-        pending = [line for line in own if line.standing.is_pending]
+        pending = [line for line in own if line.status.is_pending]
         cost = _cost(pending) if pending else "–"
         rows.append([name, str(len(own)), stands, str(len({line.reference for line in own})), cost])
     return rows

@@ -14,7 +14,7 @@ from orchestration.errors import ConfigError
 from orchestration.store.point_files import require_writable
 
 
-def check_feasible(points: Sequence[Point], *, is_here: bool = True, writes: bool = True) -> None:
+def preflight(points: Sequence[Point], *, is_here: bool = True, writes: bool = True) -> None:
     """Assemble one point of each combination that differs in more than its seed; exits if one makes no sense.
 
     Where points run elsewhere, data and devices that are not here are a note: they are looked for again there.
@@ -47,10 +47,10 @@ def check_feasible(points: Sequence[Point], *, is_here: bool = True, writes: boo
         sys.exit("error: the sweep was refused before anything ran")
 
 
-def check_apart(points: Sequence[Point], *, is_here: bool) -> None:
+def preflight_in_subprocess(points: Sequence[Point], *, is_here: bool) -> None:
     """The same in a process of its own, so that a plan costs this one no torch."""
     if points:
-        target = partial(check_feasible, _kinds(points), is_here=is_here, writes=False)
+        target = partial(preflight, _kinds(points), is_here=is_here, writes=False)
         process = get_context("spawn").Process(target=target)
         process.start()
         process.join()
@@ -66,7 +66,7 @@ def _kinds(points: Sequence[Point]) -> list[Point]:
     return list(kinds.values())
 
 
-def check_alike(points: Sequence[Point], base: Mapping[str, Any]) -> None:
+def require_equal_devices(points: Sequence[Point], base: Mapping[str, Any]) -> None:
     """Exit unless all points have the devices of `base`: a launcher reserves the same for all."""
     names = {"accelerator": "cpu", "devices": 1, "num_nodes": 1}
     of_base, *of_points = (

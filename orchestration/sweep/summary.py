@@ -11,8 +11,8 @@ from orchestration.config.point import Point
 from orchestration.config.published import reconstructions
 from orchestration.errors import ConfigError, RunsElsewhere
 from orchestration.store.claim import attempt
-from orchestration.store.point_files import ROW, put, without_result
-from orchestration.store.status import standing, varied
+from orchestration.store.point_files import ROW, put, row_without_result
+from orchestration.store.status import read_status, varied_overrides
 from reporting.terminal import print_comparison
 from runtime.console import say
 from runtime.file_lock import Lock
@@ -42,7 +42,7 @@ def summarise(points: Sequence[Point], ended: Mapping[str, str | None], earlier:
     failures: list[str] = []
     not_run: Counter[str] = Counter()
     elsewhere: list[str] = []
-    for point, own in zip(points, varied(points), strict=True):
+    for point, own in zip(points, varied_overrides(points), strict=True):
         name = f"{point.label}{own}"
         status, row = _outcome(point, point.id in ended, ended.get(point.id), earlier.get(point.id))
         if row is not None:
@@ -69,7 +69,7 @@ def _list(title: str, lines: Sequence[str]) -> None:
 
 def _outcome(point: Point, was_started: bool, reason: str | None, earlier: str | None) -> tuple[str, Result | None]:
     """How a point ended, and the row that is there."""
-    now = standing(point)
+    now = read_status(point)
     if now.kind == "done" and now.row is not None:
         return "ok", now.row
     if now.kind == "killed" and was_started:
@@ -96,7 +96,7 @@ def _write_killed(point: Point, status: str) -> None:
     """The row of a point whose process can no longer write one."""
 
     def work(lock: Lock) -> Result:
-        result = without_result(point, status)
+        result = row_without_result(point, status)
         return put(point, result) or result
 
     try:

@@ -14,7 +14,7 @@ import orchestration.run.run_point as run_module
 from datamodules.memory.image_files import read_images
 from orchestration.errors import ConfigError
 from orchestration.run.run_point import run_point
-from orchestration.store.status import standing
+from orchestration.store.status import read_status
 from tests.datamodules.pictures import CLASSES, loaded, pack, picture, refused, write_pictures
 
 
@@ -184,10 +184,10 @@ def test_a_forced_run_that_does_not_end_leaves_the_earlier_row_to_its_own_data(m
     other = shutil.copytree(root, tmp_path / "other")
     first = make_point(*small, f"dataset.root='{root}'")
     assert run_point(first).is_ok
-    assert standing(first).kind == "done"
+    assert read_status(first).kind == "done"
     with monkeypatch.context() as patched:
         patched.setattr(run_module, "compute", lambda *arguments: pytest.fail("killed"))
         with pytest.raises(pytest.fail.Exception):
             run_point(make_point(*small, f"dataset.root={other}", "force=true"))
-    assert standing(first).kind == "done"
-    assert standing(make_point(*small, f"dataset.root={other}")).kind == "other place"
+    assert read_status(first).kind == "done"
+    assert read_status(make_point(*small, f"dataset.root={other}")).kind == "other place"

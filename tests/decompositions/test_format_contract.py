@@ -15,7 +15,7 @@ from hydra.utils import instantiate
 from torch import nn
 
 from decompositions.core.frontier import as_modes, as_rank
-from decompositions.layers.base import Vanished
+from decompositions.layers.base import ZeroRank
 from evaluation.counts import count_macs
 from tests.conftest import ROOT
 from tests.decompositions.weights import SHAPES, input_of, layer_of, site_of, weight_of
@@ -161,7 +161,7 @@ def equals_dense(layer, dense, factors, x, options=None):
         assert type(merged) is type(dense)
         assert merged.extra_repr() == dense.extra_repr()
         assert torch.allclose(merged(x), expected, atol=1e-10), options
-    if hasattr(layer, "to_dense") or isinstance(layer, Vanished):
+    if hasattr(layer, "to_dense") or isinstance(layer, ZeroRank):
         assert torch.allclose(got, expected, atol=1e-10), options
     else:
         assert not torch.allclose(got, expected, atol=1e-10), "a linear layer says what it equals"

@@ -15,7 +15,7 @@ from lightning_modules.training.checkpoint import Checkpoint
 from lightning_modules.training.decay import Exponential
 from lightning_modules.training.runner import Runner
 from lightning_modules.training.schedule import Penalty, Phase, Schedule
-from lightning_modules.training.trainer_config import Profile
+from lightning_modules.training.trainer_config import TrainerConfig
 
 OUT, WIDTH, NUM, STEPS, EPOCHS, RATE, LAMBDA = 5, 6, 24, 4, 3, 0.05, 0.004
 
@@ -77,7 +77,7 @@ def test_same_ranks_violations_and_weights(multipliers, tmp_path):
 
     network.float()
     checkpoint = Checkpoint(tmp_path / "checkpoint.pt", every_seconds=1e9, origin={})
-    runner = Runner(data, schedule, Profile("cpu"), None, seed=0, checkpoint=checkpoint)
+    runner = Runner(data, schedule, TrainerConfig("cpu"), None, seed=0, checkpoint=checkpoint)
     method = Joint(SVD(), Cost(LAMBDA, "macs", relative=False), multipliers=multipliers)
     done = method.compress(network, runner)
     assert [h["ranks"]["1"] for h in done.history] == [rank for rank, _ in expected]

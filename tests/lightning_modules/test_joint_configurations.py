@@ -17,7 +17,7 @@ from lightning_modules.training.checkpoint import Checkpoint
 from lightning_modules.training.decay import Exponential
 from lightning_modules.training.runner import Runner
 from lightning_modules.training.schedule import Penalty, Phase, Schedule
-from lightning_modules.training.trainer_config import Profile
+from lightning_modules.training.trainer_config import TrainerConfig
 from orchestration.run.run_point import run_point
 from tests.lightning_modules.test_joint_against_numpy import EPOCHS, NUM, RATE, WIDTH, OneBatch
 
@@ -104,7 +104,7 @@ def test_admm_is_admm_as_its_authors_write_it(tmp_path):
         1.0, NUM, plain, plain, 1.0, dataclasses.replace(plain, epochs=0), plain, Penalty(rho, 1, rounds)
     )
     checkpoint = Checkpoint(tmp_path / "checkpoint.pt", every_seconds=1e9, origin={})
-    runner = Runner(data, schedule, Profile("cpu"), None, seed=0, checkpoint=checkpoint)
+    runner = Runner(data, schedule, TrainerConfig("cpu"), None, seed=0, checkpoint=checkpoint)
     done = Joint(SVD(), Fixed(rank), choose_ranks="once").compress(network, runner)
     state = checkpoint.position.state
     assert state is not None

@@ -25,9 +25,9 @@ FAST = "network.hidden=[20]"
 
 @pytest.fixture
 def runner(make_point):
-    parts = assemble(make_point("method=prune", FAST, "schedule.fine_tune.epochs=2"))
-    parts.data.setup()
-    return Runner(parts.data, parts.schedule, parts.profile, None, 0)
+    components = assemble(make_point("method=prune", FAST, "schedule.fine_tune.epochs=2"))
+    components.data.setup()
+    return Runner(components.data, components.schedule, components.trainer_config, None, 0)
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from evaluation.counts import count, count_macs
 from evaluation.memory import MIB, measure_peak_memory_mib
 from lightning_modules.quantise import QuantiseDynamic, QuantiseStatic
 from lightning_modules.training.runner import Runner
-from lightning_modules.training.trainer_config import Profile
+from lightning_modules.training.trainer_config import TrainerConfig
 from networks.lenet import lenet5
 from orchestration.errors import ConfigError
 from orchestration.run.build import assemble
@@ -59,7 +59,7 @@ class Noise(InMemoryData):
 def runner():
     data = Noise()
     data.setup()
-    return Runner(data, SimpleNamespace(batch_size=16), Profile("cpu"), None, 0)
+    return Runner(data, SimpleNamespace(batch_size=16), TrainerConfig("cpu"), None, 0)
 
 
 @pytest.fixture
@@ -222,7 +222,7 @@ def test_what_cannot_be_quantised_says_why(lenet, runner):
 
 
 def test_another_device_is_refused_before_anything_trains(make_point, monkeypatch):
-    monkeypatch.setattr(Profile, "device", lambda profile: torch.device("cuda", 0))
+    monkeypatch.setattr(TrainerConfig, "device", lambda trainer_config: torch.device("cuda", 0))
     for method in ("quantise_dynamic", "quantise_static"):
         with pytest.raises(ConfigError, match="expected a device of cpu, got cuda; take trainer=cpu"):
             assemble(make_point(f"method={method}"))
@@ -263,8 +263,8 @@ def test_the_row_of_a_point(make_point, method, monkeypatch):
     assert abs(after.test_top1_percent - before.test_top1_percent) < 3
     assert {layer["form"] for layer in result.layers.values()} == {"int8"}
     assert 0 < result.violation < 1
-    parts = assemble(point)
-    parts.data.setup()
-    runner = Runner(parts.data, parts.schedule, parts.profile, None, 0)
+    components = assemble(point)
+    components.data.setup()
+    runner = Runner(components.data, components.schedule, components.trainer_config, None, 0)
     stored = runner.test(load_network(point.directory / "network.pt"))
     assert dataclasses.astuple(stored)[0] == after.test_top1_percent

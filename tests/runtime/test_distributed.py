@@ -17,8 +17,8 @@ from decompositions.rank_search.rule import RankChoice, RankProblem
 from decompositions.search.prepare import prepare
 from decompositions.svd import SVD
 from decompositions.tucker2 import Tucker2
-from lightning_modules.core.method import Agreed
-from runtime.distributed import Group, group, take_the_firsts
+from lightning_modules.core.method import BroadcastRule
+from runtime.distributed import Group, broadcast_tensors, group
 
 FORMATS = {"svd": SVD(), "tucker2": Tucker2(sweeps=1)}
 
@@ -42,13 +42,13 @@ def one_of_two(rank: int, folder: str) -> None:
     here = group()
     assert here == Group(rank, 2)
     # A transposed matrix stays one: the bits of a product may depend on how its factors lie in memory.
-    gathered = here.gathered({"rank": rank, "factor": torch.full((2, 3), float(rank)).T})
-    assert [part["rank"] for part in gathered] == [0, 1]
-    assert [float(part["factor"].mean()) for part in gathered] == [0.0, 1.0]
-    assert {part["factor"].stride() for part in gathered} == {(1, 3)}
+    all_gather = here.all_gather({"rank": rank, "factor": torch.full((2, 3), float(rank)).T})
+    assert [part["rank"] for part in all_gather] == [0, 1]
+    assert [float(part["factor"].mean()) for part in all_gather] == [0.0, 1.0]
+    assert {part["factor"].stride() for part in all_gather} == {(1, 3)}
     norm = nn.BatchNorm1d(3)
     norm(torch.randn(8, 3) + rank)  # each process sees other samples
-    take_the_firsts(norm.buffers())
+    broadcast_tensors(norm.buffers())
     torch.save(norm.state_dict(), f"{folder}/norm{rank}")
     torch.save({name: bits(format, here) for name, format in FORMATS.items()}, f"{folder}/{rank}")
     distributed.barrier()
@@ -66,7 +66,7 @@ def test_two_processes_find_the_bits_of_one(tmp_path):
 def test_alone_nothing_is_copied():
     value = object()
     assert group() == Group(0, 1)
-    assert group().gathered(value)[0] is value
+    assert group().all_gather(value)[0] is value
 
 
 @dataclass(frozen=True)
@@ -87,9 +87,9 @@ def follow_the_first(rank: int, folder: str) -> None:
     timeout = timedelta(seconds=60)
     distributed.init_process_group("gloo", f"file://{folder}/store", timeout, world_size=2, rank=rank)
     problem = RankProblem({}, 1.0)
-    assert Agreed(Clocked(0.9))(problem).ranks == {"fc": 3}
+    assert BroadcastRule(Clocked(0.9))(problem).ranks == {"fc": 3}
     with pytest.raises(ValueError, match="too slow"):
-        Agreed(Clocked(0.1))(problem)
+        BroadcastRule(Clocked(0.1))(problem)
     distributed.destroy_process_group()
 
 

@@ -16,8 +16,8 @@ import pytest
 
 from runtime import file_lock as lock_module
 from runtime.file_lock import DEAD_AFTER_SECONDS, Held, locked, owner_of
-from runtime.process import Owner
-from runtime.signals import Interrupted, at_good_moments
+from runtime.process import ProcessId
+from runtime.signals import Interrupted, interrupt_between_batches
 from tests.conftest import ROOT
 
 HOLD = """
@@ -31,7 +31,7 @@ with locked(Path(sys.argv[1])):
 
 
 def write(path, **changes):
-    owner = dataclasses.replace(Owner.this_process(), **changes)
+    owner = dataclasses.replace(ProcessId.this_process(), **changes)
     path.write_text(json.dumps(dataclasses.asdict(owner)))
     return owner
 
@@ -219,7 +219,7 @@ def test_who_waits_for_a_lock_can_be_interrupted(holder):
         signal.raise_signal(signal.SIGTERM)
 
     began = time.monotonic()
-    with pytest.raises(Interrupted), at_good_moments(), locked(path, told):
+    with pytest.raises(Interrupted), interrupt_between_batches(), locked(path, told):
         raise AssertionError("it is held by another process")
     assert len(said) == 1 and "waiting for another process" in said[0]
     assert time.monotonic() - began < 20
@@ -227,7 +227,7 @@ def test_who_waits_for_a_lock_can_be_interrupted(holder):
 
 def test_a_process_that_is_hidden_is_alive(monkeypatch):
     """/proc may show a user his own processes alone (hidepid)."""
-    owner = Owner.this_process()
+    owner = ProcessId.this_process()
 
     def refuse(*arguments, **options):
         raise FileNotFoundError

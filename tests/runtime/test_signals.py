@@ -13,9 +13,9 @@ from evaluation.result import read_result
 from lightning_modules.training.classifier import Classifier
 from orchestration.distributed import launch_point
 from orchestration.run.run_point import run_point
-from orchestration.store.status import standing
+from orchestration.store.status import read_status
 from runtime import signals
-from runtime.signals import Interrupted, at_good_moments, at_once, obey
+from runtime.signals import Interrupted, check_interrupted, interrupt_at_once, interrupt_between_batches
 from tests.lightning_modules.training.test_resume import COMMON, METHODS, assert_equal, outcome
 
 
@@ -51,14 +51,14 @@ def test_interrupted_anywhere_no_batch_is_lost_or_done_twice(make_point, monkeyp
     point = make_point(*overrides, f"results_dir={tmp_path / 'again'}")
     calls = signalling(monkeypatch, PLACES)
     num_interruptions = 0
-    while standing(point).kind != "done":
+    while read_status(point).kind != "done":
         try:
             run_point(point)
         except Interrupted as error:
             num_interruptions += 1
             assert error.exit_code in (130, 143)
             assert not (point.directory / ".lock").exists()
-            if standing(point).kind != "done":
+            if read_status(point).kind != "done":
                 assert read_result(point.directory / "result.json").status.startswith("interrupted: ")
     assert num_interruptions == sum(step <= num_steps for step in PLACES)
     assert len(calls) == num_steps
@@ -91,7 +91,7 @@ def test_the_second_signal_ends_at_once(make_point, monkeypatch):
     monkeypatch.setattr(Classifier, "training_step", twice)
     with pytest.raises(Interrupted):
         run_point(point)
-    assert standing(point).kind == "interrupted"
+    assert read_status(point).kind == "interrupted"
     monkeypatch.setattr(Classifier, "training_step", real)
     assert run_point(point).is_ok
 
@@ -110,17 +110,17 @@ def test_what_was_noted_too_late_is_raised_with_the_row_on_disk(make_point, monk
     with pytest.raises(Interrupted) as caught:
         run_point(point)
     assert caught.value.exit_code == 143
-    assert standing(point).kind == "done"
+    assert read_status(point).kind == "done"
 
 
 def test_handlers_are_put_back_and_nothing_stays_noted(monkeypatch):
     monkeypatch.setattr(signals, "ONE_WISH_SECONDS", 0)
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-    with pytest.raises(Interrupted), at_good_moments():
+    with pytest.raises(Interrupted), interrupt_between_batches():
         os.kill(os.getpid(), signal.SIGTERM)
         torch.zeros(1)
-    obey()
-    with pytest.raises(Interrupted), at_once():
+    check_interrupted()
+    with pytest.raises(Interrupted), interrupt_at_once():
         os.kill(os.getpid(), signal.SIGTERM)
         raise AssertionError("went on")
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
@@ -130,7 +130,7 @@ def test_one_wish_that_many_hand_on_is_one_and_a_second_one_is_obeyed_at_once(mo
     """Ctrl-C reaches a command and its child, and the command hands it on."""
     now = [100.0]
     monkeypatch.setattr(signals.time, "monotonic", lambda: now[0])
-    with pytest.raises(Interrupted, match="SIGTERM"), at_good_moments():
+    with pytest.raises(Interrupted, match="SIGTERM"), interrupt_between_batches():
         signal.raise_signal(signal.SIGTERM)
         now[0] += 0.1
         signal.raise_signal(signal.SIGTERM)
@@ -141,7 +141,7 @@ def test_one_wish_that_many_hand_on_is_one_and_a_second_one_is_obeyed_at_once(mo
         except Interrupted:
             obeyed = True
     assert obeyed
-    with pytest.raises(Interrupted), at_once():
+    with pytest.raises(Interrupted), interrupt_at_once():
         now[0] += 2
         signal.raise_signal(signal.SIGTERM)
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from decompositions.layers.unfuse import open_recurrent
+from decompositions.layers.unfuse import unfuse_recurrent
 
 TIME, BATCH, IN, HIDDEN = 6, 4, 3, 5
 KINDS = pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
@@ -18,7 +18,7 @@ def pair(kind, stepwise=False, dtype=torch.float64, **options) -> tuple[nn.Modul
     """A layer and an opened one of equal weights; a hook forces the latter's step-by-step pass."""
     layer = kind(IN, HIDDEN, dtype=dtype, **options)
     holder = nn.ModuleList([copy.deepcopy(layer)])
-    assert open_recurrent(holder) == ["0"]
+    assert unfuse_recurrent(holder) == ["0"]
     if stepwise:
         holder[0].hh_l0.register_forward_hook(lambda *_: None)
     return layer, holder[0]

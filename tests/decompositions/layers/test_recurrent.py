@@ -12,8 +12,8 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pack_sequence
 
-from decompositions.layers.recurrent import OpenLSTM
-from decompositions.layers.unfuse import open_recurrent
+from decompositions.layers.recurrent import UnfusedLSTM
+from decompositions.layers.unfuse import unfuse_recurrent
 from tests.decompositions.layers.recurrent_layers import (
     BATCH,
     HIDDEN,
@@ -242,7 +242,7 @@ def test_meta_device(kind, stepwise):
 @pytest.mark.parametrize("factored", [False, True], ids=["dense", "compressed"])
 def test_export(kind, factored):
     network = Classifier(kind, num_layers=2, bidirectional=True).eval()
-    open_recurrent(network)
+    unfuse_recurrent(network)
     if factored:
         network.body["rnn"] = compressed(network.body["rnn"])
     x = torch.randn(BATCH, TIME, IN)
@@ -257,10 +257,10 @@ def test_export(kind, factored):
 def test_compile(kind, factored):
     """In one graph, with the gradients, in single precision, where oneDNN has an LSTM of its own."""
     # Loaded anew: the checks that the tests put around every function would be traced, too, and cut the graph.
-    spec = importlib.util.spec_from_file_location("recurrent_unchecked", inspect.getsourcefile(OpenLSTM))
+    spec = importlib.util.spec_from_file_location("recurrent_unchecked", inspect.getsourcefile(UnfusedLSTM))
     unchecked = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(unchecked)
-    opened = {nn.LSTM: unchecked.OpenLSTM, nn.GRU: unchecked.OpenGRU}[kind](
+    opened = {nn.LSTM: unchecked.UnfusedLSTM, nn.GRU: unchecked.UnfusedGRU}[kind](
         kind(IN, HIDDEN, num_layers=2, bidirectional=True)
     )
     opened = compressed(opened) if factored else opened

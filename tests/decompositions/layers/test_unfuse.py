@@ -9,8 +9,8 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrizations
 
-from decompositions.layers.recurrent import OpenGRU, OpenLSTM
-from decompositions.layers.unfuse import open_recurrent, why_closed
+from decompositions.layers.recurrent import UnfusedGRU, UnfusedLSTM
+from decompositions.layers.unfuse import unfuse_recurrent, why_fused
 from tests.decompositions.layers.recurrent_layers import BATCH, HIDDEN, IN, KINDS, TIME, Classifier, assert_same, pair
 
 
@@ -28,11 +28,11 @@ def test_the_parameters_are_the_same_objects(kind):
     expected = network(x)
     ids = {id(p) for p in network.parameters()}
     random = torch.get_rng_state()
-    assert open_recurrent(network) == ["body.rnn"]
+    assert unfuse_recurrent(network) == ["body.rnn"]
     assert torch.equal(torch.get_rng_state(), random)
     opened = network.body["rnn"]
     assert "3, 5, num_layers=2, batch_first=True, bidirectional=True" in repr(opened)
-    assert type(opened) is (OpenLSTM if kind is nn.LSTM else OpenGRU)
+    assert type(opened) is (UnfusedLSTM if kind is nn.LSTM else UnfusedGRU)
     assert {id(p) for p in network.parameters()} == ids
     assert opened.hh_l1_reverse.weight is rnn.weight_hh_l1_reverse
     assert opened.ih_l1.bias is rnn.bias_ih_l1
@@ -40,7 +40,7 @@ def test_the_parameters_are_the_same_objects(kind):
     assert not any(module.training for module in network.modules())
     assert_same([network(x)], [expected])
     children = dict(opened.named_modules())
-    assert open_recurrent(network) == []
+    assert unfuse_recurrent(network) == []
     assert network.body["rnn"] is opened and dict(opened.named_modules()) == children
 
 
@@ -48,14 +48,14 @@ def test_the_parameters_are_the_same_objects(kind):
 def test_training_mode_is_kept(kind):
     network = Classifier(kind).train()
     network.body["rnn"].eval()
-    open_recurrent(network)
+    unfuse_recurrent(network)
     assert network.training and not network.body["rnn"].training and not network.body["rnn"].ih_l0.training
 
 
 @KINDS
 def test_copies_and_states(kind):
     network = Classifier(kind, num_layers=2).eval()
-    open_recurrent(network)
+    unfuse_recurrent(network)
     x = torch.randn(BATCH, TIME, IN)
     expected = network(x)
     twin = copy.deepcopy(network)
@@ -67,7 +67,7 @@ def test_copies_and_states(kind):
     twin.load_state_dict(network.state_dict())
     assert_same([twin(x)], [expected])
     other = Classifier(kind, num_layers=2).eval()
-    open_recurrent(other)
+    unfuse_recurrent(other)
     other.load_state_dict(network.state_dict())
     assert_same([other(x)], [expected])
 
@@ -76,10 +76,10 @@ def test_copies_and_states(kind):
 def test_a_shared_layer_stays_shared(kind):
     shared = kind(IN, IN)
     network = nn.ModuleDict({"one": shared, "inner": nn.ModuleDict({"two": shared, "other": kind(IN, IN)})})
-    assert open_recurrent(network) == ["one", "inner.other"]
+    assert unfuse_recurrent(network) == ["one", "inner.other"]
     assert network["one"] is network["inner"]["two"]
     assert network["one"] is not network["inner"]["other"]
-    assert type(network["one"]) in (OpenLSTM, OpenGRU)
+    assert type(network["one"]) in (UnfusedLSTM, UnfusedGRU)
 
 
 class OwnPass(nn.LSTM):
@@ -135,14 +135,14 @@ def test_what_stays_closed_and_why(name):
     make, reason = CLOSED[name]
     layer = make()
     network = nn.Sequential(layer, nn.LSTM(IN, HIDDEN))
-    assert reason in why_closed(layer) and "\n" not in why_closed(layer)
-    assert open_recurrent(network) == ["1"]
+    assert reason in why_fused(layer) and "\n" not in why_fused(layer)
+    assert unfuse_recurrent(network) == ["1"]
     assert network[0] is layer
 
 
 def test_what_can_be_opened():
     layers = [nn.LSTM(IN, HIDDEN), nn.GRU(IN, HIDDEN), OwnStart(IN, HIDDEN), nn.Linear(2, 2), pair(nn.LSTM)[1]]
-    assert [why_closed(layer) for layer in layers] == [None] * len(layers)
-    assert open_recurrent(nn.Sequential(*layers)) == ["0", "1", "2"]
+    assert [why_fused(layer) for layer in layers] == [None] * len(layers)
+    assert unfuse_recurrent(nn.Sequential(*layers)) == ["0", "1", "2"]
     with pytest.raises(ValueError, match="itself an LSTM"):
-        open_recurrent(nn.LSTM(IN, HIDDEN))
+        unfuse_recurrent(nn.LSTM(IN, HIDDEN))

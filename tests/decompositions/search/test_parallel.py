@@ -34,7 +34,7 @@ class Threads:
     barrier: threading.Barrier
     boxes: list = field(repr=False)
 
-    def gathered(self, value):
+    def all_gather(self, value):
         self.boxes[self.rank] = value
         self.barrier.wait()
         values = list(self.boxes)

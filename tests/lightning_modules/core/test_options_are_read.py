@@ -99,14 +99,14 @@ def test_each_phase_has_its_own_random_numbers_and_a_seed_repeats_them(make_poin
         def on_fit_start(self):
             seeds.append(torch.initial_seed())
 
-    parts = assemble(make_point(*BASE))
-    parts.data.setup()
+    components = assemble(make_point(*BASE))
+    components.data.setup()
     runs = []
     for seed in (0, 0, 1):
         seeds: list[int] = []
-        runner = Runner(parts.data, parts.schedule, parts.profile, None, seed)
+        runner = Runner(components.data, components.schedule, components.trainer_config, None, seed)
         for _ in range(3):
-            runner.train(Probe(parts.network(0), Phase(1, 0.1, Exponential())), "probe", show=False)
+            runner.train(Probe(components.network(0), Phase(1, 0.1, Exponential())), "probe", show=False)
         runs.append(seeds)
         assert (runner.epochs, runner.num_phases, runner.steps) == (3, 3, 3 * 19)
     assert len(set(runs[0])) == 3

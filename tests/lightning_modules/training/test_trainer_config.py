@@ -13,7 +13,7 @@ from lightning_modules.training.classifier import Classifier
 from lightning_modules.training.decay import Exponential
 from lightning_modules.training.runner import Runner
 from lightning_modules.training.schedule import Penalty, Phase, Schedule
-from lightning_modules.training.trainer_config import Profile
+from lightning_modules.training.trainer_config import TrainerConfig
 from tests.conftest import ROOT
 
 NUM, BATCH = 24, 4
@@ -45,7 +45,7 @@ def network():
 def trained(data, epochs=1, **options):
     phase = Phase(epochs=epochs, learning_rate=0.05, decay=Exponential(), momentum=0.0, nesterov=False)
     schedule = Schedule(1.0, BATCH, phase, phase, 1.0, phase, phase, Penalty(1e-3, 1.1, 1))
-    runner = Runner(data, schedule, Profile("cpu", **options), None, seed=0)
+    runner = Runner(data, schedule, TrainerConfig("cpu", **options), None, seed=0)
     net = network()
     seen = []
     net.register_forward_pre_hook(lambda module, inputs: seen.append((module.training, inputs[0].dtype)))
@@ -64,7 +64,7 @@ def test_the_network_is_plain_afterwards_and_no_module_is_held_twice(data):
     net, *_ = trained(data, channels_last=True)
     assert all(parameter.is_contiguous() for parameter in net.parameters())
     module = Classifier(net, Phase(1, 0.1, Exponential()))
-    with Profile("cpu", channels_last=True).prepared(net) as module.run:
+    with TrainerConfig("cpu", channels_last=True).prepared(net) as module.run:
         assert net[0].weight.is_contiguous(memory_format=torch.channels_last)
         assert all(name.startswith("network.") for name in module.state_dict())
     copy.deepcopy(net)
@@ -82,7 +82,7 @@ def test_channels_last_of_clips():
     layer = nn.Conv3d(2, 3, 3)
     seen = []
     layer.register_forward_pre_hook(lambda module, inputs: seen.extend([inputs[0], module.weight.data]))
-    with Profile("cpu", channels_last=True).prepared(layer) as call:
+    with TrainerConfig("cpu", channels_last=True).prepared(layer) as call:
         call(torch.randn(1, 2, 4, 4, 4))
         assert all(tensor.is_contiguous(memory_format=torch.channels_last_3d) for tensor in seen)
         assert len(seen) == 2
@@ -98,7 +98,7 @@ def test_mixed_precision_is_near_and_not_equal(data):
 
 def test_a_precision_that_the_cpu_has_not_is_refused():
     with pytest.raises(ValueError, match="precision=16-mixed: expected a GPU, got accelerator=cpu; take bf16-mixed"):
-        Profile("cpu", precision="16-mixed")
+        TrainerConfig("cpu", precision="16-mixed")
 
 
 def test_accumulated_batches_are_one_batch(data):
@@ -152,16 +152,16 @@ def test_limited_batches_of_every_part(data):
 
 
 def test_limited_batches_follow_the_epoch(data):
-    from datamodules.limited import Limited
+    from datamodules.limited import FirstBatches
 
     whole = data.train_batches(BATCH, 0)
-    limited = Limited(whole, 2)
+    limited = FirstBatches(whole, 2)
     for epoch in (0, 3):
         whole.epoch = epoch
         expected = [labels.tolist() for _, labels in whole][:2]
         assert [labels.tolist() for _, labels in limited] == expected
     assert len(limited) == 2
-    assert len(Limited(whole, 99)) == len(whole)
+    assert len(FirstBatches(whole, 99)) == len(whole)
 
 
 def test_every_profile_is_composed_and_smoke_marks_its_row(make_point):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from orchestration.config.overrides import arranged
+from orchestration.config.overrides import normalize_overrides
 
 
 @pytest.mark.parametrize(
@@ -23,4 +23,4 @@ from orchestration.config.overrides import arranged
     ],
 )
 def test_flags_come_first_and_fixed_values_of_a_sweep_wait_for_their_group(given, expected):
-    assert arranged(given.split()) == expected.split()
+    assert normalize_overrides(given.split()) == expected.split()

@@ -12,7 +12,7 @@ from hydra import compose, initialize_config_dir
 from hydra.errors import MissingConfigException
 
 from evaluation.reported import Reported, verdict
-from orchestration.config.error_messages import refusal
+from orchestration.config.error_messages import error_lines
 from orchestration.config.point import Point
 from orchestration.config.published import experiments, key, names
 from orchestration.errors import ConfigError
@@ -117,7 +117,7 @@ def test_a_row_is_known_wherever_it_ran(make_point, found):
 def test_an_unknown_row_says_which_there_are(make_point, wanted, said):
     with pytest.raises(MissingConfigException) as caught:
         make_point(f"experiment={wanted}")
-    assert said in refusal(caught.value)[0]
+    assert said in error_lines(caught.value)[0]
 
 
 def test_the_command_line_beats_the_file(make_point):

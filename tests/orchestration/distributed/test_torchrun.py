@@ -122,12 +122,12 @@ def test_batches_are_shared_evenly_or_refused(make_point):
 @pytest.mark.parametrize("num", [1, 2, 3, 7, 15, 64])
 def test_parts_of_a_batch(num):
     index = torch.arange(num) + 5
-    parts = [share_of(index, slice(rank, None, 3), training=False) for rank in range(3)]
-    assert sorted(torch.cat(parts).tolist()) == index.tolist()
-    parts = [share_of(index, slice(rank, None, 3), training=True) for rank in range(3)]
-    assert min(map(len, parts)) > 0
+    components = [share_of(index, slice(rank, None, 3), training=False) for rank in range(3)]
+    assert sorted(torch.cat(components).tolist()) == index.tolist()
+    components = [share_of(index, slice(rank, None, 3), training=True) for rank in range(3)]
+    assert min(map(len, components)) > 0
     if num < 3:
-        assert all(part.tolist() == index.tolist() for part in parts)
+        assert all(part.tolist() == index.tolist() for part in components)
     assert torch.equal(share_of(index, slice(None), training=True), index)
 
 

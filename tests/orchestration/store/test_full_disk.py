@@ -11,7 +11,7 @@ import pytest
 import orchestration.run.run_point as run_module
 from orchestration.errors import ConfigError
 from orchestration.run.run_point import run_point
-from orchestration.store.status import standing
+from orchestration.store.status import read_status
 
 FULL = Path("/dev/full")
 POINT = ("trainer=smoke", "method=reference", "network.hidden=[8]")
@@ -27,7 +27,7 @@ def test_where_no_row_can_be_written_the_user_is_told_once_and_the_same_command_
         run_point(point)
     assert len(str(caught.value).splitlines()) == 1
     assert str(point.directory) in str(caught.value)
-    assert standing(point).kind == "new"
+    assert read_status(point).kind == "new"
     (point.directory / name).unlink(missing_ok=True)
     assert run_point(point).is_ok
 
@@ -51,5 +51,5 @@ def test_without_room_for_its_network_a_point_has_failed(make_point, monkeypatch
     with monkeypatch.context() as patched:
         patched.setattr(run_module, "save_network", full)
         assert "No space left on device" in run_point(point).status
-    assert standing(point).kind == "failed"
+    assert read_status(point).kind == "failed"
     assert run_point(point).is_ok

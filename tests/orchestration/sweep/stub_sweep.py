@@ -22,7 +22,7 @@ import run as command
 from evaluation.result import Result, read_result
 from orchestration.config.point import Point
 from orchestration.store.claim import attempt
-from orchestration.store.point_files import ROW, blank, clear, finished, new_network, put
+from orchestration.store.point_files import ROW, clear, finished, new_row, pending_network, put
 from runtime.file_lock import Lock
 
 
@@ -34,14 +34,14 @@ def run_point(point: Point) -> Result:
         if str(point.config["seed"]) == os.environ.get("STUB_IS_KILLED"):
             os.kill(os.getpid(), signal.SIGKILL)
         if str(point.config["seed"]) == os.environ.get("STUB_FAILS"):
-            result = put(point, Result(**blank(point, "stub"), status="failed: as told", seconds=0.0, environment={}))
+            result = put(point, Result(**new_row(point, "stub"), status="failed: as told", seconds=0.0, environment={}))
             assert result is not None
             return result
         time.sleep(0.02)
-        with zipfile.ZipFile(new_network(point), "w") as file:
+        with zipfile.ZipFile(pending_network(point), "w") as file:
             file.writestr("weights", os.urandom(100_000))
         time.sleep(0.01)
-        result = put(point, Result(**blank(point, "stub"), status="ok", seconds=0.0, environment={}))
+        result = put(point, Result(**new_row(point, "stub"), status="ok", seconds=0.0, environment={}))
         assert result is not None
         note(point, "ends")
         return result
@@ -56,13 +56,13 @@ def note(point: Point, what: str) -> None:
 
 def stub() -> None:
     """Put modules without torch in the place of those that have it."""
-    parts = {
+    components = {
         "orchestration.run.run_point": {"run_point": run_point},
         "orchestration.run.build": {"assemble": lambda point: None, "NotHere": LookupError},
         "evaluation.counts": {"COUNTING": "none"},
         "evaluation.latency": {"PROTOCOL": "none"},
     }
-    for name, content in parts.items():
+    for name, content in components.items():
         module = types.ModuleType(name)
         vars(module).update(content)
         sys.modules[name] = module

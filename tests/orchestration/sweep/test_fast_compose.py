@@ -13,7 +13,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 
 from orchestration.config import resolvers
-from orchestration.config.error_messages import refusal
+from orchestration.config.error_messages import error_lines
 from orchestration.config.point import Point
 from orchestration.sweep.fast_compose import Composer
 from tests.conftest import ROOT
@@ -55,7 +55,7 @@ def told(compose, combination):
         point = compose(combination)
         return point.config, point.choices, point.overrides, point.id, str(point.directory)
     except Exception as error:
-        lines = refusal(error)
+        lines = error_lines(error)
         assert lines, error
         return lines
 

@@ -18,8 +18,8 @@ from hydra.errors import MissingConfigException
 from omegaconf import OmegaConf
 
 from orchestration.config import resolvers
-from orchestration.config.error_messages import refusal
-from orchestration.config.overrides import arranged
+from orchestration.config.error_messages import error_lines
+from orchestration.config.overrides import normalize_overrides
 from tests.conftest import ROOT, TINY
 
 FAST = (*TINY, "network.hidden=[20]", "method=svd", "schedule.penalty.num_steps=1")
@@ -48,7 +48,7 @@ def rows(folder: Path) -> list[dict]:
 def test_a_launcher_that_is_not_installed_is_named_with_its_extra(name):
     plugin = {"ray": "ray", "slurm": "submitit_slurm"}[name]
     error = MissingConfigException("", f"hydra/launcher/{plugin}", ["basic"])
-    assert refusal(error) == [f"launcher={name}: it is not installed; pip install 'compression-bench[{name}]'"]
+    assert error_lines(error) == [f"launcher={name}: it is not installed; pip install 'compression-bench[{name}]'"]
     extras = (ROOT / "pyproject.toml").read_text()
     assert re.search(rf"^{name} = \[", extras, re.MULTILINE)
     assert f"override /hydra/launcher: {plugin}\n" in (ROOT / f"conf/launcher/{name}.yaml").read_text()
@@ -75,7 +75,7 @@ def test_a_launcher_without_a_sweep_is_refused(tmp_path):
     ],
 )
 def test_a_launcher_knows_what_the_trainer_asks_for(arguments, given):
-    assert arranged(arguments.split()) == given.split()
+    assert normalize_overrides(arguments.split()) == given.split()
 
 
 @needs("slurm", "hydra_plugins.hydra_submitit_launcher")

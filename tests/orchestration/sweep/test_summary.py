@@ -10,7 +10,7 @@ import pytest
 from evaluation.result import read_result
 from orchestration.store.claim import attempt
 from orchestration.store.point_files import LOCK
-from orchestration.store.status import standing
+from orchestration.store.status import read_status
 from orchestration.sweep.summary import FAILED, summarise
 from runtime.file_lock import locked
 from tests.conftest import TINY
@@ -67,12 +67,12 @@ def test_of_a_launchers_process_that_was_killed_the_sweep_writes_the_row(make_po
             finally:
                 os._exit(1)
         os.waitpid(pid, 0)
-        assert standing(point).kind == "killed"
+        assert read_status(point).kind == "killed"
     assert summarise(points, {points[0].id: "no row: the launcher's reason"}, {}) == FAILED
     status = read_result(points[0].directory / "result.json").status
     assert status.startswith("failed: its process was killed (pid ")
-    assert standing(points[0]).kind == "failed"
-    assert standing(points[1]).kind == "killed", "another sweep's: whoever runs it again says so"
+    assert read_status(points[0]).kind == "failed"
+    assert read_status(points[1]).kind == "killed", "another sweep's: whoever runs it again says so"
     err = capsys.readouterr().err
     assert "1 of 2 points did not end well" in err
     assert "1 of 2 points were not run" in err
