@@ -1,0 +1,37 @@
+"""Short digests: what tells contents apart in names of files, ids and fingerprints."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from runtime.json_trees import map_leaves
+
+NUM_DIGITS = 12
+
+
+def digest_bytes(pieces: Iterable[bytes | memoryview]) -> str:
+    """Return twelve hex digits of the pieces, one after another; where one ends and the next begins is not seen.
+
+    >>> digest_bytes([b"ab", b"c"]) == digest_bytes([b"abc"])
+    True
+    """
+    digest = hashlib.sha256()
+    for piece in pieces:
+        digest.update(piece)
+    return digest.hexdigest()[:NUM_DIGITS]
+
+
+def digest_json(value: Any) -> str:
+    """Return twelve hex digits that equal values share: whatever the order of their keys, and for `1` as for `1.0`.
+
+    >>> digest_json({"a": 1, "b": (2.0, None)}) == digest_json({"b": [2, None], "a": 1.0})
+    True
+    """
+    return digest_bytes([json.dumps(map_leaves(_whole, value), sort_keys=True).encode()])
+
+
+def _whole(leaf: Any) -> Any:
+    return int(leaf) if isinstance(leaf, float) and leaf.is_integer() else leaf

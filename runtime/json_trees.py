@@ -1,0 +1,37 @@
+"""Walk values of mappings, lists and plain leaves, as JSON and YAML have them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+Place = tuple[str | int, ...]
+
+
+def map_leaves(function: Callable[[Any], Any], value: Any) -> Any:
+    """Return a copy of `value` with `function` of each leaf; keys become text, tuples become lists.
+
+    >>> map_leaves(abs, {1: [-2, (3,)]})
+    {'1': [2, [3]]}
+    """
+    if isinstance(value, Mapping):
+        return {str(key): map_leaves(function, item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [map_leaves(function, item) for item in value]
+    return function(value)
+
+
+def leaves(value: Any, place: Place = (), *, whole_lists: bool = False) -> Iterator[tuple[Place, Any]]:
+    """Yield each leaf and its place; with `whole_lists` a list that holds no mapping and no list is one leaf.
+
+    >>> list(leaves({"rank": {"of": "macs", "ranks": [1, 2]}}, whole_lists=True))
+    [(('rank', 'of'), 'macs'), (('rank', 'ranks'), [1, 2])]
+    """
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from leaves(item, (*place, key), whole_lists=whole_lists)
+    elif isinstance(value, list) and not (whole_lists and not any(isinstance(i, Mapping | list) for i in value)):
+        for index, item in enumerate(value):
+            yield from leaves(item, (*place, index), whole_lists=whole_lists)
+    else:
+        yield place, value
