@@ -22,7 +22,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 from evaluation.result import Result
-from orchestration.config.point import digest
 from orchestration.config.published import Experiment, experiments, key, kind, reconstructions
 from reporting.generated_markdown import rebuild
 from reporting.markup import markdown
@@ -30,6 +29,7 @@ from reporting.papers import papers
 from reporting.rows import Rows, read_rows, state
 from reporting.table import by_task, comparison, pivot
 from reporting.terminal import print_comparison
+from runtime.digest import digest_json
 
 DEFAULT_COLUMN = "test error [%]"
 SECONDS_BETWEEN_LOOKS = 2.0
@@ -142,7 +142,7 @@ def _figure(path: Path, rows: Rows) -> str:
     ((task, of),) = tasks.items()
     rows_of_papers = [e for e, _ in published(of) if f"{e.choices['dataset']}/{e.choices['network']}" == task]
     rows_of_ours = [(r.id, r.choices, r.status, [m and asdict(m) for m in (r.reference, r.compressed)]) for r in of]
-    about = digest([rows_of_ours, [(e.name, asdict(e.reported)) for e in rows_of_papers]])  # all that is drawn
+    about = digest_json([rows_of_ours, [(e.name, asdict(e.reported)) for e in rows_of_papers]])  # all that is drawn
     save(draw(of, next(iter(GAINS)), task, rows_of_papers, reconstructions()), path, f"rows {about}")
     return f"![{task}: test error against parameters]({path.as_posix()})\n"
 
@@ -164,7 +164,7 @@ def published(results: Sequence[Result]) -> list[tuple[Experiment, dict[str, lis
     """Every published row, with our runs of it by schedule."""
     found: dict[str, list[Result]] = {}
     for result in results:
-        found.setdefault(key(result.config, result.choices), []).append(result)
+        found.setdefault(key(result.config), []).append(result)
     return [
         (experiment, {schedule: found.get(its_key, []) for schedule, its_key in experiment.keys.items()})
         for experiment in experiments({kind(result.choices) for result in results})

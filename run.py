@@ -45,7 +45,7 @@ def run(config: DictConfig) -> str:
     hydra_config = HydraConfig.get()
     launcher = hydra_config.runtime.choices["launcher"]
     if hydra_config.mode == RunMode.MULTIRUN:
-        return _status(Point.from_hydra(config, hydra_config), launcher)
+        return _status_in_launcher(Point.from_hydra(config, hydra_config), launcher)
     if launcher != "basic":
         sys.exit(f"error: launcher={launcher}: it is for the points of a sweep; put -m before them")
     with exit_on_user_error():  # here and not in `main` alone: Hydra would print the overrides before the reason
@@ -53,7 +53,7 @@ def run(config: DictConfig) -> str:
         if point.config["plan"]:
             print_plan(make_plan([point], [read_status(point)]))
             return "planned"
-        result = _result(point)
+        result = _row_of(point)
     if not result.is_ok:
         sys.exit(f"error: {result.status}  ({point.directory})")
     from reporting.print_result import print_result
@@ -62,23 +62,30 @@ def run(config: DictConfig) -> str:
     return result.status
 
 
-def _status(point: Point, launcher: str) -> str:
-    """Of a launcher's process that died, on a machine that died with it, the lock seems alive for a while."""
-    patience = [] if launcher == "basic" else [DEAD_AFTER_SECONDS]
-    while True:
+def _status_in_launcher(point: Point, launcher: str) -> str:
+    """Run a point in a launcher's process and return how it ended.
+
+    A crashed machine's lock looks alive until its heartbeat expires; launcher jobs retry once after that.
+    """
+    for seconds in (DEAD_AFTER_SECONDS, None):
         try:
-            return _result(point).status
+            return _row_of(point).status
         except RunsElsewhere as error:
-            if not patience:
+            if seconds is None or launcher == "basic":
                 say(str(error))
-                return "running elsewhere"
-            time.sleep(patience.pop())
+                break
+            time.sleep(seconds)
+    return "running elsewhere"
 
 
-def _result(point: Point) -> Result:
-    if (done := taken(point)) is not None:
-        return done
-    from orchestration.run.run_point import run_point
+def _row_of(point: Point) -> Result:
+    """Return the finished row of a point, or run it; raises `RunsElsewhere` if another process does."""
+    status = read_status(point)
+    if status.kind == "running elsewhere":
+        raise RunsElsewhere(f"{point.label}: {status}")
+    if status.kind == "done" and status.row is not None:
+        return taken(point, status.row)
+    from orchestration.run.run_point import run_point  # torch and Lightning: only for what is to be run
 
     return run_point(point)
 

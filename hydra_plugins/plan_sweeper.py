@@ -2,6 +2,9 @@
 
 Hydra's own sweeper composes points without checking values, runs equal points twice and reports only the first
 failure. This one refuses the whole sweep before anything trains if a point is wrong, and its exit code counts.
+
+Points of a sweep on this machine are run by the function that runs any point, with the point that was composed and
+checked here. Hydra's launchers for other processes get overrides, which each process composes again.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from functools import partial
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
+from hydra.core.utils import env_override
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
@@ -20,13 +24,16 @@ from omegaconf import DictConfig
 
 from orchestration.config.error_messages import error_lines
 from orchestration.config.point import Point
+from orchestration.errors import RunsElsewhere
 from orchestration.store.status import read_status
 from orchestration.sweep.grid import expand_grid
 from orchestration.sweep.launchers import start_ray, stop_ray
 from orchestration.sweep.plan import make_plan, print_plan
 from orchestration.sweep.preflight import preflight, preflight_in_subprocess, require_equal_devices
 from orchestration.sweep.summary import GIVEN_UP, earlier_rows, summarise
+from runtime.console import say
 from runtime.forked import Tell, run_forked
+from runtime.messages import one_line
 from runtime.signals import SIGNALS, Interrupted, interrupt_at_once
 
 # Hydra finds its plugins, and their configurations, by importing the modules of this package.
@@ -69,7 +76,7 @@ class PlanSweeper(Sweeper):
             preflight_in_subprocess(pending, is_here=self._is_here)
             print_plan(make_plan(points, statuses))
             return
-        self.earlier = earlier_rows(points)
+        earlier = earlier_rows(points)
         # Why points that were started did not end well, or None, by id.
         self.ended: dict[str, str | None] = {}
         interrupted = None
@@ -79,7 +86,7 @@ class PlanSweeper(Sweeper):
             interrupted = error
             stop_ray()
             self.ended |= {id: f"interrupted: {error}" for id, reason in self.ended.items() if reason is None}
-        code = summarise(points, self.ended, self.earlier)
+        code = summarise(points, statuses, self.ended, earlier)
         if interrupted is not None:
             raise interrupted
         if code:
@@ -109,12 +116,21 @@ class PlanSweeper(Sweeper):
             rest = [point for point in rest if point.id not in begun]
 
     def _work(self, points: list[Point], tell: Tell, *, is_first: bool) -> None:
-        with interrupt_at_once():
+        """Run points in this process; tell the id of each before, and why it did not end well, or None, after it."""
+        with interrupt_at_once(), env_override(dict(self.base.hydra.job.env_set)):
             if is_first:
                 preflight(points)
+            from orchestration.run.run_point import run_point  # torch: only where something is to be run
+
             for point in points:
                 tell([point.id, None])
-                (reason,) = self._launch([point]).values()
+                try:
+                    reason = _unless_well(run_point(point).status)
+                except RunsElsewhere as error:
+                    say(str(error))
+                    reason = None
+                except Exception as error:
+                    reason = _reason(error)
                 tell([point.id, reason])
                 if reason is not None and point.config["fail_fast"]:
                     break
@@ -146,7 +162,7 @@ class PlanSweeper(Sweeper):
         return isinstance(self.launcher, BasicLauncher) or (ray is not None and ray.init.address is None)
 
     def _launch(self, points: list[Point]) -> dict[str, str | None]:
-        """Start points; returns why they did not end well, or None, by id. Their rows are on disk, and say more."""
+        """Launch points; return why each did not end well, or None, by id. Their rows are on disk, and say more."""
         try:
             jobs = self.launcher.launch([list(point.overrides) for point in points], initial_job_idx=0)
         except Exception as error:  # it gives up all when one process dies: whose, nobody says
@@ -157,9 +173,13 @@ class PlanSweeper(Sweeper):
                 status = str(job.return_value)
             except Exception as error:  # a job's exception is handed over on access
                 status = _reason(error)
-            reasons[point.id] = None if status in ("ok", "running elsewhere") else status
+            reasons[point.id] = _unless_well(status)
         return reasons
 
 
+def _unless_well(status: str) -> str | None:
+    return None if status in ("ok", "running elsewhere") else status
+
+
 def _reason(error: Exception) -> str:
-    return "; ".join(error_lines(error) or [f"failed: {type(error).__name__}: {' '.join(str(error).split())}"])
+    return "; ".join(error_lines(error) or [f"failed: {type(error).__name__}: {one_line(error)}"])

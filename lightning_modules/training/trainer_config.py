@@ -17,6 +17,8 @@ from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.plugins.environments import LightningEnvironment, TorchElasticEnvironment
 from torch import Tensor, nn
 
+from runtime.identity import NotIdentity
+
 LAYOUTS = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
@@ -42,7 +44,7 @@ class TrainerConfig:
     channels_last: bool = False
     compile: bool = False
     limit_batches: Annotated[int, Ge(1)] | None = None
-    log_every_n_steps: Annotated[int, Ge(1)] = 50
+    log_every_n_steps: Annotated[int, Ge(1), NotIdentity()] = 50
 
     @property
     def num_processes(self) -> int:

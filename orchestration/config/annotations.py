@@ -15,7 +15,9 @@ import annotated_types
 from pydantic import BeforeValidator
 
 from orchestration.config.signatures import definition
+from runtime.identity import AsBefore, NotIdentity
 
+MARKS = {kind.__name__: kind for kind in (NotIdentity, AsBefore)}
 SIGNS = {"Ge": ">=", "Gt": ">", "Le": "<=", "Lt": "<", "MinLen": "length >=", "MaxLen": "length <="}
 
 
@@ -31,7 +33,7 @@ def evaluate(annotation: ast.expr, module: Path) -> Any:
 
 def readable(annotation: ast.expr, module: Path) -> str:
     """`Annotated[int, Ge(1)]` as "int >= 1", also inside lists and under an alias; anything else as it is written."""
-    if isinstance(annotation, ast.Name) and (value := _alias(annotation.id, module)):
+    if isinstance(annotation, ast.Name) and (value := alias(annotation.id, module)):
         return readable(*value)
     if isinstance(annotation, ast.BinOp) and isinstance(annotation.op, ast.BitOr):
         return f"{readable(annotation.left, module)} or {readable(annotation.right, module)}"
@@ -40,7 +42,8 @@ def readable(annotation: ast.expr, module: Path) -> str:
         words = [readable(part, module) for part in parts]
         match ast.unparse(annotation.value).removeprefix("typing."):
             case "Annotated":
-                return f"{words[0]} " + ", ".join(_bound(part) for part in parts[1:])
+                bounds = [_bound(part) for part in parts[1:] if not _is_mark(part)]
+                return f"{words[0]} {', '.join(bounds)}".strip()
             case "Optional":
                 return f"{words[0]} or None"
             case "Union":
@@ -58,15 +61,20 @@ def readable(annotation: ast.expr, module: Path) -> str:
 def is_called_later(annotation: ast.expr, module: Path) -> bool:
     """Whether a parameter takes a function that is still to be called: something with `_partial_: true`."""
     names = {node.id for node in ast.walk(annotation) if isinstance(node, ast.Name)}
-    return "Callable" in names or any(is_called_later(*value) for n in names if (value := _alias(n, module)))
+    return "Callable" in names or any(is_called_later(*value) for n in names if (value := alias(n, module)))
 
 
-def _alias(name: str, module: Path) -> tuple[ast.expr, Path] | None:
-    """The value that `name = …` or `name: TypeAlias = …` has, and the module where it stands."""
+def alias(name: str, module: Path) -> tuple[ast.expr, Path] | None:
+    """Return the value of `name = …` or `name: TypeAlias = …` and the module where it stands; None if there is none."""
     found = definition(module, name)
     if found is not None and isinstance(found[0], ast.Assign | ast.AnnAssign) and found[0].value is not None:
         return found[0].value, found[1]
     return None
+
+
+def _is_mark(part: ast.expr) -> bool:
+    """Return True for what says nothing of values: `NotIdentity()`, `AsBefore(0)`."""
+    return isinstance(part, ast.Call) and ast.unparse(part.func) in MARKS
 
 
 def _bound(call: ast.expr) -> str:
@@ -102,13 +110,13 @@ class _Names(dict[str, Any]):
 
     def __init__(self, module: Path) -> None:
         super().__init__(vars(annotated_types) | {n: getattr(typing, n) for n in typing.__all__})
-        self.update(Path=str, Sequence=list, Mapping=dict, Any=Any, Callable=_Callable)
+        self.update(Path=str, Sequence=list, Mapping=dict, Any=Any, Callable=_Callable, **MARKS)
         self.module = module
 
     def __missing__(self, name: str) -> Any:
         if hasattr(builtins, name):
             raise KeyError(name)  # eval then looks in the builtins
-        if value := _alias(name, self.module):
+        if value := alias(name, self.module):
             return evaluate(*value)
         found = definition(self.module, name)
         return Built if found is not None and not _takes_plain_values(*found) else Any

@@ -6,9 +6,8 @@ Torch-free: a plan of thousands of points is made, checked and matched with fini
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,8 +18,13 @@ from omegaconf.errors import OmegaConfBaseException
 
 from evaluation.name import experiment_name
 from orchestration.config import resolvers
+from orchestration.config.identity import Identity, identify
 from orchestration.config.validation import check
 from orchestration.errors import ConfigError
+from runtime.digest import digest_json
+from runtime.identity import NotIdentity
+from runtime.json_trees import map_leaves
+from runtime.messages import first_line
 
 if TYPE_CHECKING:  # roles that a `_target_` must fill; not imported, because they need torch
     from pytorch_lightning.loggers import Logger
@@ -34,17 +38,10 @@ if TYPE_CHECKING:  # roles that a `_target_` must fill; not imported, because th
     from lightning_modules.training.schedule import Schedule
     from lightning_modules.training.trainer_config import TrainerConfig
 
+# The groups that a row names. The values of a schedule say all of it, so that its name is no part of an identity.
 GROUPS = ("dataset", "network", "method", "decomposition", "rank", "schedule")
-
-# Options of data sets that say where their files are and how they are read: the same data come of them.
-WHERE_THE_DATA_IS = ("dataset.root", "dataset.download", "dataset.cache", "dataset.num_workers")
-
-# Where and how a point runs, not what it computes: two points that differ only here are the same point.
-NOT_IDENTITY = (
-    "logger", "launcher", "results_dir", "plan", "force", "fail_fast", "num_threads", "checkpoint_seconds", "tags",
-    "reported",
-    *WHERE_THE_DATA_IS,
-)  # fmt: skip
+NAMED = ("dataset", "network", "method", "decomposition", "rank")
+ROOT_TARGET = "orchestration.config.point.Settings"
 
 
 @dataclass(frozen=True)
@@ -56,34 +53,38 @@ class Settings:
     schedule: Schedule
     method: Method
     trainer: TrainerConfig
-    logger: Callable[..., Logger] | None
+    logger: Annotated[Callable[..., Logger] | None, NotIdentity()]
     seed: Annotated[int, Ge(0), Le(2**31 - 1)]
-    num_threads: Annotated[int, Ge(1), Le(1024)] | None
-    results_dir: Annotated[str, MinLen(1)]
-    plan: bool
-    force: bool
-    fail_fast: bool
-    tags: list[Annotated[str, MinLen(1), MaxLen(64)]]  # 64: the limit of W&B
-    checkpoint_seconds: Annotated[float, Ge(0)]
+    num_threads: Annotated[Annotated[int, Ge(1), Le(1024)] | None, NotIdentity()]
+    results_dir: Annotated[str, MinLen(1), NotIdentity()]
+    plan: Annotated[bool, NotIdentity()]
+    force: Annotated[bool, NotIdentity()]
+    fail_fast: Annotated[bool, NotIdentity()]
+    tags: Annotated[list[Annotated[str, MinLen(1), MaxLen(64)]], NotIdentity()]  # 64: the limit of W&B
+    checkpoint_seconds: Annotated[float, Ge(0), NotIdentity()]
     latency_batch_size: Annotated[int, Ge(2), Le(65536)]
     decomposition: Format | None = None
     rank: RankRule | None = None
-    reported: Reported | None = None
+    reported: Annotated[Reported | None, NotIdentity()] = None
 
 
 @dataclass(frozen=True)
 class Point:
-    """One checked point: the resolved configuration, the names chosen in each group, and how it was asked for."""
+    """One checked point: its resolved configuration, and how it was asked for.
+
+    `choices` has the option of each of `GROUPS`; `nested_choices` those of groups that were put at a place,
+    `{"schedule.reference.decay": "cosine"}`.
+    """
 
     config: dict[str, Any]
     choices: dict[str, str]
+    nested_choices: dict[str, str]
     overrides: tuple[str, ...]
 
     @classmethod
     def from_hydra(cls, config: DictConfig, hydra: Any) -> Point:
         """Resolve and check a composed configuration; raises `ConfigError` with one line per problem."""
-        point = cls.unchecked(config, hydra)
-        return cls.checked(point.config, point.choices, point.overrides)
+        return cls.unchecked(config, hydra).checked()
 
     @classmethod
     def unchecked(cls, config: DictConfig, hydra: Any) -> Point:
@@ -93,39 +94,56 @@ class Point:
             own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
             plain = OmegaConf.to_container(own, resolve=True)
         except OmegaConfBaseException as error:
-            line = str(error).splitlines()[0].removeprefix("ValueError raised while resolving interpolation: ")
+            line = first_line(error).removeprefix("ValueError raised while resolving interpolation: ")
             raise ConfigError(line if (error.full_key or "") in line else f"{error.full_key}: {line}") from None
-        choices = {group: str(hydra.runtime.choices.get(group)) for group in GROUPS}
-        return cls(_with_string_keys(plain), choices, tuple(hydra.overrides.task))
+        chosen = hydra.runtime.choices
+        choices = {group: str(chosen.get(group)) for group in GROUPS}
+        nested = {str(key).partition("@")[2]: str(option) for key, option in chosen.items() if "@" in str(key)}
+        settings = map_leaves(lambda leaf: leaf, plain)  # YAML allows {1: 3}; a row in JSON does not
+        return cls(settings, choices, nested, tuple(hydra.overrides.task))
 
-    @classmethod
-    def checked(cls, settings: dict[str, Any], choices: dict[str, str], overrides: tuple[str, ...]) -> Point:
-        """A point of resolved settings; raises `ConfigError` with one line per problem."""
-        check(settings)
+    def checked(self) -> Point:
+        """Return this point; raises `ConfigError` with one line per problem."""
+        check(self.config, ROOT_TARGET)
         for group in ("decomposition", "rank"):
-            if settings.get(group) is not None and group not in settings["method"]:
-                raise ConfigError(f"{group}: method {choices['method']} has no use for one; leave it out")
-        return cls(settings, choices, overrides)
+            if self.config.get(group) is not None and group not in self.config["method"]:
+                raise ConfigError(f"{group}: method {self.choices['method']} has no use for one; leave it out")
+        return self
 
     @functools.cached_property
     def id(self) -> str:
-        """Twelve hex digits of the resolved configuration: equal points are one point."""
-        return digest({"config": self.identity, "choices": self.choices})
+        """Twelve hex digits of the identity: equal points are one point."""
+        return digest_json(self.identity)
 
     @property
     def variant(self) -> str:
         """The identity without the seed: points of one variant are repetitions of one experiment."""
-        return digest({"config": without(self.identity, ("seed",)), "choices": self.choices})
+        return digest_json({key: value for key, value in self.identity.items() if key != "seed"})
 
     @property
     def identity(self) -> dict[str, Any]:
-        """The configuration without where and how: what a row keeps, the same on every machine."""
-        return without(self.config, NOT_IDENTITY)
+        """What the point computes, without where and how: what a row keeps, the same on every machine."""
+        return self._identified.content
+
+    @functools.cached_property
+    def _identified(self) -> Identity:
+        names = {group: self.choices[group] for group in NAMED if group in self.choices} | self.nested_choices
+        typed = {key.removesuffix("._target_") for key in map(_key_of, self.overrides) if key.endswith("._target_")}
+        return identify(self.config, ROOT_TARGET, names, typed)
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """The dotted keys of the configuration, and the group, that say where and how and not what."""
+        return (*self._identified.left_out, "launcher")  # the one group that leaves no key in a configuration
+
+    def is_identity(self, key: str) -> bool:
+        """Return True if the dotted `key`, or group, says what is computed."""
+        return not any(key == known or key.startswith(f"{known}.") for known in self.left_out)
 
     @property
     def identifying_overrides(self) -> list[str]:
         """The overrides that a row keeps: with these the point can be asked for again anywhere."""
-        return [o for o in self.overrides if not is_of(o.lstrip("+~").split("=")[0], NOT_IDENTITY)]
+        return [override for override in self.overrides if self.is_identity(_key_of(override))]
 
     @property
     def directory(self) -> Path:
@@ -143,11 +161,6 @@ class Point:
         return f"{experiment_name(self.choices)} seed={self.config['seed']}"
 
 
-def is_of(key: str, keys: Sequence[str]) -> bool:
-    """Whether a dotted key is one of `keys`, or below one."""
-    return any(key == known or key.startswith(f"{known}.") for known in keys)
-
-
 def without(config: Mapping[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
     """Copy `config` without the dotted `keys`; keys that are absent are ignored."""
     copy = json.loads(json.dumps(config))
@@ -160,22 +173,6 @@ def without(config: Mapping[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
     return copy
 
 
-def digest(value: Any) -> str:
-    """Twelve hex digits that equal values share, whatever the order of their keys."""
-    return hashlib.sha256(json.dumps(_canonical(value), sort_keys=True).encode()).hexdigest()[:12]
-
-
-def _with_string_keys(value: Any) -> Any:
-    """YAML allows `{1: 3}`; a row in JSON does not."""
-    if isinstance(value, dict):
-        return {str(key): _with_string_keys(item) for key, item in value.items()}
-    return [_with_string_keys(item) for item in value] if isinstance(value, list) else value
-
-
-def _canonical(value: Any) -> Any:
-    """The same for `1` and `1.0`."""
-    if isinstance(value, dict):
-        return {key: _canonical(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_canonical(item) for item in value]
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+def _key_of(override: str) -> str:
+    """Return the dotted key, or group, that an override is of."""
+    return override.lstrip("+~").partition("=")[0]

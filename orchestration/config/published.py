@@ -12,8 +12,9 @@ import yaml
 from hydra import compose, initialize_config_dir
 
 from evaluation.reported import Reported
-from orchestration.config.point import Point, digest, without
+from orchestration.config.point import Point, without
 from orchestration.paths import CONF
+from runtime.digest import digest_json
 
 FOLDER = CONF / "experiment"
 SCHEDULES = ("published", "short")
@@ -34,14 +35,14 @@ class Experiment:
 
 # What of a configuration may differ between runs of one published row: on whatever device, with whatever seed.
 ANYWHERE = (
-    "seed", "latency_batch_size", "trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.precision",
-    "trainer.deterministic", "trainer.channels_last", "trainer.compile", "trainer.log_every_n_steps",
+    "seed", "latency_batch_size", "trainer.accelerator", "trainer.num_processes", "trainer.precision",
+    "trainer.deterministic", "trainer.channels_last", "trainer.compile",
 )  # fmt: skip
 
 
-def key(config: dict[str, Any], choices: dict[str, str]) -> str:
-    """What the runs of one experiment share."""
-    return digest([without(config, ANYWHERE), choices])
+def key(config: dict[str, Any]) -> str:
+    """Return a digest that the runs of one experiment share; `config` is that of a row."""
+    return digest_json(without(config, ANYWHERE))
 
 
 def names() -> list[str]:
@@ -72,7 +73,7 @@ def experiments(kinds: Container[tuple[str, str, str]] | None = None) -> list[Ex
 def _key(name: str, schedule: str) -> str:
     config = compose("config", [f"experiment={name}", f"schedule={schedule}"], return_hydra_config=True)
     point = Point.from_hydra(config, config.hydra)
-    return key(point.identity, point.choices)
+    return key(point.identity)
 
 
 def reconstructions() -> frozenset[tuple[str, str]]:

@@ -59,6 +59,36 @@ def read_signature(target: str) -> Signature | None:
     return None
 
 
+@functools.cache
+def class_constants(target: str) -> dict[str, object]:
+    """Return the literal values in the body of the class `target` and of its bases (`trains: ClassVar[bool] = False`).
+
+    It is empty for what is no class, or cannot be found or read.
+    """
+    try:
+        path, names = _locate(target)
+        found = definition(path, names[0]) if path is not None else None
+    except (LookupError, SyntaxError):
+        return {}
+    return _constants(found[0], found[1]) if found is not None and isinstance(found[0], ast.ClassDef) else {}
+
+
+def _constants(node: ast.ClassDef, path: Path) -> dict[str, object]:
+    constants: dict[str, object] = {}
+    for base in reversed(node.bases):
+        found = definition(path, base.id) if isinstance(base, ast.Name) else None
+        if found is not None and isinstance(found[0], ast.ClassDef):
+            constants |= _constants(found[0], found[1])
+    for item in node.body:
+        if (
+            isinstance(item, ast.AnnAssign)
+            and isinstance(item.target, ast.Name)
+            and isinstance(item.value, ast.Constant)
+        ):
+            constants[item.target.id] = item.value.value
+    return constants
+
+
 def definition(path: Path, name: str) -> tuple[ast.stmt, Path] | None:
     """Find the statement that defines `name` in a module: class, function or assignment, through re-exports."""
     return _definition(path, name, frozenset())

@@ -24,12 +24,11 @@ from orchestration.config.signatures import Parameter, Signature, read_signature
 from orchestration.errors import ConfigError
 from orchestration.paths import CONF
 
-ROOT_TARGET = "orchestration.config.point.Settings"
 Seen = dict[str, Signature]
 NUM_REMEMBERED = 10_000  # mappings of a target that were found without fault
 
 
-def check(config: Mapping[str, Any], target: str = ROOT_TARGET) -> None:
+def check(config: Mapping[str, Any], target: str) -> None:
     """Raise `ConfigError` naming every key and value of the resolved `config` that its targets refuse."""
     seen: Seen = {}
     problems = list(_problems("", {**config, "_target_": target}, None, seen))

@@ -26,6 +26,7 @@ from torch import distributed
 from orchestration.config.cluster import Node
 from orchestration.config.point import Point
 from orchestration.paths import python_path
+from orchestration.store.claim import Claim
 from orchestration.store.point_files import LOCK
 from runtime.console import console
 from runtime.file_lock import Lock
@@ -39,15 +40,16 @@ PARTING_SECONDS = 5  # torchrun ends the others at once when one ends: the first
 SAID = re.compile(r"^error: (process \d+: .*)$", re.MULTILINE)
 
 
-def run_processes(point: Point, num: int, node: Node, lock: Lock | None = None) -> str | None:
-    """Run this node's `num` processes of `point`; returns None, or in a line why they ended badly.
+def run_processes(point: Point, num: int, node: Node, own: Claim | None = None) -> str | None:
+    """Run `num` processes of `point` on this node; return None, or in one line why they ended badly.
 
-    `lock` is the point's, which node 0 holds. What they say on their error streams goes to `processes.log`.
+    `own` is the claim on the point, which node 0 has. What they write to standard error goes to `processes.log`.
     """
     of_node = f".{node.rank}" if node.rank else ""
     task, log = point.directory / f"point{of_node}.json", point.directory / f"processes{of_node}.log"
-    owner = ProcessId.this_process() if lock is None else lock.owner
-    told = {"point": dataclasses.asdict(point), "owner": dataclasses.asdict(owner)}
+    owner = ProcessId.this_process() if own is None else own.lock.owner
+    keeps_row = own is not None and own.keeps_row
+    told = {"point": dataclasses.asdict(point), "owner": dataclasses.asdict(owner), "keeps_row": keeps_row}
     task.write_text(json.dumps(told), encoding="utf-8")
     threads = point.config["num_threads"] or max(1, torch.get_num_threads() // num)  # a launcher says how many
     command = [
@@ -91,16 +93,16 @@ def _reason(log: str) -> str:
     return f"process {rank[1]} {how}"
 
 
-def read_point(task: Path) -> tuple[Point, Lock]:
-    """The point that `run_processes` wrote down, and its lock. From here on this process ends with the one that did so.
+def read_point(task: Path) -> tuple[Point, Claim]:
+    """Return the point that `run_processes` wrote down and the claim on it, and end this process with the one that did.
 
-    Whoever has started this one holds the lock of the point: without it another may begin.
+    The process that started this one holds the lock of the point: without it another may begin.
     """
     stored = json.loads(task.read_text(encoding="utf-8"))
     owner = ProcessId(**stored["owner"])
     threading.Thread(target=_watch, args=(owner, os.getppid()), daemon=True).start()
-    point = Point(stored["point"]["config"], stored["point"]["choices"], tuple(stored["point"]["overrides"]))
-    return point, Lock(point.directory / LOCK, owner)
+    point = Point(**{**stored["point"], "overrides": tuple(stored["point"]["overrides"])})
+    return point, Claim(Lock(point.directory / LOCK, owner), stored["keeps_row"])
 
 
 def _watch(owner: ProcessId, torchrun: int) -> None:

@@ -60,7 +60,7 @@ class Components:
         return build_network(self.builder)
 
 
-def assemble(point: Point) -> Components:
+def build_components(point: Point) -> Components:
     """Instantiate the parts and try them on each other, untrained; raises `ConfigError` in one line, last of all
     `NotHere` for a device."""
     config = point.config

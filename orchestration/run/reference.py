@@ -6,10 +6,9 @@ or not at all.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,10 +22,12 @@ from evaluation.result import write_json
 from lightning_modules.training.checkpoint import Checkpoint, origin
 from lightning_modules.training.classifier import Classifier, Diverged, require_finite_loss
 from lightning_modules.training.runner import Runner
-from orchestration.config.point import Point, digest
+from orchestration.config.point import Point
+from orchestration.paths import OWN_PACKAGES
 from orchestration.run.build import Components
-from orchestration.store.reference_key import folder_of, recipe
+from orchestration.store.reference_key import reference_folder, reference_key
 from runtime.console import say
+from runtime.digest import digest_bytes, digest_json
 from runtime.distributed import broadcast, group
 from runtime.file_lock import locked
 
@@ -42,17 +43,26 @@ class TrainedReference:
 
 
 def untrained_digest(network: nn.Module, input_shape: Sequence[int]) -> str:
-    """Tells networks apart whose code differs: by modules, initial values, and outputs for one batch, to 3 digits."""
+    """Return a digest that tells networks apart whose code differs.
+
+    It is made of their modules, initial values, and outputs for one batch, to 3 digits. A class of this project has no
+    name in it, so that renaming one trains nothing anew.
+    """
     images = torch.linspace(-1, 1, 2 * math.prod(input_shape)).reshape(2, *input_shape)
     with torch.no_grad():
         output = network.eval()(images)
     network.train()
-    digest = hashlib.sha256(repr(network).encode())
-    for name, tensor in network.state_dict().items():
-        digest.update(name.encode())
-        digest.update(tensor.contiguous().view(torch.uint8).numpy().data if tensor.ndim else tensor.numpy().tobytes())
-    digest.update(str([f"{value:.3g}" for value in output.flatten().tolist()]).encode())
-    return digest.hexdigest()[:12]
+
+    def pieces() -> Iterator[bytes | memoryview]:
+        for name, module in network.named_modules():
+            kind = "" if type(module).__module__.partition(".")[0] in OWN_PACKAGES else type(module).__name__
+            yield f"{name}: {kind}({module.extra_repr()})\n".encode()
+        for name, tensor in network.state_dict().items():
+            yield name.encode()
+            yield tensor.contiguous().view(torch.uint8).numpy().data if tensor.ndim else tensor.numpy().tobytes()
+        yield str([f"{value:.3g}" for value in output.flatten().tolist()]).encode()
+
+    return digest_bytes(pieces())
 
 
 def _taken(path: Path, about: Path, tell: Callable[[str], None] = say) -> TrainedReference | None:
@@ -78,12 +88,12 @@ def get_reference(point: Point, components: Components, logger: Logger | None) -
     """Take the reference from the cache, or train it under the lock and put it there."""
     seed = point.config["seed"]
     network = components.network(seed)
-    wanted = recipe(point) | {
+    wanted = reference_key(point) | {
         "data": components.data.fingerprint,
         "untrained": untrained_digest(network, components.data.input_shape),
     }
-    folder = folder_of(point)
-    path = folder / f"{digest(wanted)}.pt"
+    folder = reference_folder(point)
+    path = folder / f"{digest_json(wanted)}.pt"
     about = path.with_suffix(".json")
     if (cached := _taken(path, about, lambda why: None)) is not None:  # of a thousand points few need the lock
         return cached

@@ -20,54 +20,57 @@ from lightning_modules.training.classifier import Diverged
 from lightning_modules.training.runner import Runner
 from orchestration.config.cluster import this_node
 from orchestration.config.point import Point
-from orchestration.distributed.launch_point import join_node, launch_point, put_and_say, require_ours
-from orchestration.run.build import Components, assemble
+from orchestration.distributed.launch_point import join_node, launch_point
+from orchestration.run.build import Components, build_components
 from orchestration.run.log_file import log, log_file
 from orchestration.run.measure import measure, try_batch
 from orchestration.run.reference import get_reference
 from orchestration.run.wandb_logger import finish_logger, start_logger
-from orchestration.store.claim import attempt, taken
-from orchestration.store.point_files import clear, new_row, pending_network
+from orchestration.store.claim import Claim, claim
+from orchestration.store.point_files import begin_run, new_row, pending_network
+from orchestration.store.publish import publish
 from runtime.console import say
 from runtime.distributed import group
-from runtime.file_lock import Lock
+from runtime.messages import one_line
 from runtime.signals import Interrupted, interrupt_between_batches
 
 
 def run_point(point: Point) -> Result:
-    """Run a point, or take its finished row from disk; failures and divergence become rows with a status.
+    """Run a point that is not done and return its row; failures and divergence become rows with a status.
+
+    Whoever calls has read the point's status; it is read once more under the lock, and a row that another process has
+    finished meanwhile is taken.
 
     Raises `ConfigError` for a combination that makes no sense, `RunsElsewhere`, and `Interrupted` with its row written.
     """
-    if (done := taken(point)) is not None:
-        return done
-    components = assemble(point)
+    components = build_components(point)
+    devices, split = components.trainer_config.devices, components.split
     if (node := this_node(components.trainer_config.num_nodes)).rank > 0:
-        return join_node(node, point, components)
+        return join_node(point, node, devices, split)
 
-    def work(lock: Lock) -> Result:
+    def work(own: Claim) -> Result:
         if components.trainer_config.num_processes > 1:
-            return launch_point(node, point, components, lock)
-        return run_here(point, components, lock)
+            return launch_point(point, node, devices, split, own)
+        return run_here(point, components, own)
 
     def fingerprint() -> str:
         components.data.setup()
         return components.data.fingerprint
 
-    return attempt(point, work, fingerprint)
+    return claim(point, work, fingerprint)
 
 
-def run_here(point: Point, components: Components, lock: Lock) -> Result:
-    """Run a point in this process and write its row; it may be the first of several, whose parent holds the lock."""
+def run_here(point: Point, components: Components, own: Claim) -> Result:
+    """Run a claimed point in this process and write its row; of several processes, in rank 0."""
     # Several processes end with their parent, who waits for them.
     signals = nullcontext() if group().size > 1 else interrupt_between_batches()
     with signals, log_file(point.directory / "run.log"), _threads(point.config["num_threads"]):
-        return _run(point, components, lock)
+        return _run(point, components, own)
 
 
-def _run(point: Point, components: Components, lock: Lock) -> Result:
+def _run(point: Point, components: Components, own: Claim) -> Result:
     began = time.perf_counter()
-    clear(point)
+    begin_run(point, keeps_row=own.keeps_row)
     say(f"{point.label} ({point.id})")
     row = new_row(point, components.split)
     logger, status, device, checkpoint, interrupted = None, "ok", torch.device("cpu"), None, None
@@ -80,31 +83,27 @@ def _run(point: Point, components: Components, lock: Lock) -> Result:
         row |= measured
         save_network(pending_network(point), compressed.network, components.rebuilder, compressed.structure)
     except Diverged as error:
-        status = f"diverged: {_one_line(error)}"
+        status = f"diverged: {one_line(error)}"
     except (Interrupted, KeyboardInterrupt) as error:
         status, interrupted = f"interrupted: {str(error) or 'Ctrl-C'}; the same command goes on", error
     except Exception as error:  # one point's failure must not end the sweep; the log keeps where it was
         kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
-        status = f"failed: {kind}{_one_line(error)}"
+        status = f"failed: {kind}{one_line(error)}"
         log.error(traceback.format_exc())
     result = Result(**row, status=status, seconds=time.perf_counter() - began, environment=environment(device))
     try:
-        require_ours(point, lock)
-        result = put_and_say(point, result)  # the truth first, then its mirror
+        own.require_ours(point)
+        result = publish(point, result)  # the row first: it is the truth, and W&B a copy
         if result.is_ok and checkpoint is not None:
             checkpoint.remove()
         try:
             finish_logger(logger, result, point.directory)
-        except Exception as error:  # the row is on disk; a mirror that breaks does not undo it
+        except Exception as error:  # the row is on disk; a logger that breaks does not undo it
             say(f"{point.label}: the logger could not be closed: {type(error).__name__}: {error}")
     finally:
         if interrupted is not None:  # also where no row can be written: no other point may begin
             raise interrupted
     return result
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
 
 
 @contextmanager
@@ -121,9 +120,10 @@ def _threads(number: int | None) -> Iterator[None]:
 def compute(
     point: Point, components: Components, logger: Logger | None
 ) -> tuple[Compressed, dict[str, Any], Checkpoint]:
-    """Compress a trained reference and measure both; the checkpoint is to be removed once the row is written.
+    """Compress a trained reference and measure both; return the compressed network, the measures and the checkpoint.
 
-    Raises `Diverged`. Of several processes all must ask; only the first one has the measures.
+    Every process of a point must call it; only rank 0 gets measures. The checkpoint is removed by the caller, once the
+    row is written. Raises `Diverged`.
     """
     config, device = point.config, components.trainer_config.device()
     try_batch(components, device, config["latency_batch_size"])

@@ -10,7 +10,7 @@ from torch import distributed
 
 from orchestration.config import resolvers
 from orchestration.distributed.torchrun import join, read_point, report_failure
-from orchestration.run.build import assemble
+from orchestration.run.build import build_components
 from orchestration.run.run_point import compute, run_here
 from runtime.distributed import broadcast, group
 
@@ -18,11 +18,11 @@ from runtime.distributed import broadcast, group
 def main() -> None:
     """Compute; the first process writes the row."""
     resolvers.register()
-    point, lock = read_point(Path(sys.argv[1]))
+    point, own = read_point(Path(sys.argv[1]))
     join(point.config["trainer"]["accelerator"])
-    components = assemble(point)
+    components = build_components(point)
     if group().rank == 0:
-        if not run_here(point, components, lock).is_ok:
+        if not run_here(point, components, own).is_ok:
             sys.exit(1)  # the others may be waiting in the middle of something
     else:
         logging.getLogger("compression_bench").disabled = True

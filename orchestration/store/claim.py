@@ -1,4 +1,4 @@
-"""One attempt at a point: taken from disk if it is done, left alone if another process runs it, else run and locked.
+"""The claim on a point: one process at a time runs it, under a lock, unless it has been finished meanwhile.
 
 Torch-free, so that a finished point costs milliseconds.
 """
@@ -7,64 +7,76 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from evaluation.result import Result
 from orchestration.config.point import Point
 from orchestration.errors import ConfigError, RunsElsewhere
 from orchestration.store.point_files import LOCK, finished, has_other_root, require_writable
-from orchestration.store.status import read_status
 from runtime.console import say
 from runtime.file_lock import Held, Lock, locked
 
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
-def taken(point: Point) -> Result | None:
-    """The finished row of a point, which is said; None if it is to be run. Raises `RunsElsewhere`."""
-    now = read_status(point)
-    if now.kind == "running elsewhere":
-        raise RunsElsewhere(f"{point.label}: {now}")
-    return _said(point, now.row) if now.row is not None and now.kind == "done" else None
+@dataclass(frozen=True)
+class Claim:
+    """The right to run a point: its lock, and whether a good row stays until there is a better one (force=true)."""
+
+    lock: Lock
+    keeps_row: bool
+
+    def require_ours(self, point: Point) -> None:
+        """Raise `RunsElsewhere` in a process that stood still for minutes, was taken for dead, and lost its lock."""
+        if not (self.lock.is_ours() and self.lock.owner.runs):  # of several processes the owner is their parent
+            raise RunsElsewhere(f"{point.label}: taken over by another process, whose row counts")
 
 
-def attempt(point: Point, work: Callable[[Lock], Result], fingerprint: Callable[[], str] | None = None) -> Result:
-    """Hold the point's lock and let `work` run it, unless it has been finished meanwhile.
+def claim(point: Point, work: Callable[[Claim], Result], fingerprint: Callable[[], str] | None = None) -> Result:
+    """Hold the lock of `point` and return what `work` returns, or the row of a point that has been finished meanwhile.
 
-    Raises `RunsElsewhere`, and `ConfigError` in one line where nothing can be written, and where the row that is there
-    is of other data under the same name; `fingerprint` tells what the point's are.
+    `fingerprint` returns that of the point's data, and is called where a finished row may be of other data.
+
+    Raises `RunsElsewhere` if another process holds the lock, and `ConfigError` where nothing can be written, or where
+    the row that is there is of other data under the same name.
     """
     require_writable(point.directory)
     try:
         with locked(point.directory / LOCK) as lock:
-            if not point.config["force"] and (done := finished(point)) is not None:
+            row = finished(point)
+            if row is not None and not point.config["force"]:
                 if fingerprint is not None and has_other_root(point):
-                    _require_same(point, done, fingerprint())
-                return _said(point, done)
+                    _require_same_data(point, row, fingerprint())
+                return taken(point, row)
             if lock.previous is not None:
                 say(f"{point.label}: the run of {lock.previous} was killed")
-            return work(lock)
+            return work(Claim(lock, keeps_row=row is not None))
     except Held as held:
         raise RunsElsewhere(f"{point.label}: running elsewhere: {held}") from None
     except OSError as error:
-        if error.errno not in FULL:
+        if error.errno not in NO_ROOM:
             raise
         raise ConfigError(
             f"{point.label}: cannot write to {point.directory}: {error.strerror}; make room and type the same command"
         ) from None
 
 
-def _require_same(point: Point, done: Result, fingerprint: str) -> None:
-    if fingerprint != (then := done.signature.get("data")):
+def taken(point: Point, row: Result) -> Result:
+    """Return the finished `row` of a point, and say that nothing was run, and what of the row was not asked for."""
+    say(f"{point.label}: taken from {point.directory} (force=true runs it anew)")
+    if row.tags != point.config["tags"]:
+        say(f"{point.label}: its row keeps its tags {row.tags}")
+    if point.config["num_threads"] not in (None, measured := row.environment.get("num_threads")):
+        say(f"{point.label}: its latencies were measured with num_threads={measured}")
+    asked = {"cpu": "cpu", "gpu": "cuda"}.get(point.config["trainer"].get("accelerator"))
+    if asked is not None and asked != (device := row.environment.get("device_type", asked)):
+        say(f"{point.label}: its latencies were measured on a device of the kind {device}")
+    return row
+
+
+def _require_same_data(point: Point, row: Result, fingerprint: str) -> None:
+    if fingerprint != (stored := row.signature.get("data")):
         raise ConfigError(
-            f"{point.label}: {point.directory} is of other data (fingerprint {then}, these have {fingerprint}); give "
+            f"{point.label}: {point.directory} is of other data (fingerprint {stored}, these have {fingerprint}); give "
             "them a name of their own, dataset.name=…, or take another results_dir"
         )
-
-
-def _said(point: Point, result: Result) -> Result:
-    say(f"{point.label}: taken from {point.directory} (force=true runs it anew)")
-    if result.tags != point.config["tags"]:
-        say(f"{point.label}: its row keeps its tags {result.tags}")
-    if point.config["num_threads"] not in (None, measured := result.environment.get("num_threads")):
-        say(f"{point.label}: its latencies were measured with num_threads={measured}")
-    return result

@@ -82,11 +82,11 @@ def row_without_result(point: Point, status: str, split: str = "not known", seco
     return Result(**new_row(point, split, seconds), status=status, seconds=seconds, environment=here)
 
 
-def clear(point: Point) -> None:
-    """Begin a run: write its configuration down; a good row (force=true) stays until there is a better one."""
+def begin_run(point: Point, *, keeps_row: bool) -> None:
+    """Write the configuration of a run down; remove what an earlier run left, unless its row is to be kept."""
     text = yaml.safe_dump(point.config, sort_keys=False, width=math.inf)
     _new(point, CONFIG).write_text(text, encoding="utf-8")
-    if finished(point) is None:
+    if not keeps_row:
         (point.directory / ROW).unlink(missing_ok=True)
         (point.directory / NETWORK).unlink(missing_ok=True)
         _settle(point, CONFIG)
@@ -105,8 +105,8 @@ def _settle(point: Point, name: str) -> None:
     _new(point, name).replace(point.directory / name)
 
 
-def put(point: Point, result: Result) -> Result | None:
-    """Put the row of a run, and its new network if it is ok, in their places; None where a better row stays."""
+def store_row(point: Point, result: Result) -> Result | None:
+    """Put the row of a run, and its new network if it is ok, in their places; return None where a better row stays."""
     path, new = point.directory / ROW, _new(point, ROW)
     if path.exists() and not result.is_ok:
         return None

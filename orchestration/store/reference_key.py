@@ -5,23 +5,26 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from orchestration.config.point import WHERE_THE_DATA_IS, Point, without
+from orchestration.config.point import Point
 
 
-def recipe(point: Point) -> dict[str, Any]:
-    """All of a configuration that the weights of a reference depend on."""
-    config = without(point.config, WHERE_THE_DATA_IS)
-    schedule = config["schedule"]
+def reference_key(point: Point) -> dict[str, Any]:
+    """Return all of a point's identity that the weights of its reference depend on.
+
+    The kind of device is no part of it, so that a method which runs on the CPU alone shares the reference of those
+    that train on GPUs; precision, accumulation and the number of processes are.
+    """
+    identity = point.identity
     return {
-        "dataset": config["dataset"],
-        "network": config["network"],
-        "batch_size": schedule["batch_size"],
-        "phase": schedule["reference"],
-        "trainer": config["trainer"],
-        "seed": config["seed"],
+        "dataset": identity["dataset"],
+        "network": identity["network"],
+        "batch_size": identity["schedule"]["batch_size"],
+        "phase": identity["schedule"]["reference"],
+        "trainer": {key: value for key, value in identity["trainer"].items() if key != "accelerator"},
+        "seed": identity["seed"],
     }
 
 
-def folder_of(point: Point) -> Path:
-    """Where the references of a point's data and network lie."""
+def reference_folder(point: Point) -> Path:
+    """Return where the references of a point's data and network lie."""
     return point.results_dir / "references" / point.choices["dataset"] / point.choices["network"]

@@ -9,8 +9,8 @@ where anything else does, or may, the points are composed one by one.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
@@ -20,20 +20,19 @@ from omegaconf import DictConfig, Node, OmegaConf
 
 from orchestration.config import resolvers
 from orchestration.config.point import Point
+from runtime.json_trees import Place, leaves
 
 # Resolvers of interpolations that read no more of a configuration than their arguments and `resolvers.READS`.
 KNOWN = {"scaled", "oc.env"}
 INTERPOLATION = r"\$\{([^{}]+)\}"  # with none inside it
-Path = tuple[str | int, ...]
 
 
 @dataclass(frozen=True)
 class Family:
-    """A resolved configuration with a mark for each plain value, the places of the marks, and the names chosen."""
+    """Points that differ in plain values: one of them, unchecked, with a mark for each value, and the marks' places."""
 
-    settings: dict[str, Any]
-    places: list[list[Path]]
-    choices: dict[str, str]
+    point: Point
+    places: list[list[Place]]
 
 
 class Composer:
@@ -61,12 +60,12 @@ class Composer:
         if family is None:
             config = self.loader.load_sweep_config(self.base, list(overrides))
             return Point.from_hydra(config, config.hydra)
-        settings = family.settings
+        settings = family.point.config
         for (_, value), places in zip(filter(None, plain), family.places, strict=True):
             for place in places:
                 settings = _with(settings, place, value)
         task = tuple(override for override in overrides if not override.lstrip("+~").startswith("hydra."))
-        return Point.checked(settings, family.choices, task)
+        return replace(family.point, config=settings, overrides=task).checked()
 
     def _plain(self, override: str) -> tuple[str, Any] | None:
         """The key and value of an override that gives a plain value to a key; None for any other."""
@@ -99,17 +98,17 @@ class Composer:
             own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
             if not all(_is_untyped(own, key) for key in keys) or not _is_all_known(OmegaConf.to_container(own)):
                 return None
-            family = Point.unchecked(config, config.hydra)
+            point = Point.unchecked(config, config.hydra)
         except Exception:  # Hydra, or a resolver, takes no such value: it will say so of the real ones
             return None
-        places: list[list[Path]] = [[] for _ in keys]
-        for place, leaf in _leaves(family.config, ()):
+        places: list[list[Place]] = [[] for _ in keys]
+        for place, leaf in leaves(point.config, whole_lists=True):
             for number, mark in enumerate(marks):
                 if mark in str(place) or (mark in str(leaf) and leaf not in (mark, [mark])):
                     return None
                 if leaf in (mark, [mark]):
                     places[number].append(place)
-        return Family(family.config, places, family.choices)
+        return Family(point, places)
 
 
 def _is_plain(value: Any) -> bool:
@@ -132,7 +131,7 @@ def _is_untyped(config: DictConfig, key: str) -> bool:
 
 def _is_all_known(unresolved: Any) -> bool:
     """Whether every interpolation is a copy, or calls a resolver that is known to read no key but its own."""
-    for _, leaf in _leaves(unresolved, ()):
+    for _, leaf in leaves(unresolved, whole_lists=True):
         for text in leaf if isinstance(leaf, list) else [leaf]:
             if not isinstance(text, str) or "${" not in text:
                 continue
@@ -145,16 +144,7 @@ def _is_all_known(unresolved: Any) -> bool:
     return True
 
 
-def _leaves(value: Any, place: Path) -> list[tuple[Path, Any]]:
-    """All values that are no mappings; a list of plain values is one."""
-    if isinstance(value, Mapping):
-        return [leaf for key, item in value.items() for leaf in _leaves(item, (*place, key))]
-    if isinstance(value, list) and any(isinstance(item, Mapping | list) for item in value):
-        return [leaf for index, item in enumerate(value) for leaf in _leaves(item, (*place, index))]
-    return [(place, value)]
-
-
-def _with(container: Any, place: Path, value: Any) -> Any:
+def _with(container: Any, place: Place, value: Any) -> Any:
     """A copy that differs in one place and shares all else."""
     if not place:
         return value

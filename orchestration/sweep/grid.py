@@ -10,8 +10,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 
 from orchestration.config.error_messages import error_lines
-from orchestration.config.point import NOT_IDENTITY, Point, digest, is_of
+from orchestration.config.point import Point, without
 from orchestration.sweep.fast_compose import Composer
+from runtime.digest import digest_json
 
 MANY = 1000  # refusals that are enough to see what is wrong
 
@@ -29,7 +30,8 @@ def expand_grid(loader: ConfigLoader, base: DictConfig, arguments: list[str]) ->
     for overrides in combinations:
         try:
             point = compose(overrides)
-            points.setdefault(digest(point.identity), point)  # also where other names stand for the same
+            # Other names may stand for the same configuration: `method=svd` and `method=direct decomposition=svd`.
+            points.setdefault(digest_json(without(point.config, point.left_out)), point)
         except Exception as error:
             lines = error_lines(error)
             if not lines:
@@ -41,8 +43,9 @@ def expand_grid(loader: ConfigLoader, base: DictConfig, arguments: list[str]) ->
                 problems["and so on; the other points were not looked at"] = 1
                 break
     for key, values in _swept(combinations).items():
-        if is_of(key, NOT_IDENTITY):
-            problems[f"{key}={','.join(values)}: it is no part of a point, which is the same with any; give one"] = 1
+        if points and not any(point.is_identity(key) for point in points.values()):
+            given = f"{key}={','.join(values)}"
+            problems[f"{given}: cannot be swept: it does not change the computation; give one value"] = 1
     if problems:
         for problem, count in problems.items():
             print(f"error: {problem}{f'  [{count} points]' if count > 1 else ''}", file=sys.stderr)

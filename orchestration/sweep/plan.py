@@ -21,11 +21,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from evaluation.result import read_result
-from orchestration.config.point import Point, digest
+from orchestration.config.point import Point
 from orchestration.store.point_files import ROW
-from orchestration.store.reference_key import folder_of, recipe
+from orchestration.store.reference_key import reference_folder, reference_key
 from orchestration.store.status import PointStatus, varied_overrides
 from runtime.console import console
+from runtime.digest import digest_json
 
 NUM_LIKE = 10  # rows that a cost is taken from
 NUM_LINES = 60  # more points are shown by experiment
@@ -50,10 +51,10 @@ def make_plan(points: Sequence[Point], statuses: Sequence[PointStatus]) -> list[
     lines = []
     planned: set[str] = set()
     for point, own, status in zip(points, varied_overrides(points), statuses, strict=True):
-        wanted = recipe(point)
-        key = digest({"recipe": wanted, "choices": [point.choices["dataset"], point.choices["network"]]})
+        wanted = reference_key(point)
+        key = digest_json(wanted)
         number = numbers.setdefault(key, len(numbers) + 1)
-        trains = status.is_pending and key not in planned and digest(wanted) not in recipes(folder_of(point))
+        trains = status.is_pending and key not in planned and key not in recipes(reference_folder(point))
         seconds = None
         if status.is_pending:
             planned.add(key)
@@ -140,7 +141,7 @@ def _medians(folder: Path) -> tuple[float, float] | None:
 
 def _recipes(folder: Path) -> set[str]:
     """The recipes of the references in a folder; their data and code are compared when they are used."""
-    return {digest(found) for found in map(_recipe_in, folder.glob("*.json")) if found}
+    return {digest_json(found) for found in map(_recipe_in, folder.glob("*.json")) if found}
 
 
 def _recipe_in(about: Path) -> dict[str, Any] | None:

@@ -19,7 +19,7 @@ def preflight(points: Sequence[Point], *, is_here: bool = True, writes: bool = T
 
     Where points run elsewhere, data and devices that are not here are a note: they are looked for again there.
     """
-    from orchestration.run.build import NotHere, assemble
+    from orchestration.run.build import NotHere, build_components
 
     problems: dict[str, str] = {}
     notes: dict[str, None] = {}
@@ -30,7 +30,7 @@ def preflight(points: Sequence[Point], *, is_here: bool = True, writes: bool = T
             problems[str(error)] = "sweep"
     for point in _kinds(points):
         try:
-            assemble(point)
+            build_components(point)
             if is_here:
                 this_node(point.config["trainer"].get("num_nodes", 1))
         except NotHere as error:

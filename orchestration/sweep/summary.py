@@ -1,4 +1,4 @@
-"""After a sweep: tell how all of its points went, and what was not run."""
+"""The summary of a sweep: how all of its points ended, and which were not run."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from evaluation.result import Result, read_result
 from orchestration.config.point import Point
 from orchestration.config.published import reconstructions
 from orchestration.errors import ConfigError, RunsElsewhere
-from orchestration.store.claim import attempt
-from orchestration.store.point_files import ROW, put, row_without_result
-from orchestration.store.status import read_status, varied_overrides
+from orchestration.store.claim import Claim, claim
+from orchestration.store.point_files import ROW, row_without_result, store_row
+from orchestration.store.status import PointStatus, read_status, varied_overrides
 from reporting.terminal import print_comparison
 from runtime.console import say
-from runtime.file_lock import Lock
 
 KILLED = "failed: its process was killed"
 NOT_RUN = "were not run"
@@ -24,7 +23,7 @@ OK, FAILED, UNFINISHED = 0, 1, 3  # exit codes; the last one: nothing failed, so
 
 
 def earlier_rows(points: Sequence[Point]) -> dict[str, str]:
-    """When the rows of points that are to be run again (force=true) were started, by id."""
+    """Return when the rows of points that are to be run again (force=true) were started, by id."""
     found = {}
     for point in points:
         if point.config["force"] and (row := _row(point)) is not None:
@@ -32,19 +31,27 @@ def earlier_rows(points: Sequence[Point]) -> dict[str, str]:
     return found
 
 
-def summarise(points: Sequence[Point], ended: Mapping[str, str | None], earlier: Mapping[str, str]) -> int:
+def summarise(
+    points: Sequence[Point],
+    statuses: Sequence[PointStatus],
+    ended: Mapping[str, str | None],
+    earlier: Mapping[str, str],
+) -> int:
     """Print the table of the sweep and every failure; return the exit code.
 
-    What is on disk counts, but for `earlier` rows. `ended` has the points that were started, by id, and why some left
-    no row. One of them that was killed gets its row here.
+    `statuses` are those at its start: what was done then is not read again. `ended` has the points that were started,
+    by id, and why they did not end well, or None; `earlier` when rows were started that do not count. A point that was
+    killed gets its row here.
     """
     rows: list[Result] = []
     failures: list[str] = []
     not_run: Counter[str] = Counter()
     elsewhere: list[str] = []
-    for point, own in zip(points, varied_overrides(points), strict=True):
+    for point, before, own in zip(points, statuses, varied_overrides(points), strict=True):
         name = f"{point.label}{own}"
-        status, row = _outcome(point, point.id in ended, ended.get(point.id), earlier.get(point.id))
+        status, row = "ok", before.row if before.kind == "done" else None
+        if row is None:
+            status, row = _outcome(point, point.id in ended, ended.get(point.id), earlier.get(point.id))
         if row is not None:
             rows.append(row)
         if status.startswith("running elsewhere"):
@@ -68,7 +75,7 @@ def _list(title: str, lines: Sequence[str]) -> None:
 
 
 def _outcome(point: Point, was_started: bool, reason: str | None, earlier: str | None) -> tuple[str, Result | None]:
-    """How a point ended, and the row that is there."""
+    """Return how a point ended, and the row that is there."""
     now = read_status(point)
     if now.kind == "done" and now.row is not None:
         return "ok", now.row
@@ -93,13 +100,13 @@ def _row(point: Point) -> Result | None:
 
 
 def _write_killed(point: Point, status: str) -> None:
-    """The row of a point whose process can no longer write one."""
+    """Write the row of a point whose process no longer can."""
 
-    def work(lock: Lock) -> Result:
+    def work(own: Claim) -> Result:
         result = row_without_result(point, status)
-        return put(point, result) or result
+        return store_row(point, result) or result
 
     try:
-        attempt(point, work)
+        claim(point, work)
     except (RunsElsewhere, ConfigError) as error:
         say(str(error))

@@ -143,17 +143,17 @@ def test_a_second_reading_is_not_needed(tree, monkeypatch):
 
 def test_mistakes_are_refused_before_training_in_one_line(make_point, tree):
     from orchestration.errors import ConfigError
-    from orchestration.run.build import assemble
+    from orchestration.run.build import build_components
 
     base = ["dataset=image_folder", "network=resnet20", "method=svd", f"dataset.root={tree}"]
-    parts = assemble(make_point(*base, "dataset.size=16"))
+    parts = build_components(make_point(*base, "dataset.size=16"))
     assert parts.data.input_shape == (3, 16, 16)
     (tree / "train" / "cow" / "0003.png").write_bytes(b"x")
     read_images.cache_clear()
     with pytest.raises(ConfigError, match=r"train/cow/0003.png: not a readable image"):
-        assemble(make_point(*base))
+        build_components(make_point(*base))
     with pytest.raises(ConfigError, match=r"images: there is no /nowhere"):
-        assemble(make_point(*base, "dataset.root=/nowhere"))
+        build_components(make_point(*base, "dataset.root=/nowhere"))
     with pytest.raises(ConfigError, match=r"dataset.channels: expected 1 or 3|dataset.channels: expected"):
         make_point(*base, "dataset.channels=2")
 

@@ -138,15 +138,15 @@ def test_a_cache_that_cannot_be_written_is_said(packed, tmp_path):
 
 def test_mistakes_are_refused_before_training_in_one_line(make_point, packed, tmp_path):
     from orchestration.errors import ConfigError
-    from orchestration.run.build import assemble
+    from orchestration.run.build import build_components
 
     base = ["dataset=imagenet", "network=resnet20", "method=svd", f"dataset.root={packed}", "dataset.num_workers=0"]
-    parts = assemble(make_point(*base, "dataset.size=16", "dataset.validation_share=0.1"))
+    parts = build_components(make_point(*base, "dataset.size=16", "dataset.validation_share=0.1"))
     assert parts.data.input_shape == (3, 16, 16)
     with pytest.raises(ConfigError, match=r"resize=256: expected at least size=300"):
-        assemble(make_point(*base, "dataset.size=300"))
+        build_components(make_point(*base, "dataset.size=300"))
     with pytest.raises(ConfigError, match=r"lacks ILSVRC2012_img_train.tar"):
-        assemble(make_point(*base, f"dataset.root={tmp_path / 'nowhere'}"))
+        build_components(make_point(*base, f"dataset.root={tmp_path / 'nowhere'}"))
     with pytest.raises(ConfigError, match=r"dataset.min_crop_area"):
         make_point(*base, "dataset.min_crop_area=0")
     moved = make_point(*base, "dataset.root=/elsewhere", "dataset.num_workers=7", "dataset.cache=/tmp")

@@ -180,10 +180,10 @@ def test_a_damaged_file_and_a_root_that_is_no_folder_are_named(root, tmp_path):
 
 def test_a_point_composes(make_point, root):
     from orchestration.errors import ConfigError
-    from orchestration.run.build import assemble
+    from orchestration.run.build import build_components
 
     small = [f"dataset.root={root}", "dataset.height=24", "dataset.width=32"]
-    parts = assemble(make_point("dataset=moving_digits", "network=mlp", "method=svd", *small))
+    parts = build_components(make_point("dataset=moving_digits", "network=mlp", "method=svd", *small))
     assert parts.data.input_shape == (6, 3, 24, 32)
     with pytest.raises(ConfigError, match="flip"):
         make_point("dataset=moving_digits", "+dataset.flip=true")

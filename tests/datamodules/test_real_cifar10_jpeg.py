@@ -17,10 +17,10 @@ pytestmark = pytest.mark.skipif(not present, reason=f"no cifar10_jpeg in {ROOT.a
 
 
 def test_a_subset_of_the_archive(make_point):
-    from orchestration.run.build import assemble
+    from orchestration.run.build import build_components
 
     overrides = ["dataset=cifar10_jpeg", f"dataset.root={ROOT / 'cifar10_jpeg'}", "dataset.subset_per_class=20"]
-    data = assemble(make_point(*overrides, "network=resnet20", "method=svd")).data
+    data = build_components(make_point(*overrides, "network=resnet20", "method=svd")).data
     assert isinstance(data, ImageFolder)
     data.setup()
     assert (data.input_shape, data.num_classes) == ((3, 32, 32), 10)

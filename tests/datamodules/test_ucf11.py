@@ -223,16 +223,16 @@ def test_the_fingerprint_tells_data_apart(small_tree):
 
 def test_mistakes_are_refused_before_training_in_one_line(make_point, small_tree):
     from orchestration.errors import ConfigError
-    from orchestration.run.build import assemble
+    from orchestration.run.build import build_components
 
     base = ["dataset=ucf11", "network=mlp", "method=svd", f"dataset.root={small_tree}"]
     point = make_point(*base, "dataset.height=12", "dataset.width=16")
-    assert assemble(point).data.input_shape == (6, 3, 12, 16)
+    assert build_components(point).data.input_shape == (6, 3, 12, 16)
     for wrong in ("dataset.view=film", "dataset.fold=5", "dataset.num_frames=0", "dataset.broken=x"):
         with pytest.raises(ConfigError, match=wrong.partition("=")[0]):
             make_point(*base, wrong)
     with pytest.raises(ConfigError, match=r"dataset.fold: expected 0 to 4 with five_fold") as caught:
-        assemble(make_point(*base, "dataset.fold=1"))
+        build_components(make_point(*base, "dataset.fold=1"))
     assert "\n" not in str(caught.value)
     with pytest.raises(ConfigError, match=r"^UCF11: /nowhere holds no"):
-        assemble(make_point(*base, "dataset.root=/nowhere"))
+        build_components(make_point(*base, "dataset.root=/nowhere"))

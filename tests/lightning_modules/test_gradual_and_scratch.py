@@ -102,9 +102,9 @@ def test_from_scratch_takes_nothing_but_ranks_from_the_reference(make_point):
         make_point, "method=scratch", "rank=fixed", "rank.ranks={fc1:5}", "schedule.from_scratch.epochs=0", "seed=3"
     )
     network = load_network(point.directory / "network.pt")
-    from orchestration.run.build import assemble
+    from orchestration.run.build import build_components
 
-    untrained = assemble(point).network(3)
+    untrained = build_components(point).network(3)
     assert torch.equal(network.fc2.weight, untrained.fc2.weight)
     assert result.violation is None
     reference = load_network(next((point.results_dir / "references").rglob("*.pt")))

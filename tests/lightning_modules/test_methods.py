@@ -11,7 +11,7 @@ import torch
 from decompositions import load_network
 from evaluation.result import read_result
 from orchestration.errors import ConfigError
-from orchestration.run.build import assemble
+from orchestration.run.build import build_components
 from orchestration.run.run_point import run_point
 from tests.conftest import ROOT
 
@@ -75,7 +75,7 @@ def test_joint_methods_close_the_gap_between_weights_and_factors(make_point, met
 )
 def test_an_idle_teacher_and_idle_stages_are_refused(make_point, overrides, said):
     with pytest.raises(ConfigError, match=said):
-        assemble(make_point(FAST, "schedule.distillation.weight=0.5", *overrides))
+        build_components(make_point(FAST, "schedule.distillation.weight=0.5", *overrides))
 
 
 def run(make_point, *overrides):

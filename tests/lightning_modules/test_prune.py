@@ -17,7 +17,7 @@ from lightning_modules.prune import Prune, num_kept_weights
 from lightning_modules.training.classifier import Classifier
 from lightning_modules.training.runner import Runner
 from orchestration.errors import ConfigError
-from orchestration.run.build import assemble
+from orchestration.run.build import build_components
 from orchestration.run.run_point import run_point
 
 FAST = "network.hidden=[20]"
@@ -25,7 +25,7 @@ FAST = "network.hidden=[20]"
 
 @pytest.fixture
 def runner(make_point):
-    components = assemble(make_point("method=prune", FAST, "schedule.fine_tune.epochs=2"))
+    components = build_components(make_point("method=prune", FAST, "schedule.fine_tune.epochs=2"))
     components.data.setup()
     return Runner(components.data, components.schedule, components.trainer_config, None, 0)
 
@@ -33,7 +33,7 @@ def runner(make_point):
 @pytest.fixture
 def reference(make_point):
     """Layers whose weights are of very different sizes, so that a share a layer would take others than one for all."""
-    network = assemble(make_point("method=prune", FAST)).network(0)
+    network = build_components(make_point("method=prune", FAST)).network(0)
     with torch.no_grad():
         network.fc2.weight.mul_(10)
         network.fc1.bias.fill_(1e-6)  # smaller than every weight that stays
@@ -95,12 +95,12 @@ def test_layers_that_are_not_chosen_are_kept_and_grouped_convolutions_are_not(ru
 @pytest.mark.parametrize(("overrides", "least"), [(["method.share=0.01"], 31 / 1510), (["method.layers=[fc2]"], 0)])
 def test_a_share_that_leaves_no_weight_is_refused_with_the_least_that_does(make_point, overrides, least):
     with pytest.raises(ConfigError, match="share: expected at least") as caught:
-        assemble(make_point("method=prune", FAST, *overrides))
+        build_components(make_point("method=prune", FAST, *overrides))
     said = float(str(caught.value).split("at least ")[1].split(",")[0])
     assert "\n" not in str(caught.value)
     if least:
         assert said == pytest.approx(least, abs=2e-6)
-    assemble(make_point("method=prune", FAST, *overrides, f"method.share={said}"))
+    build_components(make_point("method=prune", FAST, *overrides, f"method.share={said}"))
 
 
 def test_the_row_says_what_is_zero_and_that_nothing_else_is_gained(make_point):

@@ -23,7 +23,7 @@ from lightning_modules.training.runner import Runner
 from lightning_modules.training.trainer_config import TrainerConfig
 from networks.lenet import lenet5
 from orchestration.errors import ConfigError
-from orchestration.run.build import assemble
+from orchestration.run.build import build_components
 from orchestration.run.run_point import run_point
 from tests.conftest import ROOT
 
@@ -225,8 +225,8 @@ def test_another_device_is_refused_before_anything_trains(make_point, monkeypatc
     monkeypatch.setattr(TrainerConfig, "device", lambda trainer_config: torch.device("cuda", 0))
     for method in ("quantise_dynamic", "quantise_static"):
         with pytest.raises(ConfigError, match="expected a device of cpu, got cuda; take trainer=cpu"):
-            assemble(make_point(f"method={method}"))
-    assemble(make_point("method=prune"))
+            build_components(make_point(f"method={method}"))
+    build_components(make_point("method=prune"))
 
 
 @pytest.mark.parametrize(
@@ -263,7 +263,7 @@ def test_the_row_of_a_point(make_point, method, monkeypatch):
     assert abs(after.test_top1_percent - before.test_top1_percent) < 3
     assert {layer["form"] for layer in result.layers.values()} == {"int8"}
     assert 0 < result.violation < 1
-    components = assemble(point)
+    components = build_components(point)
     components.data.setup()
     runner = Runner(components.data, components.schedule, components.trainer_config, None, 0)
     stored = runner.test(load_network(point.directory / "network.pt"))

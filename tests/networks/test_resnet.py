@@ -85,10 +85,10 @@ def test_other_depths_are_refused(depth):
 
 def test_a_depth_is_refused_before_training(make_point):
     from orchestration.errors import ConfigError
-    from orchestration.run.build import assemble
+    from orchestration.run.build import build_components
 
     with pytest.raises(ConfigError, match=r"network resnet20 on 1×8×8 images: expected a depth of 6n \+ 2"):
-        assemble(make_point("network=resnet20", "network.depth=21", "method=svd"))
+        build_components(make_point("network=resnet20", "network.depth=21", "method=svd"))
 
 
 def test_initialisation_keeps_the_signal():

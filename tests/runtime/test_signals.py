@@ -11,8 +11,8 @@ import torch
 
 from evaluation.result import read_result
 from lightning_modules.training.classifier import Classifier
-from orchestration.distributed import launch_point
 from orchestration.run.run_point import run_point
+from orchestration.store import publish
 from orchestration.store.status import read_status
 from runtime import signals
 from runtime.signals import Interrupted, check_interrupted, interrupt_at_once, interrupt_between_batches
@@ -171,6 +171,6 @@ def test_an_interruption_is_one_also_where_no_row_can_be_written(make_point, mon
 
     point = make_point(*COMMON, "method=reference")
     signalling(monkeypatch, {5: signal.SIGTERM})
-    monkeypatch.setattr(launch_point, "put", full)
+    monkeypatch.setattr(publish, "store_row", full)
     with pytest.raises(Interrupted, match="SIGTERM"):
         run_point(point)

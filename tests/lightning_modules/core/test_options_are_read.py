@@ -11,7 +11,7 @@ from lightning_modules.training.classifier import Classifier
 from lightning_modules.training.decay import Exponential
 from lightning_modules.training.runner import Runner
 from lightning_modules.training.schedule import Phase
-from orchestration.run.build import assemble
+from orchestration.run.build import build_components
 from orchestration.run.run_point import run_point
 
 BASE = (
@@ -99,7 +99,7 @@ def test_each_phase_has_its_own_random_numbers_and_a_seed_repeats_them(make_poin
         def on_fit_start(self):
             seeds.append(torch.initial_seed())
 
-    components = assemble(make_point(*BASE))
+    components = build_components(make_point(*BASE))
     components.data.setup()
     runs = []
     for seed in (0, 0, 1):

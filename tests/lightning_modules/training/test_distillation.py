@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from lightning_modules.training.distillation import Distillation, Distilled, distillation_loss
-from orchestration.run.build import assemble
+from orchestration.run.build import build_components
 
 
 def by_hand(z, y, reference, weight, temperature):
@@ -69,7 +69,7 @@ def test_a_student_of_a_given_teacher_comes_nearer_to_it(make_point):
         assert run_point(point).is_ok
         network = load_network(point.directory / "network.pt")
         reference = load_network(next((point.results_dir / "references").rglob("*.pt")))
-        data = assemble(point).data
+        data = build_components(point).data
         data.setup()
         images = torch.cat([batch for batch, _ in data.test_batches()])
         with torch.no_grad():

@@ -10,7 +10,7 @@ from hydra.errors import ConfigCompositionException
 
 from orchestration.config.point import Point, without
 from orchestration.errors import ConfigError
-from orchestration.run.build import assemble
+from orchestration.run.build import build_components
 from tests.conftest import GIVEN, ROOT
 
 GROUPS = {
@@ -119,7 +119,7 @@ def test_a_typo_inside_a_yaml_file_is_refused(make_point, tmp_path):
 )
 def test_combinations_that_make_no_sense_are_refused_before_training(make_point, overrides, said):
     with pytest.raises(ConfigError) as caught:
-        assemble(make_point(*overrides))
+        build_components(make_point(*overrides))
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -149,7 +149,9 @@ def test_mistakes_in_a_network_are_one_line_with_their_place(make_point, tmp_pat
     signatures.read_signature.cache_clear()
     signatures._parse.cache_clear()
     with pytest.raises(ConfigError) as caught:
-        assemble(make_point("method=svd", "network._target_=net_module.net", "~network.hidden", "~network.activation"))
+        build_components(
+            make_point("method=svd", "network._target_=net_module.net", "~network.hidden", "~network.activation")
+        )
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -159,14 +161,14 @@ def test_a_format_that_cannot_load_what_it_made_is_refused_before_training(make_
 
     monkeypatch.setattr(SVD, "zeros", lambda self, weight, rank: self.analyse(weight).decompose(rank + 1))
     with pytest.raises(ConfigError, match=r"method lc_svd: RuntimeError: Error.* in loading state_dict"):
-        assemble(make_point("method=lc_svd"))
+        build_components(make_point("method=lc_svd"))
 
 
 def test_nested_targets_inside_a_network_are_refused(make_point):
     with pytest.raises(ConfigError, match=r"network\.activation: a network takes plain values"):
         point = make_point("method=svd")
         point.config["network"]["activation"] = {"_target_": "torch.nn.ReLU"}
-        assemble(point)
+        build_components(point)
 
 
 @pytest.mark.parametrize(
@@ -174,15 +176,15 @@ def test_nested_targets_inside_a_network_are_refused(make_point):
 )
 def test_a_min_rank_above_a_layers_size_leaves_that_layer_dense(make_point, overrides):
     """The last layer has ten outputs, an energy rule and twelve ranks: not refused."""
-    assemble(make_point(*overrides))
+    build_components(make_point(*overrides))
 
 
 def test_ranks_that_do_not_go_together_are_refused_before_training(make_point, tmp_path):
     (tmp_path / "lenet").mkdir()
     point = make_point("method=svd", "rank=fixed", "rank.ranks={fc1: 30, fc2: 3}")
-    assemble(point)
+    build_components(point)
     with pytest.raises(ConfigError, match=r"layer fc1 takes a rank from"):
-        assemble(make_point("method=svd", "decomposition=tt", "rank=fixed", "rank.ranks={fc1: [1, 999]}"))
+        build_components(make_point("method=svd", "decomposition=tt", "rank=fixed", "rank.ranks={fc1: [1, 999]}"))
 
 
 def test_identity(make_point, tmp_path):

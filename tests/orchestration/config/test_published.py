@@ -102,7 +102,7 @@ def test_a_row_is_known_wherever_it_ran(make_point, found):
 
     def key_of(*overrides):
         point = make_point("experiment=tt_rnn/mlp1024_tt_rank3", "schedule=short", *overrides, tiny=False)
-        return key(point.identity, point.choices)
+        return key(point.identity)
 
     assert key_of("seed=2", "trainer=gpu", "latency_batch_size=64", "logger=none") == wanted
     for other in ("rank.ranks=4", "trainer.limit_batches=2", "trainer.accumulate=8"):

@@ -113,10 +113,10 @@ def test_nothing_outlives_the_command(tmp_path):
 
 
 def test_batches_are_shared_evenly_or_refused(make_point):
-    from orchestration.run.build import assemble
+    from orchestration.run.build import build_components
 
     with pytest.raises(ConfigError, match=r"schedule.batch_size: expected a multiple of the 3 trainer.devices, got 64"):
-        assemble(make_point("trainer.devices=3", "schedule.batch_size=64"))
+        build_components(make_point("trainer.devices=3", "schedule.batch_size=64"))
 
 
 @pytest.mark.parametrize("num", [1, 2, 3, 7, 15, 64])

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
-from orchestration.run.reference import recipe, untrained_digest
+from orchestration.run.reference import reference_key, untrained_digest
 from orchestration.run.run_point import run_point
 from tests.conftest import ROOT, TINY
 
@@ -27,7 +27,7 @@ def test_methods_share_a_reference(make_point, tmp_path):
 
 def test_what_a_reference_depends_on(make_point):
     def of(*overrides):
-        return recipe(make_point(*overrides))
+        return reference_key(make_point(*overrides))
 
     base = of()
     for same in (

@@ -21,32 +21,33 @@ sys.path.insert(0, str(Path(__file__).parents[3]))
 import run as command
 from evaluation.result import Result, read_result
 from orchestration.config.point import Point
-from orchestration.store.claim import attempt
-from orchestration.store.point_files import ROW, clear, finished, new_row, pending_network, put
-from runtime.file_lock import Lock
+from orchestration.store.claim import Claim, claim
+from orchestration.store.point_files import ROW, begin_run, finished, new_row, pending_network, store_row
 
 
 def run_point(point: Point) -> Result:
-    def work(lock: Lock) -> Result:
+    def work(own: Claim) -> Result:
         note(point, "begins")
         assert finished(point) is None, "done twice"
-        clear(point)
+        begin_run(point, keeps_row=own.keeps_row)
         if str(point.config["seed"]) == os.environ.get("STUB_IS_KILLED"):
             os.kill(os.getpid(), signal.SIGKILL)
         if str(point.config["seed"]) == os.environ.get("STUB_FAILS"):
-            result = put(point, Result(**new_row(point, "stub"), status="failed: as told", seconds=0.0, environment={}))
+            result = store_row(
+                point, Result(**new_row(point, "stub"), status="failed: as told", seconds=0.0, environment={})
+            )
             assert result is not None
             return result
         time.sleep(0.02)
         with zipfile.ZipFile(pending_network(point), "w") as file:
             file.writestr("weights", os.urandom(100_000))
         time.sleep(0.01)
-        result = put(point, Result(**new_row(point, "stub"), status="ok", seconds=0.0, environment={}))
+        result = store_row(point, Result(**new_row(point, "stub"), status="ok", seconds=0.0, environment={}))
         assert result is not None
         note(point, "ends")
         return result
 
-    return attempt(point, work)
+    return claim(point, work)
 
 
 def note(point: Point, what: str) -> None:
@@ -58,7 +59,7 @@ def stub() -> None:
     """Put modules without torch in the place of those that have it."""
     components = {
         "orchestration.run.run_point": {"run_point": run_point},
-        "orchestration.run.build": {"assemble": lambda point: None, "NotHere": LookupError},
+        "orchestration.run.build": {"build_components": lambda point: None, "NotHere": LookupError},
         "evaluation.counts": {"COUNTING": "none"},
         "evaluation.latency": {"PROTOCOL": "none"},
     }

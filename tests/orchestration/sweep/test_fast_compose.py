@@ -101,4 +101,4 @@ def test_what_is_no_part_of_a_point_cannot_be_swept(tmp_path):
         cwd=ROOT, capture_output=True, text=True, timeout=200,
     )  # fmt: skip
     assert done.returncode == 1
-    assert "error: num_threads=1,2: it is no part of a point, which is the same with any; give one" in done.stderr
+    assert "error: num_threads=1,2: cannot be swept: it does not change the computation; give one value" in done.stderr

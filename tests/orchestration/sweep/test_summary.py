@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from evaluation.result import read_result
-from orchestration.store.claim import attempt
+from orchestration.store.claim import claim
 from orchestration.store.point_files import LOCK
 from orchestration.store.status import read_status
 from orchestration.sweep.summary import FAILED, summarise
@@ -63,7 +63,7 @@ def test_of_a_launchers_process_that_was_killed_the_sweep_writes_the_row(make_po
     for point in points:
         if (pid := os.fork()) == 0:
             try:
-                attempt(point, lambda lock: os.kill(os.getpid(), signal.SIGKILL))
+                claim(point, lambda lock: os.kill(os.getpid(), signal.SIGKILL))
             finally:
                 os._exit(1)
         os.waitpid(pid, 0)
