@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Container
 from dataclasses import dataclass
 from itertools import takewhile
@@ -22,7 +23,7 @@ SCHEDULES = ("published", "short")
 
 @dataclass(frozen=True)
 class Experiment:
-    """One published row: `name` is `<paper>/<row>`, `choices` what its file overrides.
+    """One published row: `name` is `<paper>/<row>`, `choices` what its file and those it inherits from override.
 
     `keys` maps each schedule to the `key` of its runs; it is empty where nobody asked for them.
     """
@@ -55,15 +56,30 @@ def kind(choices: dict[str, str]) -> tuple[str, str, str]:
     return choices["dataset"], choices["network"], choices["method"]
 
 
+@functools.cache  # many rows inherit from one file
+def described(path: Path) -> tuple[dict[str, str], dict[str, Any]]:
+    """Choices and reported values of a file over those that it inherits, without Hydra, which takes long for all."""
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    choices: dict[str, str] = {}
+    reported: dict[str, Any] = {}
+    for entry in content["defaults"]:
+        if isinstance(entry, str):  # `/paper/ic20` in a row, `ic20` in a file beside it
+            folder = CONF if entry.startswith("/") else path.parent
+            inherited = described(folder / f"{entry.removeprefix('/')}.yaml")
+            choices |= inherited[0]
+            reported |= inherited[1]
+        else:
+            choices |= {group.removeprefix("override /"): option for group, option in entry.items()}
+    reported |= {name: value for name, value in content.get("reported", {}).items() if name != "_target_"}
+    return choices, reported
+
+
 def experiments(kinds: Container[tuple[str, str, str]] | None = None) -> list[Experiment]:
     """All rows, without torch; only those of `kinds` (None: all) are composed for their keys, which takes a while."""
     found = []
     with initialize_config_dir(str(CONF), version_base="1.3"):
         for name in names():
-            content = yaml.safe_load((FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
-            entries = [next(iter(entry.items())) for entry in content["defaults"]]
-            choices = {group.removeprefix("override /"): option for group, option in entries}
-            reported = {name: value for name, value in content["reported"].items() if name != "_target_"}
+            choices, reported = described(FOLDER / f"{name}.yaml")
             points = SCHEDULES if kinds is None or kind(choices) in kinds else ()
             keys = {schedule: _key(name, schedule) for schedule in points}
             found.append(Experiment(name, Reported(**reported), choices, keys))

@@ -14,12 +14,14 @@ from hydra.errors import MissingConfigException
 from evaluation.reported import Reported, verdict
 from orchestration.config.error_messages import error_lines
 from orchestration.config.point import Point
-from orchestration.config.published import experiments, key, names
+from orchestration.config.published import described, experiments, key, names
 from orchestration.errors import ConfigError
 from orchestration.run.run_point import run_point
 from tests.conftest import ROOT
 
 FOLDER = ROOT / "conf" / "experiment"
+SHARED = sorted((ROOT / "conf" / "paper").glob("*.yaml"))
+NUMBERS = ("top1_percent", "top5_percent", "num_params", "macs", "params_ratio", "macs_ratio")
 # What makes a run of a row small enough for a test: real digits instead of the row's data.
 MINIATURE = (
     "dataset=digits", "schedule=short", "logger=none", "schedule.reference.epochs=1", "schedule.l_step.epochs=1",
@@ -61,13 +63,31 @@ def test_file_says_source_command_and_number(name):
     lines = text.splitlines()
     assert lines[0] == "# @package _global_"
     assert f"python run.py -m experiment={name} seed=0,1,2" in lines[2]
-    content = yaml.safe_load(text)
-    overridden = [next(iter(entry)) for entry in content["defaults"]]
-    assert {"override /dataset", "override /network", "override /method", "override /schedule"} <= set(overridden)
-    reported = content["reported"]
+    choices, reported = described(path)
+    assert {"dataset", "network", "method", "schedule"} <= set(choices)
     assert {"source", "place", "provenance", "cost", "tolerance_points", "differs"} <= set(reported)
     numbers = ("top1_percent", "num_params", "macs", "params_ratio", "macs_ratio")
     assert any(reported.get(number) is not None for number in numbers)
+
+
+@pytest.mark.parametrize("path", SHARED, ids=lambda path: path.stem)
+def test_what_rows_share_has_no_number_and_is_no_row(path, make_point):
+    """A row that forgets its number must not get another's; what is asked for in place of a row is refused."""
+    assert path.read_text(encoding="utf-8").startswith("# @package _global_\n")
+    assert not set(described(path)[1]) & set(NUMBERS)
+    with pytest.raises(ConfigError, match=r"reported: .* must be given"):
+        make_point(f"+paper={path.stem}", tiny=False)
+    with pytest.raises(MissingConfigException):
+        make_point(f"experiment={path.stem}")
+
+
+def test_rows_are_read_as_hydra_composes_them(make_point):
+    """`described` follows the defaults lists by itself."""
+    for name in ("ic20/alexnet_lc_svd_scheme2_a", "garipov16/garipov_conv_tt_c", "yin21/resnet32_admm_tt"):
+        point = make_point(f"experiment={name}", tiny=False)
+        choices, reported = described(FOLDER / f"{name}.yaml")
+        assert point.choices | choices == point.choices, name
+        assert {k: v for k, v in point.config["reported"].items() if k != "_target_"} == reported, name
 
 
 def test_schedules_are_different_points_and_rows_are_told_apart(found):
