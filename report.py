@@ -9,6 +9,7 @@ python report.py results --reported                      published rows (conf/ex
 python report.py results --wandb PROJECT                 the comparison as a W&B report, and the rows that it lacks
 python report.py results --figure pareto.svg             test error against parameters, one dataset and network
 python report.py --rebuild README.md                     the parts of a file that are made from rows
+python report.py results --migrate                       rows of an earlier schema: today's ids, in their places
 """
 
 from __future__ import annotations
@@ -48,6 +49,8 @@ def main() -> None:
                 print(f"{path}: {'rebuilt' if rebuild(path, _made(parser)) else 'up to date'}")
         elif arguments.watch:
             _watch(arguments)
+        elif arguments.migrate:
+            _migrate(arguments.folders)
         elif text := _asked(arguments, _rows(arguments.folders)):
             print(text, end="")
     except (ValueError, OSError) as error:
@@ -68,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     how.add_argument("--across", metavar="SETTING", help="print one column a value of this setting: share, ranks, …")
     how.add_argument("--wandb", metavar="PROJECT", help="send rows that it lacks, the comparison and a report to W&B")
     how.add_argument("--figure", metavar="FILE", type=Path, help="draw one figure: .svg, .pdf or .png")
+    how.add_argument("--migrate", action="store_true", help="give rows of an earlier schema today's ids")
     how.add_argument("--rebuild", metavar="FILE", type=Path, nargs="+", help="Markdown with parts made from rows")
     parser.add_argument("--entity", help="whose project --wandb is; default: your own")
     parser.add_argument("--networks", action="store_true", help="let --wandb send the compressed networks too")
@@ -77,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _require_sense(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     """Raise `ValueError` for an option that nothing would read, or a value that is none."""
-    how = ("print", "markdown", "reported", "across", "wandb", "figure", "rebuild")
+    how = ("print", "markdown", "reported", "across", "wandb", "figure", "rebuild", "migrate")
     chosen = next((name for name in how if getattr(arguments, name) not in (None, False)), None)
     for name in ("across", "wandb"):
         if getattr(arguments, name) == "":
@@ -158,6 +162,17 @@ def _watch(arguments: argparse.Namespace) -> None:
             said = _write(arguments.out, rows) if rows.results else "no result yet\n"
             print(f"{time.strftime('%H:%M:%S')}  {said}", end="", flush=True)
         time.sleep(SECONDS_BETWEEN_LOOKS)
+
+
+def _migrate(folders: Sequence[Path]) -> None:
+    """Migrate the rows below the folders; exits with 1 if some are left as they were."""
+    from orchestration.store.migrate import migrate
+
+    _require_folders(folders)
+    left = list(migrate(folders))
+    print(*left, sep="\n", end="\n" if left else "", file=sys.stderr)
+    if left:
+        sys.exit(1)
 
 
 def published(results: Sequence[Result]) -> list[tuple[Experiment, dict[str, list[Result]]]]:

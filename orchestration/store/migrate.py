@@ -1,0 +1,80 @@
+"""Bring rows of an earlier schema to the identity of today: what they computed stays, what they are called changes.
+
+Rows before schema 1.2 keep import paths of this project in their configuration, and their ids are digests of those. A
+row's command is composed anew, and its values are put over what that gives: options that the row does not know yet get
+today's values, which mean what its code did. A row whose command composes to other classes is left as it is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+
+from evaluation.result import SCHEMA_VERSION, write_json
+from orchestration.config import resolvers
+from orchestration.config.error_messages import error_lines
+from orchestration.config.point import Point
+from orchestration.paths import CONF
+from orchestration.store.point_files import ROW
+
+BEFORE = ("1.0", "1.1")
+# Classes that changed their names while rows held them.
+RENAMED = {"Trainer": "TrainerConfig", "Profile": "TrainerConfig"}
+
+
+def migrate(folders: Sequence[Path]) -> Iterator[str]:
+    """Migrate all rows below `folders`, each with the folder of its files; yield a line for each row that is left.
+
+    Rows of today's schema are passed over, so that the command may be repeated.
+    """
+    resolvers.register()
+    composed: dict[tuple[str, ...], Point] = {}
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        for path in sorted({path.resolve() for folder in folders for path in folder.rglob(ROW)}):
+            try:
+                _migrate_row(path, composed)
+            except Exception as error:
+                lines = [str(error)] if type(error) is ValueError else error_lines(error)
+                if not lines:
+                    raise
+                yield f"{path}: not migrated: {'; '.join(lines)}"
+
+
+def _migrate_row(path: Path, composed: dict[tuple[str, ...], Point]) -> None:
+    row = json.loads(path.read_text(encoding="utf-8"))
+    if row.get("schema_version") not in BEFORE:
+        return
+    overrides = tuple(row["overrides"])
+    if overrides not in composed:
+        config = compose("config", list(overrides), return_hydra_config=True)
+        composed[overrides] = Point.unchecked(config, config.hydra)
+    point = composed[overrides]
+    point = replace(point, config=_over(row["config"], point.config, "")).checked()
+    if (chosen := {group: row["choices"].get(group) for group in point.choices}) != point.choices:
+        raise ValueError(f"its command chooses {point.choices} today, it chose {chosen}")
+    renamed = {"id": point.id, "variant": point.variant, "config": point.identity, "schema_version": SCHEMA_VERSION}
+    target = path.parent
+    if path.parent.name == row["id"]:  # a point's folder has its id
+        target = path.parent.with_name(point.id)
+        if target.exists():
+            raise ValueError(f"{target} exists: another row computes the same")
+    write_json(path, row | renamed)
+    path.parent.rename(target)
+
+
+def _over(stored: Any, today: Any, place: str) -> Any:
+    """Return `today` with the values of `stored`; raises `ValueError` where their classes differ."""
+    if not isinstance(stored, Mapping) or not isinstance(today, Mapping):
+        return stored
+    was, now = (str(node.get("_target_", "")).rpartition(".")[2] for node in (stored, today))
+    if was and RENAMED.get(was, was) != now:
+        raise ValueError(f"{place}: its command composes {now} today, it was {was}")
+    known = {key: value for key, value in stored.items() if not key.startswith("_")}
+    if gone := sorted(set(known) - set(today)):
+        raise ValueError(f"{place or 'the configuration'}: there is no {', '.join(gone)} any more")
+    return {**today, **{key: _over(value, today[key], f"{place}.{key}".lstrip(".")) for key, value in known.items()}}
