@@ -37,7 +37,7 @@ SECONDS_BETWEEN_LOOKS = 2.0
 
 
 def main() -> None:
-    """Read every result.json below the folders and do as asked; exits with 1 if there is none."""
+    """Read every result.json below the folders and do what is asked; exits with 1 if there is none."""
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal may know ASCII alone
     parser = _parser()
@@ -80,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _require_sense(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
-    """Raise `ValueError` for an option that nothing would read, or a value that is none."""
+    """Raise `ValueError` for an option that would be ignored, or an impossible value."""
     how = ("print", "markdown", "reported", "across", "wandb", "figure", "rebuild", "migrate")
     chosen = next((name for name in how if getattr(arguments, name) not in (None, False)), None)
     for name in ("across", "wandb"):
@@ -95,7 +95,7 @@ def _require_sense(arguments: argparse.Namespace, parser: argparse.ArgumentParse
 
 
 def _asked(arguments: argparse.Namespace, rows: Rows) -> str:
-    """Do what the arguments ask for; returns what is to be printed."""
+    """Do what the arguments ask for and return the text to print."""
     if arguments.column != DEFAULT_COLUMN and not arguments.across:
         raise ValueError("--column says what --across shows; give --across too")
     if (arguments.entity or arguments.networks) and not arguments.wandb:
@@ -153,7 +153,7 @@ def _figure(path: Path, rows: Rows) -> str:
 
 def _watch(arguments: argparse.Namespace) -> None:
     """Write the folder whenever a row has changed; ends with Ctrl-C."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have started it in the background, deaf
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may start background jobs with SIGINT ignored
     seen: object = None
     while True:
         if (now := state(arguments.folders)) != seen:
@@ -176,7 +176,7 @@ def _migrate(folders: Sequence[Path]) -> None:
 
 
 def published(results: Sequence[Result]) -> list[tuple[Experiment, dict[str, list[Result]]]]:
-    """Every published row, with our runs of it by schedule."""
+    """Return every published row, with our runs of it by schedule."""
     found: dict[str, list[Result]] = {}
     for result in results:
         found.setdefault(key(result.config), []).append(result)
@@ -187,7 +187,7 @@ def published(results: Sequence[Result]) -> list[tuple[Experiment, dict[str, lis
 
 
 def _rows(folders: Sequence[Path]) -> Rows:
-    """The rows below the folders; what is to be said of the files goes to standard error."""
+    """Return the rows below the folders; print notes about the files on standard error."""
     _require_folders(folders)
     rows = read_rows(folders)
     for note in rows.notes:
@@ -201,7 +201,7 @@ def _require_folders(folders: Sequence[Path]) -> None:
 
 
 def _made(parser: argparse.ArgumentParser) -> Callable[[list[str]], str]:
-    """What a command of this file prints, for the parts of Markdown files."""
+    """Return a function from a command of this file to the text that it prints, for generated Markdown."""
 
     def made(command: list[str]) -> str:
         arguments = parser.parse_args(command)

@@ -41,7 +41,7 @@ os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
 def run(config: DictConfig) -> str:
-    """Check the composed configuration, run it, print its row; the status tells a sweep how it went."""
+    """Check the composed configuration, run it and print its row; return the status, which a launcher passes on."""
     hydra_config = HydraConfig.get()
     launcher = hydra_config.runtime.choices["launcher"]
     if hydra_config.mode == RunMode.MULTIRUN:
@@ -91,9 +91,9 @@ def _row_of(point: Point) -> Result:
 
 
 def main() -> None:
-    """The command: what its user can mend is told in one line; exits with 1 then, with 130 or 143 when interrupted."""
+    """Run the command: a mistake of the user is one line and exit code 1; an interruption is exit code 130 or 143."""
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal may know ASCII alone
+        stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal may only know ASCII
     warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"  # what it says, not a line of source
     sys.argv[1:] = normalize_overrides(sys.argv[1:])
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands errors over instead of printing them
@@ -102,7 +102,7 @@ def main() -> None:
             run()
     except (KeyboardInterrupt, Interrupted) as error:
         print(
-            "interrupted; the same command goes on with what is not finished (with force=true with all points)",
+            "interrupted; run the same command to resume what is not finished (with force=true: all points)",
             file=sys.stderr,
         )
         sys.exit(error.exit_code if isinstance(error, Interrupted) else 130)

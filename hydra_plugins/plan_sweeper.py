@@ -49,10 +49,10 @@ EXIT_CODES = {Interrupted(number).exit_code for number in SIGNALS}
 
 
 class PlanSweeper(Sweeper):
-    """Plan, launch, summarise."""
+    """Compose and check the grid, run what is pending, print the summary."""
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Keep what Hydra hands over and make the launcher."""
+        """Store what Hydra passes and make the launcher."""
         self.context = hydra_context
         self.base = config
         self.launcher: Launcher = Plugins.instance().instantiate_launcher(
@@ -93,7 +93,7 @@ class PlanSweeper(Sweeper):
             sys.exit(code)
 
     def _run_here(self, points: list[Point]) -> None:
-        """Run points one after another in a child, and those after one that was killed in the next child."""
+        """Run points one after another in a forked process; after one that is killed, the rest in the next process."""
         rest = points
         while rest:
             told, code = run_forked(partial(self._work, rest, is_first=rest is points))
@@ -116,7 +116,7 @@ class PlanSweeper(Sweeper):
             rest = [point for point in rest if point.id not in begun]
 
     def _work(self, points: list[Point], tell: Tell, *, is_first: bool) -> None:
-        """Run points in this process; tell the id of each before, and why it did not end well, or None, after it."""
+        """Run points in this process; tell the id of each before it, and after it why it did not end well, or None."""
         with interrupt_at_once(), env_override(dict(self.base.hydra.job.env_set)):
             if is_first:
                 preflight(points)
@@ -136,7 +136,7 @@ class PlanSweeper(Sweeper):
                     break
 
     def _hand_over(self, points: list[Point]) -> None:
-        """Give points to another launcher: all at once, so that it sees to what runs beside what."""
+        """Pass points to a launcher for other processes, all at once, so that it decides what runs side by side."""
         if not points:
             return
         preflight(points, is_here=self._is_here)
@@ -157,7 +157,7 @@ class PlanSweeper(Sweeper):
 
     @property
     def _is_here(self) -> bool:
-        """Whether points run on this machine."""
+        """Return True if points run on this machine."""
         ray = self.base.hydra.launcher.get("ray")
         return isinstance(self.launcher, BasicLauncher) or (ray is not None and ray.init.address is None)
 

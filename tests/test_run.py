@@ -126,7 +126,7 @@ def test_an_interrupted_sweep_says_so_shows_what_is_done_and_goes_on(tmp_path):
         process.send_signal(number)
         out, err = process.communicate(timeout=60)
         assert process.returncode == code, out + err
-        assert "interrupted; the same command goes on" in err
+        assert "interrupted; run the same command to resume" in err
         assert "1 of 2 points did not end well" in err
         assert "Traceback" not in err
         assert "1 ok" in out

@@ -1,4 +1,4 @@
-"""Annotations as syntax: the type that pydantic validates, and the words that an error says."""
+"""Annotations read from source: the type that pydantic validates, and the words for it in an error message."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SIGNS = {"Ge": ">=", "Gt": ">", "Le": "<=", "Lt": "<", "MinLen": "length >=", "M
 
 
 def evaluate(annotation: ast.expr, module: Path) -> Any:
-    """Turn an annotation read in `module` into a type that pydantic validates; an unreadable one accepts everything."""
+    """Return the type that pydantic validates for an annotation read in `module`; one that cannot be read is `Any`."""
     try:
         if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str):
             annotation = ast.parse(annotation.value, mode="eval").body
@@ -32,7 +32,7 @@ def evaluate(annotation: ast.expr, module: Path) -> Any:
 
 
 def readable(annotation: ast.expr, module: Path) -> str:
-    """`Annotated[int, Ge(1)]` as "int >= 1", also inside lists and under an alias; anything else as it is written."""
+    """Return an annotation in words: "int >= 1" for `Annotated[int, Ge(1)]`, also inside lists and under an alias."""
     if isinstance(annotation, ast.Name) and (value := alias(annotation.id, module)):
         return readable(*value)
     if isinstance(annotation, ast.BinOp) and isinstance(annotation.op, ast.BitOr):
@@ -59,7 +59,7 @@ def readable(annotation: ast.expr, module: Path) -> str:
 
 @functools.cache
 def is_called_later(annotation: ast.expr, module: Path) -> bool:
-    """Whether a parameter takes a function that is still to be called: something with `_partial_: true`."""
+    """Return True if a parameter takes a function that is called later: something with `_partial_: true`."""
     names = {node.id for node in ast.walk(annotation) if isinstance(node, ast.Name)}
     return "Callable" in names or any(is_called_later(*value) for n in names if (value := alias(n, module)))
 
@@ -73,12 +73,12 @@ def alias(name: str, module: Path) -> tuple[ast.expr, Path] | None:
 
 
 def _is_mark(part: ast.expr) -> bool:
-    """Return True for what says nothing of values: `NotIdentity()`, `AsBefore(0)`."""
+    """Return True for a mark that bounds no value: `NotIdentity()`, `AsBefore(0)`."""
     return isinstance(part, ast.Call) and ast.unparse(part.func) in MARKS
 
 
 def _bound(call: ast.expr) -> str:
-    """`Ge(1)` as ">= 1"."""
+    """Return ">= 1" for `Ge(1)`."""
     if isinstance(call, ast.Call) and len(call.args) == 1:
         return f"{SIGNS.get(ast.unparse(call.func), ast.unparse(call.func))} {ast.unparse(call.args[0])}"
     return ast.unparse(call)
@@ -95,7 +95,7 @@ Built = typing.Annotated[Any, BeforeValidator(_refuse_plain)]
 
 
 def _takes_plain_values(node: ast.stmt, path: Path) -> bool:
-    """Whether a class may be given as a string or number: an enum, or one of Python's own (`numbers.Number`, …)."""
+    """Return True for a class whose value YAML can give: an enum, or one of Python's own (`numbers.Number`, …)."""
     is_enum = isinstance(node, ast.ClassDef) and any("Enum" in ast.unparse(base) for base in node.bases)
     return is_enum or path.parent == Path(sysconfig.get_path("stdlib"))
 

@@ -1,7 +1,7 @@
-"""The machines that compute a point together: which of them this one is, and where they meet.
+"""The machines that compute a point together: which of them this one is, and where they connect.
 
-Every machine runs the same command. Who is who, Slurm says (`srun` with one task a node), or the variables that
-torchrun's users know: NODE_RANK, MASTER_ADDR and MASTER_PORT. Node 0 holds the point's lock and writes its row; the
+Every machine runs the same command. Its rank comes from Slurm (`srun` with one task a node) or from the variables of
+torchrun, NODE_RANK, MASTER_ADDR and MASTER_PORT. Node 0 holds the point's lock and writes its row; the
 others join its processes, and read the row from the folder of results, which all machines share.
 """
 
@@ -21,7 +21,7 @@ FIRST_PORT = 29400
 
 @dataclass(frozen=True)
 class Node:
-    """Machine number `rank`, from 0, of `size`; they meet at node 0's `address`, at one of the ports from `port` on."""
+    """Machine number `rank`, from 0, of `size`; all connect to node 0's `address`, at a port from `port` on."""
 
     rank: int = 0
     size: int = 1
@@ -29,7 +29,7 @@ class Node:
     port: int = FIRST_PORT
 
     def torchrun(self, point_id: str) -> list[str]:
-        """What torchrun is told of the machines. Ranks are given, not drawn: the first process of all is node 0's."""
+        """Return torchrun's arguments for this machine. Ranks are fixed: global rank 0 is a process of node 0."""
         if self.size == 1:
             return ["--standalone"]
         port = self.port + int(point_id, 16) % NUM_PORTS
@@ -38,7 +38,7 @@ class Node:
 
 
 def this_node(size: int, environment: Mapping[str, str] = os.environ) -> Node:
-    """Which of `size` machines this one is; raises `ConfigError` where nothing says so."""
+    """Return which of `size` machines this one is; raises `ConfigError` if the environment does not say."""
     if size == 1:
         return Node()
     known = dict(environment)
@@ -66,12 +66,16 @@ def this_node(size: int, environment: Mapping[str, str] = os.environ) -> Node:
 
 
 def is_joining(size: int, environment: Mapping[str, str] = os.environ) -> bool:
-    """Whether this machine is one of `size` that leave a point's lock and row to node 0; where nothing says so, not."""
+    """Return True if this machine is not node 0 of `size`: node 0 holds the lock and writes the row."""
     return size > 1 and environment.get("NODE_RANK", environment.get("SLURM_NODEID", "0")) != "0"
 
 
 def first_host(nodes: str) -> str:
-    """The first machine of Slurm's list: `gpu07` of `gpu[07-09,12],cpu1`."""
+    """Return the first machine of Slurm's list.
+
+    >>> first_host("gpu[07-09,12],cpu1")
+    'gpu07'
+    """
     first = re.match(r"(?:\[[^\]]*\]|[^,\[])+", nodes)
     assert first is not None, nodes
     return re.sub(r"\[(\w+)[^\]]*\]", r"\1", first[0])

@@ -1,4 +1,4 @@
-"""What a user is told instead of a traceback: wrong commands and broken files in one line each."""
+"""One line for each mistake that a user can mend, instead of a traceback."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LAUNCHERS = {"hydra/launcher/ray": "ray", "hydra/launcher/submitit_slurm": "slur
 
 
 def error_lines(error: BaseException) -> list[str] | None:
-    """The lines about an error that its user can mend; None for a fault of the program itself."""
+    """Return the lines for an error that the user can mend; None for a fault of the program itself."""
     cause = error.__cause__
     match error:
         case ConfigError() | RunsElsewhere():
@@ -66,7 +66,7 @@ def error_lines(error: BaseException) -> list[str] | None:
 
 @contextmanager
 def exit_on_user_error() -> Iterator[None]:
-    """Exit with 1 and the lines of a refusal on standard error, if the block raises one."""
+    """Exit with 1 and print the lines on standard error if the block raises an error that the user can mend."""
     try:
         yield
     except Exception as error:

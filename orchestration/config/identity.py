@@ -1,4 +1,4 @@
-"""What is computed, apart from where and how: the part of a configuration that ids and keys are digests of.
+"""The identity of a point: the part of its configuration that says what is computed, and that ids are digests of.
 
 A class of this project is known by the name that was chosen for it, `dataset: mnist`, which stands under `_name_` in
 the place of its import path: modules and classes may move and change their names. An import path of anybody else's, or
@@ -30,7 +30,7 @@ HYDRAS_KEYS = ("_target_", "_partial_", "_convert_", "_recursive_")
 
 @dataclass(frozen=True)
 class Marks:
-    """What the annotation of an option says: whether it is part of the identity, and with which values it is not."""
+    """The marks of an option: whether it `counts`, and the value with which it does not (none or one)."""
 
     counts: bool = True
     as_before: tuple[Any, ...] = ()
@@ -38,7 +38,7 @@ class Marks:
 
 @dataclass
 class Identity:
-    """The `content` that is computed, and the dotted keys of the configuration that are no part of it."""
+    """The `content` that is computed, and the dotted keys that were `left_out`."""
 
     content: dict[str, Any]
     left_out: list[str] = field(default_factory=list)
@@ -86,7 +86,7 @@ def identify(settings: Mapping[str, Any], target: str, names: Mapping[str, str],
 
 
 def _join_devices(content: dict[str, Any], left_out: list[str], *, trains: bool) -> None:
-    """Count processes, and leave the kind of device out where it changes nothing."""
+    """Replace devices and machines by their product, and leave the kind of device out where it changes nothing."""
     trainer = content.get("trainer", {})
     processes = trainer.pop("devices", 1) * trainer.pop("num_nodes", 1)
     if processes > 1:
@@ -101,7 +101,7 @@ def _trains(settings: Mapping[str, Any]) -> bool:
 
 
 def marks_of(signature: Signature | None, key: str) -> Marks:
-    """Return what the annotation of an argument says; nothing for code that cannot be read."""
+    """Return the marks of the argument `key`; none for code that cannot be read."""
     parameter = None if signature is None else signature.parameters.get(key)
     if signature is None or parameter is None or parameter.annotation is None:
         return Marks()

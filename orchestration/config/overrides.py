@@ -1,4 +1,4 @@
-"""The command line before Hydra reads it: two things that Hydra refuses although their meaning is plain."""
+"""Rewrite two forms of command lines that Hydra refuses although their meaning is plain."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MULTIRUN = ("-m", "--multirun")
 
 
 def normalize_overrides(arguments: Sequence[str]) -> list[str]:
-    """Put `-m` first, wherever it stood; in a sweep, write `rank.keep=0.9` as `rank.keep=choice(0.9)`.
+    """Return the arguments with `-m` first and, in a sweep, `rank.keep=0.9` written as `rank.keep=choice(0.9)`.
 
     Hydra applies the fixed values of a sweep before it knows the swept groups, and refuses a key that only the options
     to come have (`-m method=svd,lc_svd rank=fixed,fixed rank.ranks=3`).

@@ -122,7 +122,7 @@ class Point:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What the point computes, without where and how: what a row keeps, the same on every machine."""
+        """The part of the configuration that says what is computed; a row keeps it, the same on every machine."""
         return self._identified.content
 
     @functools.cached_property
@@ -133,16 +133,16 @@ class Point:
 
     @property
     def left_out(self) -> tuple[str, ...]:
-        """The dotted keys of the configuration, and the group, that say where and how and not what."""
-        return (*self._identified.left_out, "launcher")  # the one group that leaves no key in a configuration
+        """The dotted keys that are no part of the identity, and the group `launcher`."""
+        return (*self._identified.left_out, "launcher")  # a launcher leaves no key in a configuration
 
     def is_identity(self, key: str) -> bool:
-        """Return True if the dotted `key`, or group, says what is computed."""
+        """Return True if the dotted `key`, or group, is part of the identity."""
         return not any(key == known or key.startswith(f"{known}.") for known in self.left_out)
 
     @property
     def identifying_overrides(self) -> list[str]:
-        """The overrides that a row keeps: with these the point can be asked for again anywhere."""
+        """The overrides that a row keeps: they compose the same point on any machine."""
         return [override for override in self.overrides if self.is_identity(_key_of(override))]
 
     @property
@@ -162,7 +162,11 @@ class Point:
 
 
 def without(config: Mapping[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
-    """Copy `config` without the dotted `keys`; keys that are absent are ignored."""
+    """Return a copy of `config` without the dotted `keys`; absent keys are ignored.
+
+    >>> without({"a": {"b": 1, "c": 2}}, ("a.b", "d"))
+    {'a': {'c': 2}}
+    """
     copy = json.loads(json.dumps(config))
     for key in keys:
         *parents, last = key.split(".")

@@ -1,4 +1,4 @@
-"""The rows of published tables as points: every file of conf/experiment, and how the rows of its runs are known."""
+"""The rows of published tables: every file of conf/experiment, and the key that the rows of its runs share."""
 
 from __future__ import annotations
 
@@ -47,18 +47,18 @@ def key(config: dict[str, Any]) -> str:
 
 
 def names() -> list[str]:
-    """All rows, as they are typed: `experiment=<name>`."""
+    """Return the names of all published rows, as they are typed: `experiment=<name>`."""
     return sorted(path.relative_to(FOLDER).with_suffix("").as_posix() for path in FOLDER.rglob("*.yaml"))
 
 
 def kind(choices: dict[str, str]) -> tuple[str, str, str]:
-    """Dataset, network and method."""
+    """Return dataset, network and method."""
     return choices["dataset"], choices["network"], choices["method"]
 
 
 @functools.cache  # many rows inherit from one file
 def described(path: Path) -> tuple[dict[str, str], dict[str, Any]]:
-    """Choices and reported values of a file over those that it inherits, without Hydra, which takes long for all."""
+    """Return the choices and reported values of a file, inherited ones too, without Hydra, which is slow for all."""
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
     choices: dict[str, str] = {}
     reported: dict[str, Any] = {}
@@ -75,7 +75,7 @@ def described(path: Path) -> tuple[dict[str, str], dict[str, Any]]:
 
 
 def experiments(kinds: Container[tuple[str, str, str]] | None = None) -> list[Experiment]:
-    """All rows, without torch; only those of `kinds` (None: all) are composed for their keys, which takes a while."""
+    """Return all published rows; only those of `kinds` (None: all) get keys, because composing them takes a while."""
     found = []
     with initialize_config_dir(str(CONF), version_base="1.3"):
         for name in names():
@@ -93,7 +93,7 @@ def _key(name: str, schedule: str) -> str:
 
 
 def reconstructions() -> frozenset[tuple[str, str]]:
-    """`{("method", "ntt"), …}`: the group and the option."""
+    """Return the options whose first comment calls them reconstructions: `{("method", "ntt"), …}`."""
     return frozenset((path.parent.name, path.stem) for path in CONF.glob("*/*.yaml") if _says_so(path))
 
 

@@ -1,4 +1,4 @@
-"""What our YAML files compute.
+"""The functions that our YAML files call.
 
 `${scaled:300}`: epochs of a published recipe, shortened by `schedule.scale`; never below one.
 `${gpus:gpu,2}`: how many GPUs a trainer of this accelerator and so many devices needs on a machine; null on the CPU.
@@ -14,7 +14,7 @@ READS = "schedule.scale"
 
 
 def register() -> None:
-    """Make both known to OmegaConf; registering twice changes nothing."""
+    """Register both with OmegaConf; calling it again changes nothing."""
     OmegaConf.register_new_resolver("scaled", _scaled, replace=True)
     OmegaConf.register_new_resolver("gpus", _gpus, replace=True)
 

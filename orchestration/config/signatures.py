@@ -61,9 +61,9 @@ def read_signature(target: str) -> Signature | None:
 
 @functools.cache
 def class_constants(target: str) -> dict[str, object]:
-    """Return the literal values in the body of the class `target` and of its bases (`trains: ClassVar[bool] = False`).
+    """Return the literal values that the class `target` and its bases assign, as in `trains: ClassVar[bool] = False`.
 
-    It is empty for what is no class, or cannot be found or read.
+    The result is empty if `target` is no class, or cannot be found or read.
     """
     try:
         path, names = _locate(target)
@@ -115,7 +115,7 @@ def _definition(path: Path, name: str, above: frozenset[Path]) -> tuple[ast.stmt
 
 
 def _locate(target: str) -> tuple[Path | None, list[str]]:
-    """Split `package.module.Class.method` into the module's file and the names inside it."""
+    """Return the file of the module in `package.module.Class.method`, and the names inside it."""
     package, *rest = target.split(".")
     try:
         spec = importlib.util.find_spec(package)  # finds a top-level package without importing it
@@ -146,7 +146,7 @@ def _some(names: list[str], target: str) -> list[str]:
 
 
 def _imported_file(path: Path, node: ast.ImportFrom) -> Path | None:
-    """The file that `from … import` reads, for relative imports and for packages that can be located."""
+    """Return the file that `from … import` reads: of a relative import, or of a package that can be located."""
     parts = node.module.split(".") if node.module else []
     if node.level:
         folder = path.parent
@@ -178,7 +178,7 @@ def _parse(path: Path) -> ast.Module:
 
 
 def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
-    """Top-level statements, those under `if TYPE_CHECKING:` and `try:` included."""
+    """Yield top-level statements, those under `if TYPE_CHECKING:` and `try:` included."""
     for node in body:
         yield node
         if isinstance(node, ast.If | ast.Try):

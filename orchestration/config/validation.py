@@ -40,7 +40,11 @@ def check(config: Mapping[str, Any], target: str) -> None:
 
 
 def unknown(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
-    """What to do about a name that is not among the known ones."""
+    """Return what to do about a name that is not among the known ones.
+
+    >>> unknown("wieght", ["weight", "of"])
+    "did you mean 'weight'?"
+    """
     known = [str(k) for k in known if not str(k).startswith("_")]
     close = difflib.get_close_matches(name, known, n=1, cutoff=cutoff)
     return f"did you mean '{close[0]}'?" if close else f"known: {', '.join(known)}"
@@ -94,7 +98,7 @@ def _adapter(annotation: ast.expr, module: Path) -> TypeAdapter[Any] | None:
 
 
 def _nested_problems(path: str, value: Any, seen: Seen) -> Iterator[str]:
-    """Targets inside lists and plain mappings."""
+    """Yield the problems of targets inside lists and plain mappings."""
     items = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
     for key, item in items:
         if isinstance(item, Mapping) and "_target_" in item:

@@ -1,4 +1,4 @@
-"""A point on several devices: its own group of processes, started by torchrun, and nothing of it left at the end.
+"""Run a point on several devices, in a group of processes that torchrun starts and that ends with the point.
 
 Lightning's own way starts the command line again in each process, sweep and all: its ranks then run through different
 points and average their gradients. Here the processes get one point, in a file, and write one row.
@@ -30,13 +30,14 @@ from orchestration.store.claim import Claim
 from orchestration.store.point_files import LOCK
 from runtime.console import console
 from runtime.file_lock import Lock
+from runtime.messages import one_line
 from runtime.process import ProcessId
 
 # Another process may train the reference that all wait for; a process that dies ends the group at once.
 PATIENCE = timedelta(days=7)
 GRACE_SECONDS = 60  # torchrun gives its processes 30
 WATCH_SECONDS = 0.5
-PARTING_SECONDS = 5  # torchrun ends the others at once when one ends: the first is to have written the row
+PARTING_SECONDS = 5  # wait, so that rank 0 can write its row before torchrun kills the group
 SAID = re.compile(r"^error: (process \d+: .*)$", re.MULTILINE)
 
 
@@ -68,7 +69,7 @@ def run_processes(point: Point, num: int, node: Node, own: Claim | None = None) 
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End torchrun if it runs: it hands SIGTERM on to its processes; one that is killed they miss themselves."""
+    """End torchrun if it runs. It passes SIGTERM on; if it is killed instead, its processes notice that themselves."""
     try:
         if process.poll() is None:
             process.terminate()
@@ -81,7 +82,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _reason(log: str) -> str:
-    """Which process was the first to fail, and how: as it says itself, else from torchrun's summary."""
+    """Return which process failed first and how: its own message, or else torchrun's summary."""
     if said := SAID.search(log):
         return said[1]
     _, _, summary = log.rpartition("Root Cause")
@@ -106,7 +107,7 @@ def read_point(task: Path) -> tuple[Point, Claim]:
 
 
 def _watch(owner: ProcessId, torchrun: int) -> None:
-    """Torchrun's processes are in sessions of their own: no signal that kills those above them reaches them."""
+    """End this process with those that started it: torchrun puts it into a session that their signals do not reach."""
     while owner.runs and os.getppid() == torchrun:
         time.sleep(WATCH_SECONDS)
     os._exit(1)
@@ -114,19 +115,22 @@ def _watch(owner: ProcessId, torchrun: int) -> None:
 
 @contextmanager
 def report_failure() -> Iterator[None]:
-    """Of a process that is not the first: say what went wrong, and leave after the one that writes the row."""
+    """Report what the block raises in a process other than rank 0, and exit.
+
+    It waits first, so that rank 0 can write its row before torchrun kills the group.
+    """
     try:
         yield
     except Exception as error:
         traceback.print_exc()
-        said = " ".join(f"{type(error).__name__}: {error}".split())
+        said = f"{type(error).__name__}: {one_line(error)}"
         print(f"error: process {distributed.get_rank()}: {said}", file=sys.stderr, flush=True)
         time.sleep(PARTING_SECONDS)
         sys.exit(1)
 
 
 def join(accelerator: str) -> None:
-    """Become one of torchrun's processes, which compute on the CPU or each on a GPU: the first one speaks for all."""
+    """Join the process group of a point, on the CPU or on this process's GPU; only rank 0 prints."""
     cuda = accelerator == "gpu"
     if cuda:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))

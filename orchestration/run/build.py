@@ -1,4 +1,4 @@
-"""Build the parts of a point and refuse, before anything trains, what makes no sense together."""
+"""Build the components of a point, and refuse combinations that make no sense before anything trains."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ from lightning_modules.training.schedule import Schedule
 from lightning_modules.training.trainer_config import TrainerConfig
 from orchestration.config.point import Point
 from orchestration.errors import ConfigError
+from runtime.messages import first_line
 
 
 class NotHere(ConfigError):
-    """The data or the devices of a point are not on this machine; they may be on others. `advice` is for this one."""
+    """This machine lacks the data or the devices of a point; others may have them. `advice` is for this machine."""
 
     def __init__(self, what: str, advice: str = "") -> None:
         super().__init__(f"{what}{advice}")
@@ -34,7 +35,7 @@ class NotHere(ConfigError):
 
 @dataclass(frozen=True)
 class Components:
-    """What a point is made of, ready to run; `builder` says how its network is built, untrained."""
+    """The components of a point, ready to run; `builder` says how its untrained network is built."""
 
     data: Data
     schedule: Schedule
@@ -44,25 +45,28 @@ class Components:
 
     @property
     def split(self) -> str:
-        """The written split, with what the profile leaves of it."""
+        """The written split, and how much of it `trainer.limit_batches` leaves."""
         limit = self.trainer_config.limit_batches
         return self.data.split if limit is None else f"{self.data.split}; of each the first {limit} batches only"
 
     @property
     def rebuilder(self) -> dict[str, Any]:
-        """How to build the network for a file that holds its state: without the weights that it once started from."""
+        """The builder of a network file: without the weights to start from, because the file holds the state."""
         arguments = self.builder["arguments"]
         return self.builder | {"arguments": {**arguments, **({"weights": None} if "weights" in arguments else {})}}
 
     def network(self, seed: int) -> nn.Module:
-        """A freshly initialised network; the same for the same seed."""
+        """Return a freshly initialised network; the same for the same seed."""
         torch.manual_seed(seed)
         return build_network(self.builder)
 
 
 def build_components(point: Point) -> Components:
-    """Instantiate the parts and try them on each other, untrained; raises `ConfigError` in one line, last of all
-    `NotHere` for a device."""
+    """Instantiate the components and try them together, untrained.
+
+    Raises `ConfigError` with one line for a combination that makes no sense, and `NotHere` for data or devices that
+    this machine lacks; devices are checked last.
+    """
     config = point.config
     quiet_lightning()
     if given := sorted(DECIDED_BY_THE_POINT & set(config["logger"] or {})):
@@ -72,7 +76,7 @@ def build_components(point: Point) -> Components:
     try:
         data.prepare_data()  # some data know their shape only now
     except (ValueError, OSError) as error:
-        raise NotHere(_first_line(error)) from None
+        raise NotHere(first_line(error)) from None
     arguments = {k: v for k, v in config["network"].items() if not k.startswith("_")}
     if built := [key for key, value in arguments.items() if "'_target_'" in repr(value)]:
         raise ConfigError(f"network.{built[0]}: a network takes plain values, so that its file can build it again")
@@ -112,7 +116,7 @@ def _require_device(components: Components, method: str) -> None:
     try:
         device = components.trainer_config.device()
     except (MisconfigurationException, ValueError, TypeError) as error:
-        raise NotHere(f"trainer: {_first_line(error)}", " Take trainer=cpu, or trainer.accelerator=cpu") from None
+        raise NotHere(f"trainer: {first_line(error)}", " Take trainer=cpu, or trainer.accelerator=cpu") from None
     runs_on = getattr(components.method, "runs_on", None)
     if runs_on is not None and device.type not in runs_on:
         raise ConfigError(
@@ -126,7 +130,7 @@ def _require(name: str, part: Any, role: type) -> None:
 
 
 def _try_network(components: Components, what: str) -> nn.Module:
-    """Build the network, pass one sample; whatever its author did wrong becomes one line with the place."""
+    """Build the network and pass one and two samples; a mistake in its code becomes one line with its place."""
     try:
         network = components.network(0)
         if not isinstance(network, nn.Module):
@@ -154,7 +158,7 @@ def _build(node: dict[str, Any], place: str) -> Any:
         where = [line.removeprefix("full_key:").strip() for line in lines if line.startswith("full_key:")]
         said = " ".join(line for line in lines if not line.startswith("full_key:"))
         if isinstance(error.__cause__, ValueError):  # what our own say needs no wrapping
-            said = _first_line(error.__cause__)
+            said = first_line(error.__cause__)
         raise ConfigError(f"{'.'.join([place, *where])}: {said}") from None
 
 
@@ -163,13 +167,9 @@ def _shape(data: Data) -> str:
 
 
 def _blame(error: Exception) -> str:
-    """What went wrong; the kind and place too, unless it is a `ValueError`, which our roles raise on purpose."""
+    """Return what went wrong, with type and place unless it is a `ValueError`, which our roles raise on purpose."""
     if type(error) is ValueError:
-        return _first_line(error)
+        return first_line(error)
     frames = traceback.extract_tb(error.__traceback__)
     ours = [f for f in frames if "site-packages" not in f.filename and "<frozen" not in f.filename] or frames
-    return f"{type(error).__name__}: {_first_line(error)}  ({ours[-1].filename}:{ours[-1].lineno})"
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
+    return f"{type(error).__name__}: {first_line(error)}  ({ours[-1].filename}:{ours[-1].lineno})"

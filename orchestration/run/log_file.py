@@ -1,4 +1,4 @@
-"""The log of a run, beside its row."""
+"""The log of a run, in the folder of its row."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ log = logging.getLogger("compression_bench")
 
 
 class _Log(logging.FileHandler):
-    """A log that a full disk cannot turn into pages of traceback: it is said once, and the run goes on."""
+    """A log file that prints one line when the disk is full, instead of a traceback for each record."""
 
     is_full = False
 
@@ -30,7 +30,7 @@ class _Log(logging.FileHandler):
 
 @contextmanager
 def log_file(path: Path) -> Iterator[None]:
-    """Write what this suite logs to `path` for a while."""
+    """Inside the block, append what this suite logs to `path`."""
     handler = _Log(path, mode="a", encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     log.setLevel(logging.INFO)

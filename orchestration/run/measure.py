@@ -1,4 +1,4 @@
-"""The measures of a row: reference and compressed network, in the same way, in one process."""
+"""Measure the reference and the compressed network in the same way, in one process."""
 
 from __future__ import annotations
 
@@ -18,17 +18,19 @@ from lightning_modules.training.runner import Runner
 from orchestration.run.build import Components
 from orchestration.run.reference import TrainedReference
 from runtime.distributed import group
+from runtime.messages import first_line
 
 
 def try_batch(components: Components, device: torch.device, size: int) -> None:
-    """Pass one batch of the size at which latency is measured: what does not fit must fail before training."""
+    """Pass one batch of the size at which latency is measured, so that one that does not fit fails before training."""
     network = components.network(0).eval().to(device)
     try:
         with torch.inference_mode():
             network(torch.zeros(size, *components.data.input_shape, device=device))
     except (RuntimeError, MemoryError) as error:
-        reason = str(error).partition("\n")[0] or type(error).__name__
-        raise ValueError(f"no pass of a batch of latency_batch_size={size} is possible; lower it ({reason})") from None
+        raise ValueError(
+            f"no pass of a batch of latency_batch_size={size} is possible; lower it ({first_line(error)})"
+        ) from None
 
 
 def measure(
@@ -39,9 +41,9 @@ def measure(
     seconds: float,
     large_batch: int,
 ) -> dict[str, Any]:
-    """What a row says of both networks, measured in the same way, in one process.
+    """Return the measures of both networks for the row.
 
-    Of several processes all share the accuracies; the first one measures the rest, while the others wait.
+    Several processes share the evaluation of accuracy; rank 0 alone measures the rest, and gets the measures.
     """
     networks = [reference.network.to(runner.device), compressed.network.to(runner.device)]
     accuracies = [

@@ -1,7 +1,7 @@
 """Train each reference once: points with the same data, network, recipe and seed share one file.
 
-A lock makes a second process wait and then read, or go on where a killed one was; the file appears in one atomic step
-or not at all.
+A lock makes a second process wait and then read the file, or resume where a killed process stopped; the file appears in
+one atomic step or not at all.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from runtime.file_lock import locked
 
 @dataclass(frozen=True)
 class TrainedReference:
-    """A trained network, the digest of all that it depends on, and what its training cost."""
+    """A trained network, the digest of all that it depends on, and the cost of its training."""
 
     network: nn.Module
     digest: str
@@ -66,7 +66,7 @@ def untrained_digest(network: nn.Module, input_shape: Sequence[int]) -> str:
 
 
 def _taken(path: Path, about: Path, tell: Callable[[str], None] = say) -> TrainedReference | None:
-    """The reference that the first process finds in the cache; None if there is none, or it is damaged: `tell` why."""
+    """Return the reference that rank 0 finds in the cache; None if there is none, or it is damaged: `tell` why."""
     cached = None
     if group().rank == 0 and path.exists() and about.exists():
         try:
@@ -85,7 +85,7 @@ def _load(path: Path, about: Path) -> TrainedReference:
 
 
 def get_reference(point: Point, components: Components, logger: Logger | None) -> TrainedReference:
-    """Take the reference from the cache, or train it under the lock and put it there."""
+    """Return the reference from the cache, or train it under the lock and store it there."""
     seed = point.config["seed"]
     network = components.network(seed)
     wanted = reference_key(point) | {
@@ -95,10 +95,10 @@ def get_reference(point: Point, components: Components, logger: Logger | None) -
     folder = reference_folder(point)
     path = folder / f"{digest_json(wanted)}.pt"
     about = path.with_suffix(".json")
-    if (cached := _taken(path, about, lambda why: None)) is not None:  # of a thousand points few need the lock
+    if (cached := _taken(path, about, lambda why: None)) is not None:  # most points need no lock
         return cached
     folder.mkdir(parents=True, exist_ok=True)
-    # Of several processes the first one holds the lock for all.
+    # Rank 0 holds the lock for all processes.
     with locked(path.with_suffix(".lock"), say) if group().rank == 0 else nullcontext():
         checkpoint = Checkpoint(path.with_suffix(".ckpt"), point.config["checkpoint_seconds"], origin(of=path.stem))
         if (cached := _taken(path, about)) is not None:
@@ -127,5 +127,5 @@ def get_reference(point: Point, components: Components, logger: Logger | None) -
             spent = {"epochs": runner.epochs, "seconds": seconds}
             write_json(about, {**spent, "validation_top1_percent": top1, "curve": module.curve, "recipe": wanted})
         checkpoint.remove()
-        broadcast(None)  # until the first process has written them
+        broadcast(None)  # wait until rank 0 has written them
         return _load(path, about)

@@ -1,4 +1,4 @@
-"""One point, from its configuration to its row: data, reference, method, measures, result."""
+"""Run one point, from its configuration to its row: data, reference, method, measures, result."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from runtime.signals import Interrupted, interrupt_between_batches
 def run_point(point: Point) -> Result:
     """Run a point that is not done and return its row; failures and divergence become rows with a status.
 
-    Whoever calls has read the point's status; it is read once more under the lock, and a row that another process has
+    The caller has read the point's status. It is read once more under the lock, and a row that another process has
     finished meanwhile is taken.
 
     Raises `ConfigError` for a combination that makes no sense, `RunsElsewhere`, and `Interrupted` with its row written.
@@ -62,7 +62,7 @@ def run_point(point: Point) -> Result:
 
 def run_here(point: Point, components: Components, own: Claim) -> Result:
     """Run a claimed point in this process and write its row; of several processes, in rank 0."""
-    # Several processes end with their parent, who waits for them.
+    # Several processes end with their parent, which waits for them.
     signals = nullcontext() if group().size > 1 else interrupt_between_batches()
     with signals, log_file(point.directory / "run.log"), _threads(point.config["num_threads"]):
         return _run(point, components, own)
@@ -108,7 +108,7 @@ def _run(point: Point, components: Components, own: Claim) -> Result:
 
 @contextmanager
 def _threads(number: int | None) -> Iterator[None]:
-    """Compute with so many threads of the CPU, then with as many as before: points of a sweep share a process."""
+    """Inside the block, let torch use `number` threads of the CPU: points of a sweep share a process."""
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(number or before)

@@ -1,6 +1,6 @@
-"""The mirror of a point in Weights & Biases: one run a point, also where many points share a process.
+"""Log a point to Weights & Biases: one run a point, also where many points share a process.
 
-The run's id is the point's: a point that is killed and goes on continues its run.
+The run has the id of the point, so that a point which is killed and resumed continues its run.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from runtime.console import say
 
 
 class WandB(WandbLogger):
-    """Lightning's logger. With `artifact` the run keeps the compressed network too; it goes to `entity`, or yours."""
+    """Lightning's W&B logger; `artifact` uploads the compressed network too, `entity` owns the project (None: you)."""
 
     def __init__(
         self, project: str, offline: bool = True, artifact: bool = False, entity: str | None = None, **arguments: Any
@@ -35,7 +35,7 @@ class WandB(WandbLogger):
         self.artifact = artifact
 
     def leave(self) -> None:
-        """Go on without the server: what is logged from here on is written to disk only."""
+        """Switch to offline mode: from here on the run is written to disk only."""
         import wandb
 
         wandb.teardown()  # to its service process the run that could not be opened is in use
@@ -43,9 +43,10 @@ class WandB(WandbLogger):
 
 
 def start_logger(point: Point) -> Logger | None:
-    """Open the point's run; raises `ValueError` where a login is missing, before anything trains.
+    """Open the point's run; return None if the point has no logger.
 
-    A server that does not answer is said, and no reason to stop: the run is then written to disk.
+    Raises `ValueError` if a login is missing, before anything trains. If the server is unreachable, one warning is
+    printed and the run is written to disk only.
     """
     node = point.config["logger"]
     if node is None:
@@ -69,7 +70,7 @@ def start_logger(point: Point) -> Logger | None:
 
 
 def finish_logger(logger: Logger | None, result: Result, directory: Path) -> None:
-    """Write the row into the run and close it, so that the next point opens its own."""
+    """Write the row into the run and close the run, so that the next point opens its own."""
     try:
         if isinstance(logger, WandB):
             network = directory / NETWORK if logger.artifact and result.is_ok else None

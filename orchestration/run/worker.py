@@ -16,7 +16,7 @@ from runtime.distributed import broadcast, group
 
 
 def main() -> None:
-    """Compute; the first process writes the row."""
+    """Compute the point together with the other processes; rank 0 writes the row."""
     resolvers.register()
     point, own = read_point(Path(sys.argv[1]))
     join(point.config["trainer"]["accelerator"])

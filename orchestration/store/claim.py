@@ -27,7 +27,7 @@ class Claim:
     keeps_row: bool
 
     def require_ours(self, point: Point) -> None:
-        """Raise `RunsElsewhere` in a process that stood still for minutes, was taken for dead, and lost its lock."""
+        """Raise `RunsElsewhere` if this process lost its lock: it stood still for minutes and was taken for dead."""
         if not (self.lock.is_ours() and self.lock.owner.runs):  # of several processes the owner is their parent
             raise RunsElsewhere(f"{point.label}: taken over by another process, whose row counts")
 
@@ -62,7 +62,7 @@ def claim(point: Point, work: Callable[[Claim], Result], fingerprint: Callable[[
 
 
 def taken(point: Point, row: Result) -> Result:
-    """Return the finished `row` of a point, and say that nothing was run, and what of the row was not asked for."""
+    """Print that the finished `row` of a point is taken, and where it differs from what was asked; return it."""
     say(f"{point.label}: taken from {point.directory} (force=true runs it anew)")
     if row.tags != point.config["tags"]:
         say(f"{point.label}: its row keeps its tags {row.tags}")

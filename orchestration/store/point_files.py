@@ -1,4 +1,4 @@
-"""The row of a point on disk and the network beside it: both of the same run, whole or not at all."""
+"""The files of a point: its row, and the network of the same run, both whole or neither."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ROOT_OF_DATA = re.compile(r"^dataset:\n(?:  .*\n)*?  root: (.*)$", re.MULTILINE)
 
 
 def finished(point: Point) -> Result | None:
-    """The row of a point that ran to its end and left a whole network; None if there is none that can be read."""
+    """Return the row of a point that ran to its end and left a whole network; None if there is none to read."""
     try:
         result = read_result(point.directory / ROW)
     except ValueError:
@@ -31,7 +31,7 @@ def finished(point: Point) -> Result | None:
 
 
 def has_other_root(point: Point) -> bool:
-    """Whether the data of the finished run lay elsewhere than those of `point`: they may be other data."""
+    """Return True if the finished run used another dataset.root: only fingerprints tell whether the data match."""
     root = point.config["dataset"].get("root")
     try:
         text = (point.directory / CONFIG).read_text(encoding="utf-8")
@@ -42,7 +42,7 @@ def has_other_root(point: Point) -> bool:
 
 
 def require_writable(folder: Path) -> None:
-    """Make a folder and write to it; raises `ConfigError` where that is impossible."""
+    """Make a folder and write a file there; raises `ConfigError` if that fails."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with NamedTemporaryFile(dir=folder) as file:
@@ -54,7 +54,7 @@ def require_writable(folder: Path) -> None:
 
 
 def new_row(point: Point, split: str, seconds_ago: float = 0.0) -> dict[str, Any]:
-    """What is known of a row before anything has run, now or `seconds_ago`."""
+    """Return the fields of a row that are known before anything has run; the run began `seconds_ago`."""
     from evaluation.counts import COUNTING  # these need torch, and who reads rows does not
     from evaluation.latency import PROTOCOL
 
@@ -73,7 +73,7 @@ def new_row(point: Point, split: str, seconds_ago: float = 0.0) -> dict[str, Any
 
 
 def row_without_result(point: Point, status: str, split: str = "not known", seconds: float = 0.0) -> Result:
-    """The row of a run that has ended without one of its own."""
+    """Return the row of a run that ended without writing one."""
     import torch
 
     from evaluation.environment import environment
@@ -93,7 +93,7 @@ def begin_run(point: Point, *, keeps_row: bool) -> None:
 
 
 def pending_network(point: Point) -> Path:
-    """Where the network of a run waits for its row."""
+    """Return where the network of a run is kept until its row is stored."""
     return _new(point, NETWORK)
 
 
@@ -106,7 +106,7 @@ def _settle(point: Point, name: str) -> None:
 
 
 def store_row(point: Point, result: Result) -> Result | None:
-    """Put the row of a run, and its new network if it is ok, in their places; return None where a better row stays."""
+    """Store the row of a run, and its network if the row is ok; return None if an earlier row is kept instead."""
     path, new = point.directory / ROW, _new(point, ROW)
     if path.exists() and not result.is_ok:
         return None

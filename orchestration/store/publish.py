@@ -1,4 +1,4 @@
-"""Put the row of a run in its place, and say what went wrong."""
+"""Store the row of a run, and print what went wrong."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from runtime.distributed import group
 
 
 def publish(point: Point, result: Result) -> Result:
-    """Store the row of a run and return the row that is there: this one, or an earlier and better one."""
+    """Store the row of a run and return the row that is kept: this one, or an earlier one if only that one is ok."""
     stored = store_row(point, result)
     if stored is None:
         say(f"{point.label}: the earlier row is kept")
@@ -19,6 +19,6 @@ def publish(point: Point, result: Result) -> Result:
 
 
 def say_failure(point: Point, result: Result) -> None:
-    """Say how a run ended that is not ok; of several processes their parent says it, who knows more."""
+    """Print the status of a run that is not ok; of several processes their parent prints it, which knows the cause."""
     if not result.is_ok and group().size == 1:
         say(f"{point.label} ({point.id}): {result.status}")

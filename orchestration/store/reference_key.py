@@ -1,4 +1,4 @@
-"""What a reference depends on, as far as a configuration says it, and where references are kept."""
+"""The key of a reference, as far as a configuration determines it, and where references are kept."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from orchestration.config.point import Point
 
 
 def reference_key(point: Point) -> dict[str, Any]:
-    """Return all of a point's identity that the weights of its reference depend on.
+    """Return the part of a point's identity that the weights of its reference depend on.
 
     The kind of device is no part of it, so that a method which runs on the CPU alone shares the reference of those
     that train on GPUs; precision, accumulation and the number of processes are.
@@ -26,5 +26,5 @@ def reference_key(point: Point) -> dict[str, Any]:
 
 
 def reference_folder(point: Point) -> Path:
-    """Return where the references of a point's data and network lie."""
+    """Return the folder that holds the references of a point's data and network."""
     return point.results_dir / "references" / point.choices["dataset"] / point.choices["network"]

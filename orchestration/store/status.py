@@ -1,6 +1,6 @@
-"""Where a point stands, as its directory tells it: done, failed, killed, run by another process, or none of these.
+"""The status of a point, read from its directory: done, failed, killed, run by another process, or new.
 
-Torch-free, and nothing is written: a plan of thousands of points asks this of each.
+Torch-free, and nothing is written: a plan reads the status of thousands of points.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ Kind = Literal[
 
 @dataclass(frozen=True)
 class PointStatus:
-    """What is known of a point: `row` if it is done; `why` says who runs it, or how it ended.
+    """The kind of status; `row` if there is a finished one; `why` says who runs the point, or how it ended.
 
-    Of a row whose data lay in an "other place" only who reads both can say whether it is this point's.
+    "other place": the stored run used another dataset.root; only fingerprints tell whether the data match.
     """
 
     kind: Kind
@@ -34,7 +34,7 @@ class PointStatus:
 
     @property
     def is_pending(self) -> bool:
-        """Whether a sweep runs the point: it is not done, and nobody else is at it."""
+        """Return True if a sweep runs the point: it is not done, and no other process runs it."""
         return self.kind not in ("done", "running elsewhere")
 
     def __str__(self) -> str:
@@ -42,7 +42,7 @@ class PointStatus:
 
 
 def read_status(point: Point) -> PointStatus:
-    """Look into the directory of a point; with force=true a row that is there does not count."""
+    """Return the status of a point; with force=true a stored row does not count."""
     if not point.config["force"] and (row := finished(point)) is not None:
         return (
             PointStatus("other place", "its data lay elsewhere", row)
@@ -67,7 +67,7 @@ def read_status(point: Point) -> PointStatus:
 
 
 def varied_overrides(points: Sequence[Point]) -> list[str]:
-    """Of each point the overrides that not all points of its sweep share, and its label does not say, in brackets."""
+    """Return for each point, in brackets, the overrides that not all points share and that are not in its label."""
     shared = set.intersection(*(set(point.overrides) for point in points))
     own = [[o for o in point.overrides if o not in shared and not o.startswith(IN_LABEL)] for point in points]
     return [f" [{' '.join(overrides)}]" if overrides else "" for overrides in own]

@@ -1,4 +1,4 @@
-"""The points of a sweep: all combinations of its overrides, composed and checked, equal ones once."""
+"""The grid of a sweep: all combinations of its overrides, composed and checked, equal ones once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ MANY = 1000  # refusals that are enough to see what is wrong
 
 
 def expand_grid(loader: ConfigLoader, base: DictConfig, arguments: list[str]) -> list[Point]:
-    """Compose and check every combination; equal ones are one point. Exits if any is refused."""
+    """Return the points of all combinations of the overrides in `arguments`; equal ones are one point.
+
+    Exits with 1, and one line per problem, if a combination is refused.
+    """
     from hydra._internal.core_plugins.basic_sweeper import BasicSweeper  # for the syntax of sweeps alone
 
     parsed = OverridesParser.create(config_loader=loader).parse_overrides(arguments)
@@ -59,7 +62,7 @@ def expand_grid(loader: ConfigLoader, base: DictConfig, arguments: list[str]) ->
 
 
 def _swept(combinations: Sequence[Sequence[str]]) -> dict[str, list[str]]:
-    """The values of each key that has several."""
+    """Return the values of each key that has several."""
     values: dict[str, dict[str, None]] = {}
     for overrides in combinations:
         for override in overrides:

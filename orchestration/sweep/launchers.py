@@ -1,4 +1,4 @@
-"""What processes that a launcher starts elsewhere need of this one: where the suite is, and what Ray may do."""
+"""Prepare the environment for processes that a launcher starts: Python path, threads, Ray's settings."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from orchestration.paths import python_path
 
 
 class Launching(Callback):
-    """Named by the files of conf/launcher; what the user has set stays, but for the threads of a worker."""
+    """Hydra callback named by conf/launcher; it keeps what the user has set, except OMP_NUM_THREADS for Ray."""
 
     def on_multirun_start(self, config: Any, **kwargs: Any) -> None:
-        """Set the environment that this process and those of the launcher share."""
+        """Set the environment that this process and the launcher's processes share."""
         os.environ["PYTHONPATH"] = python_path()
         ray = config.hydra.launcher.get("ray")
         if ray is None:
@@ -34,7 +34,7 @@ class Launching(Callback):
 
 
 def start_ray(options: DictConfig) -> None:
-    """Start Ray, or join it, before this process says what is to happen at a signal: Ray has its own idea."""
+    """Start Ray, or join it; call it before installing signal handlers, because Ray installs its own."""
     import ray
 
     if not ray.is_initialized():
@@ -43,6 +43,6 @@ def start_ray(options: DictConfig) -> None:
 
 
 def stop_ray() -> None:
-    """End what Ray runs for this process, if it was started."""
+    """Shut Ray down in this process, if it was started."""
     if "ray" in sys.modules:
         sys.modules["ray"].shutdown()

@@ -1,4 +1,4 @@
-"""What a sweep would do, before it does anything: how its points stand, what they share, what they are likely to cost.
+"""The plan of a sweep: the status of its points, the references they share, and what they are likely to cost.
 
 A cost is never invented: it is the median of what like rows on disk took, of the same data set, network and method, and
 for a reference of what references of the same data set and network took; without such rows it is unknown.
@@ -34,7 +34,7 @@ NUM_LINES = 60  # more points are shown by experiment
 
 @dataclass(frozen=True)
 class Line:
-    """A point in a plan: how it stands, the number of its reference in the plan, and whether that is to be trained."""
+    """A point in a plan: its status, the number of its reference, and whether it trains that reference."""
 
     point: Point
     varied_overrides: str
@@ -45,8 +45,8 @@ class Line:
 
 
 def make_plan(points: Sequence[Point], statuses: Sequence[PointStatus]) -> list[Line]:
-    """Look up references and costs; the first point that needs a reference trains it."""
-    medians, recipes = cache(_medians), cache(_recipes)  # of this plan: what a sweep finds, it may change
+    """Return a line for each point; the first pending point that needs a missing reference trains it."""
+    medians, keys_in = cache(_medians), cache(_keys_in)  # of this plan: what a sweep finds, it may change
     numbers: dict[str, int] = {}
     lines = []
     planned: set[str] = set()
@@ -54,7 +54,7 @@ def make_plan(points: Sequence[Point], statuses: Sequence[PointStatus]) -> list[
         wanted = reference_key(point)
         key = digest_json(wanted)
         number = numbers.setdefault(key, len(numbers) + 1)
-        trains = status.is_pending and key not in planned and key not in recipes(reference_folder(point))
+        trains = status.is_pending and key not in planned and key not in keys_in(reference_folder(point))
         seconds = None
         if status.is_pending:
             planned.add(key)
@@ -65,7 +65,7 @@ def make_plan(points: Sequence[Point], statuses: Sequence[PointStatus]) -> list[
 
 
 def print_plan(lines: Sequence[Line]) -> None:
-    """Print the points, or of many their numbers by experiment, and the sum."""
+    """Print a table of the points (of experiments, if there are many points) and the totals."""
     pending = [line for line in lines if line.status.is_pending]
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     rows = _by_point(lines) if len(lines) <= NUM_LINES else _by_experiment(lines)
@@ -84,7 +84,7 @@ def print_plan(lines: Sequence[Line]) -> None:
 
 
 def _by_point(lines: Sequence[Line]) -> list[list[str]]:
-    rows = [["point", "id", "stands", "reference", "cost"]]
+    rows = [["point", "id", "status", "reference", "cost"]]
     for line in lines:
         reference = f"{line.reference}{', to be trained' if line.trains_reference else ''}"
         cost = _duration(line.seconds) if line.status.is_pending else "–"
@@ -96,7 +96,7 @@ def _by_experiment(lines: Sequence[Line]) -> list[list[str]]:
     experiments: dict[str, list[Line]] = {}
     for line in lines:
         experiments.setdefault(line.point.label.partition(" ")[0], []).append(line)
-    rows = [["experiment", "points", "stand", "references", "cost"]]
+    rows = [["experiment", "points", "status", "references", "cost"]]
     for name, own in experiments.items():
         counts = Counter(line.status.kind for line in own)
         stands = ", ".join(f"{count} {kind}" for kind, count in counts.items())
@@ -110,7 +110,7 @@ def _cost(pending: Sequence[Line]) -> str:
     known = [line.seconds for line in pending if line.seconds is not None]
     unknown = len(pending) - len(known)
     if not pending:
-        return "nothing to pay"
+        return "nothing to run"
     if not known:
         return "cost unknown: no like rows on disk"
     return f"about {_duration(sum(known))}" + (f" and {unknown} of unknown cost" if unknown else "")
@@ -125,7 +125,7 @@ def _duration(seconds: float | None) -> str:
 
 
 def _medians(folder: Path) -> tuple[float, float] | None:
-    """Seconds of the method and of the reference in some ok rows of an experiment."""
+    """Return the median seconds of method and reference in some ok rows of an experiment; None without such rows."""
     rows: list[tuple[float, float]] = []
     for path in folder.glob(f"*/{ROW}"):
         try:
@@ -139,12 +139,12 @@ def _medians(folder: Path) -> tuple[float, float] | None:
     return (median(row[0] for row in rows), median(row[1] for row in rows)) if rows else None
 
 
-def _recipes(folder: Path) -> set[str]:
-    """The recipes of the references in a folder; their data and code are compared when they are used."""
-    return {digest_json(found) for found in map(_recipe_in, folder.glob("*.json")) if found}
+def _keys_in(folder: Path) -> set[str]:
+    """Return digests of the keys of the references in a folder; data and code are compared when one is used."""
+    return {digest_json(found) for found in map(_key_of, folder.glob("*.json")) if found}
 
 
-def _recipe_in(about: Path) -> dict[str, Any] | None:
+def _key_of(about: Path) -> dict[str, Any] | None:
     try:
         found = json.loads(about.read_text(encoding="utf-8"))["recipe"]
         return {key: value for key, value in found.items() if key not in ("data", "untrained")}

@@ -1,4 +1,4 @@
-"""Before a sweep: try every kind of point without training, and refuse what makes no sense."""
+"""The check before a sweep: try every kind of point without training, and refuse what makes no sense."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from orchestration.store.point_files import require_writable
 
 
 def preflight(points: Sequence[Point], *, is_here: bool = True, writes: bool = True) -> None:
-    """Assemble one point of each combination that differs in more than its seed; exits if one makes no sense.
+    """Build one point of each variant; exits with 1, and one line per problem, if one makes no sense.
 
-    Where points run elsewhere, data and devices that are not here are a note: they are looked for again there.
+    Where points run on other machines (`is_here` false), missing data and devices are only noted: each machine looks
+    again. `writes` also checks that the folder of results can be written.
     """
     from orchestration.run.build import NotHere, build_components
 
@@ -48,7 +49,7 @@ def preflight(points: Sequence[Point], *, is_here: bool = True, writes: bool = T
 
 
 def preflight_in_subprocess(points: Sequence[Point], *, is_here: bool) -> None:
-    """The same in a process of its own, so that a plan costs this one no torch."""
+    """Do the same in a process of its own, so that this one does not load torch for a plan."""
     if points:
         target = partial(preflight, _kinds(points), is_here=is_here, writes=False)
         process = get_context("spawn").Process(target=target)
@@ -59,7 +60,7 @@ def preflight_in_subprocess(points: Sequence[Point], *, is_here: bool) -> None:
 
 
 def _kinds(points: Sequence[Point]) -> list[Point]:
-    """The first of all points that differ in no more than their seed."""
+    """Return the first point of each variant: the others differ only in their seed."""
     kinds: dict[str, Point] = {}
     for point in points:
         kinds.setdefault(point.variant, point)
@@ -67,7 +68,7 @@ def _kinds(points: Sequence[Point]) -> list[Point]:
 
 
 def require_equal_devices(points: Sequence[Point], base: Mapping[str, Any]) -> None:
-    """Exit unless all points have the devices of `base`: a launcher reserves the same for all."""
+    """Exit with 1 unless all points have the devices of `base`, because a launcher reserves the same for all."""
     names = {"accelerator": "cpu", "devices": 1, "num_nodes": 1}
     of_base, *of_points = (
         tuple(trainer.get(name, usual) for name, usual in names.items())
