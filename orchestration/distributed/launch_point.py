@@ -62,7 +62,7 @@ def launch_point(node: Node, point: Point, components: Components, lock: Lock) -
 
 def require_ours(point: Point, lock: Lock) -> None:
     """Raise `RunsElsewhere` in a process that stood still for minutes, and was taken for dead."""
-    if not (lock.is_ours() and lock.owner.runs):  # of several processes the owner is their parent
+    if not (lock.is_ours() and lock.owner.is_alive):  # of several processes the owner is their parent
         raise RunsElsewhere(f"{point.label}: taken over by another process, whose row counts")
 
 

@@ -105,7 +105,7 @@ def read_point(task: Path) -> tuple[Point, Lock]:
 
 def _watch(owner: ProcessId, torchrun: int) -> None:
     """Torchrun's processes are in sessions of their own: no signal that kills those above them reaches them."""
-    while owner.runs and os.getppid() == torchrun:
+    while owner.is_alive and os.getppid() == torchrun:
         time.sleep(WATCH_SECONDS)
     os._exit(1)
 

@@ -17,7 +17,7 @@ from decompositions.rank_search.rule import RankChoice, RankProblem
 from decompositions.search.prepare import prepare
 from decompositions.svd import SVD
 from decompositions.tucker2 import Tucker2
-from lightning_modules.core.method import BroadcastRule
+from lightning_modules.core.broadcast_rule import BroadcastRule
 from runtime.distributed import Group, broadcast_tensors, group
 
 FORMATS = {"svd": SVD(), "tucker2": Tucker2(sweeps=1)}

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime import file_lock as lock_module
+from runtime import file_lock, lock_record
 from runtime.file_lock import DEAD_AFTER_SECONDS, Held, locked, owner_of
 from runtime.process import ProcessId
 from runtime.signals import Interrupted, interrupt_between_batches
@@ -100,7 +100,7 @@ def test_from_another_machine_the_heartbeat_counts_by_the_clock_of_the_file_syst
 
 
 def test_the_heart_beats(tmp_path, monkeypatch):
-    monkeypatch.setattr(lock_module, "HEARTBEAT_SECONDS", 0.02)
+    monkeypatch.setattr(file_lock, "HEARTBEAT_SECONDS", 0.02)
     path = tmp_path / ".lock"
     with locked(path):
         age(path, 1000)
@@ -111,7 +111,7 @@ def test_the_heart_beats(tmp_path, monkeypatch):
 
 
 def test_an_owner_that_was_taken_for_dead_neither_beats_for_nor_removes_the_new_ones_lock(tmp_path, monkeypatch):
-    monkeypatch.setattr(lock_module, "HEARTBEAT_SECONDS", 0.01)
+    monkeypatch.setattr(file_lock, "HEARTBEAT_SECONDS", 0.01)
     path = tmp_path / ".lock"
     with locked(path) as lock:
         new = write(path, place="elsewhere", pid=7)
@@ -206,7 +206,7 @@ def test_a_full_disk_keeps_no_lock(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with locked(tmp_path / ".lock"):
-        monkeypatch.setattr(lock_module, "_written", full)
+        monkeypatch.setattr(lock_record, "write_candidate", full)
     assert not list(tmp_path.iterdir())
 
 
@@ -233,5 +233,5 @@ def test_a_process_that_is_hidden_is_alive(monkeypatch):
         raise FileNotFoundError
 
     monkeypatch.setattr(Path, "read_text", refuse)
-    assert owner.runs
-    assert not dataclasses.replace(owner, pid=2**22 + 1).runs
+    assert owner.is_alive
+    assert not dataclasses.replace(owner, pid=2**22 + 1).is_alive

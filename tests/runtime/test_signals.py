@@ -80,7 +80,7 @@ def test_gradients_that_are_being_added_up_are_not_cut(make_point, monkeypatch, 
 
 def test_the_second_signal_ends_at_once(make_point, monkeypatch):
     point = make_point(*COMMON, "method=reference", "checkpoint_seconds=1e9")
-    monkeypatch.setattr(signals, "ONE_WISH_SECONDS", 0)
+    monkeypatch.setattr(signals, "REPEATED_SECONDS", 0)
     real = Classifier.training_step
 
     def twice(*args, **kwargs):
@@ -114,7 +114,7 @@ def test_what_was_noted_too_late_is_raised_with_the_row_on_disk(make_point, monk
 
 
 def test_handlers_are_put_back_and_nothing_stays_noted(monkeypatch):
-    monkeypatch.setattr(signals, "ONE_WISH_SECONDS", 0)
+    monkeypatch.setattr(signals, "REPEATED_SECONDS", 0)
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     with pytest.raises(Interrupted), interrupt_between_batches():
         os.kill(os.getpid(), signal.SIGTERM)

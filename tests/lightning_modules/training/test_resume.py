@@ -87,7 +87,7 @@ def places(method: str) -> list[tuple]:
         (RankSearch, "__call__", (1, 3) if method in ("lc_svd", "admm_tucker", "gradual") else (1,), False),
         (Classifier, "training_step", (30, 60, 150), False),
         (Checkpoint, "write", (2, 5, 8), True),
-        (Checkpoint, "note", (1,), False),
+        (Checkpoint, "update", (1,), False),
     ]
 
 
@@ -123,7 +123,7 @@ def test_killed_anywhere_ends_alike(make_point, monkeypatch, method, tmp_path):
 
 
 def test_a_file_that_is_written_now_and_then_is_enough(make_point, monkeypatch, tmp_path):
-    """The usual case: most epochs and steps leave no checkpoint, and the run goes on from an earlier one."""
+    """The usual case: most epochs and steps leave no checkpoint, and the run resumes from an earlier one."""
     overrides = [*COMMON, "method=lc_svd", *METHODS["lc_svd"]]
     whole_point = make_point(*overrides)
     expected = outcome(whole_point.directory, run_point(whole_point))
@@ -174,7 +174,7 @@ def test_a_damaged_checkpoint_is_said_and_left(make_point, monkeypatch, capsys, 
     path = point.directory / "checkpoint.pt"
     path.write_bytes(path.read_bytes()[:-500] if damage is None else damage)
     result = run_point(point)
-    assert result.is_ok and "begins anew" in capsys.readouterr().out
+    assert result.is_ok and "starting over" in capsys.readouterr().out
     assert not path.exists()
 
 
@@ -183,7 +183,7 @@ def test_force_begins_anew_and_then_goes_on(make_point, monkeypatch, capsys):
     point = killed_in_fine_tuning(make_point, monkeypatch, "force=true", *FINE_TUNE)
     capsys.readouterr()
     result = run_point(point)
-    assert "goes on from" in capsys.readouterr().out
+    assert "resuming from" in capsys.readouterr().out
     assert result.compressed.test_loss == done.compressed.test_loss
     assert result.started != done.started or result.seconds != done.seconds
 
@@ -192,9 +192,9 @@ def test_a_full_disk_stops_no_training(make_point, monkeypatch, capsys):
     def full(*args):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("lightning_modules.training.checkpoint.os.replace", full)
+    monkeypatch.setattr("runtime.atomic.os.replace", full)
     checkpoint = Checkpoint(make_point().results_dir / "checkpoint.pt", 0, origin(of="x"))
-    checkpoint.note(Position({"a": torch.ones(2)}))
+    checkpoint.update(Position({"a": torch.ones(2)}))
     assert "no checkpoint: " in capsys.readouterr().out
 
 
@@ -231,7 +231,7 @@ def test_kill_minus_nine_and_the_same_command(tmp_path, call):
             [sys.executable, "run.py", *command], cwd=ROOT, env=environment, timeout=120, capture_output=True, text=True
         )
         assert done.returncode == 0, done.stderr
-        assert ("goes on from" in done.stdout) == kill
+        assert ("resuming from" in done.stdout) == kill
         (path,) = (tmp_path / folder).rglob("result.json")
         result = read_result(path)
         results.append(outcome(path.parent, result))
