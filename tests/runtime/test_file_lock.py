@@ -1,4 +1,4 @@
-"""One owner at a time, on one machine and as seen from another; a dead owner's lock is taken over by one finder."""
+"""One owner at a time, on one machine and as seen from another; one process takes over a dead owner's lock."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_from_another_machine_the_heartbeat_counts_by_the_clock_of_the_file_syst
         assert lock.previous.place == "elsewhere"
 
 
-def test_the_heart_beats(tmp_path, monkeypatch):
+def test_heartbeats_are_sent(tmp_path, monkeypatch):
     monkeypatch.setattr(file_lock, "HEARTBEAT_SECONDS", 0.02)
     path = tmp_path / ".lock"
     with locked(path):
@@ -110,7 +110,7 @@ def test_the_heart_beats(tmp_path, monkeypatch):
         assert time.time() - path.stat().st_mtime < 500
 
 
-def test_an_owner_that_was_taken_for_dead_neither_beats_for_nor_removes_the_new_ones_lock(tmp_path, monkeypatch):
+def test_an_owner_taken_for_dead_neither_renews_nor_removes_the_new_owners_lock(tmp_path, monkeypatch):
     monkeypatch.setattr(file_lock, "HEARTBEAT_SECONDS", 0.01)
     path = tmp_path / ".lock"
     with locked(path) as lock:
@@ -210,7 +210,7 @@ def test_a_full_disk_keeps_no_lock(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_who_waits_for_a_lock_can_be_interrupted(holder):
+def test_waiting_for_a_lock_can_be_interrupted(holder):
     _, path = holder
     said = []
 

@@ -1,4 +1,4 @@
-"""Every option of a trainer's profile changes what it says, and leaves a plain network behind."""
+"""Every option of a trainer config changes what it names, and leaves a plain network behind."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def test_limited_batches_follow_the_epoch(data):
     assert len(FirstBatches(whole, 99)) == len(whole)
 
 
-def test_every_profile_is_composed_and_smoke_marks_its_row(make_point):
+def test_every_file_is_composed_and_smoke_marks_its_row(make_point):
     from orchestration.run.run_point import run_point
 
     for path in (ROOT / "conf" / "trainer").glob("*.yaml"):
