@@ -39,9 +39,9 @@ class Counted(Group):
 
     num_bytes: list[int] = []  # noqa: RUF012 - one group a process
 
-    def packed(self, value: object) -> bytes:
+    def serialize(self, value: object) -> bytes:
         """As it is sent."""
-        sent = super().packed(value)
+        sent = super().serialize(value)
         self.num_bytes.append(len(sent))
         return sent
 

@@ -1,1 +1,2 @@
-"""Everything that needs a gradient: the classifier, the joint objective, and the methods that say what trains when."""
+"""Everything that needs a gradient: the methods, on top; their role and shared steps in `core`; the machinery of
+training in `training`."""

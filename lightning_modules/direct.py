@@ -1,7 +1,7 @@
 """Direct compression: one C step on the trained weights, then fine-tuning of the factors.
 
-The start of learning-compression [IC20], and with other formats and rank rules the one-shot baselines of the field:
-Tucker-2 with ranks by variational Bayes is [KPYCYS16], CP is [LGRSL15], a tensor train starts from TT-SVD [Ose11].
+It is the start of learning-compression [IC20] and, with other formats and rank rules, the one-shot baselines of the
+field: Tucker-2 with ranks by variational Bayes [KPYCYS16], CP [LGRSL15], a tensor train from TT-SVD [Ose11].
 
 [IC20] Idelbayev & Carreira-Perpiñán, Low-rank compression of neural nets: learning the rank of each layer, CVPR 2020.
 [KPYCYS16] Kim et al., Compression of deep CNNs for fast and low power mobile applications, ICLR 2016.
@@ -21,17 +21,30 @@ from torch import nn
 from decompositions.core.format import Format
 from decompositions.rank_search.rule import RankRule
 from lightning_modules.core.dry_run import dry_run, refuse_idle_distillation
-from lightning_modules.core.method import Compressed, begin, choose_ranks, outcome, replaced, train
+from lightning_modules.core.method import (
+    Compressed,
+    choose_ranks,
+    compressed_result,
+    prepare_copy,
+    train_compressed,
+    with_factors,
+)
 from lightning_modules.training.runner import Runner
 from lightning_modules.training.schedule import Schedule
 
 
 @dataclass(frozen=True)
 class Direct:
-    """Decompose once, fine-tune.
+    """Decompose once, then fine-tune.
 
-    `layers` are name patterns; `min_rank` 0 lets a layer vanish; `normalize` divides squared errors by `‖W‖²` when
-    ranks are chosen. The `cost` rule weighs errors with the schedule's first penalty, as learning-compression's start.
+    The `cost` rule weighs errors with the schedule's first penalty, as at the start of learning-compression.
+
+    Args:
+        decomposition: the format of the factors.
+        rank: the rule that chooses the ranks.
+        layers: name patterns of the layers to compress.
+        min_rank: the smallest rank allowed; 0 allows to remove a layer's weight.
+        normalize: divide squared errors by `‖W‖²` when ranks are chosen.
     """
 
     decomposition: Format
@@ -46,9 +59,9 @@ class Direct:
         dry_run(self, network, input_shape)
 
     def compress(self, reference: nn.Module, runner: Runner) -> Compressed:
-        """One C step, replacement, fine-tuning."""
-        network, search = begin(self, reference, runner)
+        """Return the network with the factors of one C step, fine-tuned."""
+        network, search = prepare_copy(self, reference, runner)
         step = choose_ranks(search, runner)
-        compressed = replaced(network, search, step)
-        train(compressed, reference, runner.schedule.fine_tune, "fine-tuning", runner)
-        return outcome(compressed, search, step, step.violation(search.weights))
+        compressed = with_factors(network, search, step)
+        train_compressed(compressed, reference, runner.schedule.fine_tune, "fine-tuning", runner)
+        return compressed_result(compressed, search, step, step.violation(search.weights))

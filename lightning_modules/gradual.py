@@ -1,10 +1,10 @@
-"""Gradual compression: compress a little, fine-tune, repeat; MUSCO's way [GKPOC19].
+"""Gradual compression: compress a little, fine-tune, repeat, as MUSCO does [GKPOC19].
 
     R_1 = full rank;   R_{k+1} = ⌊R_k − w (R_k − r_k)⌋,   r_k the rule's rank of the weights after stage k − 1
 
-Each stage decomposes the product of the trained factors anew. The last stage takes the rule's ranks themselves, so that
-a budget is met. Differs from [GKPOC19]: there a stage decomposes the core of the stage before and stops when nothing is
-left to gain; here the number of stages is given, because the schedules of a comparison must have equal lengths.
+Each stage decomposes the product of the trained factors. The last stage takes the ranks of the rule itself, so that a
+budget is met. Differs from [GKPOC19], where a stage decomposes the core of the previous stage, and the stages end when
+nothing is gained: here their number is given, because the schedules of a comparison must have equal lengths.
 
 [GKPOC19] Gusak, Kholyavchenko, Ponomarev, Markeeva, Oseledets & Cichocki, MUSCO: Multi-stage compression of neural
     networks, ICCV workshops 2019.
@@ -26,7 +26,7 @@ from decompositions.core.frontier import Frontier, Rank, as_modes, as_rank
 from decompositions.rank_search.rule import RankChoice, RankRule
 from decompositions.search.c_step import RankSearch
 from lightning_modules.core.dry_run import dry_run, refuse_idle_distillation
-from lightning_modules.core.method import Compressed, begin, outcome, replaced, train
+from lightning_modules.core.method import Compressed, compressed_result, prepare_copy, train_compressed, with_factors
 from lightning_modules.training.runner import Runner
 from lightning_modules.training.schedule import Phase, Schedule
 from runtime.console import say
@@ -34,10 +34,10 @@ from runtime.console import say
 
 @dataclass(frozen=True)
 class Gradual:
-    """Compress and fine-tune in `num_stages` rounds, each with its share of the epochs of the phase `fine_tune`.
+    """Compress and fine-tune in `num_stages` stages, which share the epochs of the phase `fine_tune`.
 
-    `weakening` w is how far a stage goes from the ranks that it finds to those of the rule (1: all the way). The other
-    options are those of `direct.Direct`.
+    `weakening`, w above, is how far a stage goes from the ranks before it to those of the rule (1: all the way). The
+    other options are those of `direct.Direct`.
     """
 
     decomposition: Format
@@ -49,21 +49,21 @@ class Gradual:
     normalize: bool = False
 
     def check(self, network: nn.Module, input_shape: Sequence[int], schedule: Schedule) -> None:
-        """Raise `ValueError` if no layer can be compressed, or its factors have no product."""
+        """Raise `ValueError` if no layer can be compressed, its factors have no product, or epochs are too few."""
         if 0 < schedule.fine_tune.epochs < self.num_stages:
             raise ValueError(
-                f"num_stages: expected at most {schedule.fine_tune.epochs} (schedule.fine_tune.epochs), one epoch a "
-                f"stage, got {self.num_stages}; lower method.num_stages, or train longer"
+                f"num_stages: expected at most {schedule.fine_tune.epochs} (schedule.fine_tune.epochs), one epoch for "
+                f"each stage, got {self.num_stages}; lower method.num_stages, or train longer"
             )
         refuse_idle_distillation(schedule, schedule.fine_tune.epochs)
-        why = "each stage decomposes the weight that the factors of the last stand for"
+        why = "each stage decomposes the product of the factors of the previous stage"
         dry_run(self, network, input_shape, why_dense=why)
 
     def compress(self, reference: nn.Module, runner: Runner) -> Compressed:
-        """Run the stages; a dense network takes over what each of them learned."""
-        network, search = begin(self, reference, runner)
+        """Run the stages; after each, a dense network takes the product of its factors."""
+        network, search = prepare_copy(self, reference, runner)
         first, choice, before, history = 0, None, dict[str, Rank | None](), list[dict[str, Any]]()
-        if (saved := runner.recall()) is not None:
+        if (saved := runner.load_state()) is not None:
             search.note_reference()  # while the weights are still the reference's
             network.load_state_dict(saved["network"])
             first, history, choice = saved["stage"], saved["history"], RankChoice(saved["ranks"], saved["reason"])
@@ -71,10 +71,10 @@ class Gradual:
             weights = search.weights
             if choice is None:
                 choice = self._choose(search, weights, before, stage, runner)
-                runner.remember({"stage": stage, "network": network.state_dict(), "history": history, **vars(choice)})
+                runner.save_state({"stage": stage, "network": network.state_dict(), "history": history, **vars(choice)})
             step = search(weights, runner.schedule.penalty.weight(0), choice)
-            violation, compressed = step.violation(weights), replaced(network, search, step)
-            train(compressed, reference, self._phase(stage, runner), f"stage {stage + 1}", runner)
+            violation, compressed = step.violation(weights), with_factors(network, search, step)
+            train_compressed(compressed, reference, self._phase(stage, runner), f"stage {stage + 1}", runner)
             top1 = runner.validate(compressed).top1_percent
             say(f"stage {stage + 1}  violation {violation:.3e}  ranks {step.ranks}  validation top-1 {top1:.2f} %")
             entry = {"step": stage, "violation": violation, "ranks": step.ranks, "validation_top1_percent": top1}
@@ -82,7 +82,7 @@ class Gradual:
             runner.log({f"gradual/{key}": value for key, value in entry.items()})
             before, choice = choice.ranks, None
             absorb(network, compressed, step.factors)
-        return outcome(compressed, search, step, violation, history)
+        return compressed_result(compressed, search, step, violation, history)
 
     def _choose(
         self,
@@ -92,7 +92,7 @@ class Gradual:
         stage: int,
         runner: Runner,
     ) -> RankChoice:
-        """The rule's ranks, or in all stages but the last something between those before and these."""
+        """Return the ranks of the rule in the last stage; in others, weakened ones between those `before` and these."""
         problem = search.problem(search.analyse(weights), runner.schedule.penalty.weight(0))
         wanted = search.choose(problem)
         if stage == self.num_stages - 1:
@@ -104,14 +104,17 @@ class Gradual:
         return RankChoice(ranks, f"{wanted.reason}; weakened by {self.weakening:g}")
 
     def _phase(self, stage: int, runner: Runner) -> Phase:
-        """The share of the fine-tuning that one stage has; together they last as long as it."""
+        """Return the stage's share of the phase `fine_tune`; all stages together have its epochs."""
         phase = runner.schedule.fine_tune
         start, end = (phase.epochs * number // self.num_stages for number in (stage, stage + 1))
         return replace(phase, epochs=end - start)
 
 
 def weakened(before: Rank | None, wanted: Rank | None, frontier: Frontier, share: float) -> Rank | None:
-    """`⌊R − w (R − r)⌋` in every mode; R is the full rank where the layer was dense, r never above R."""
+    """Return `⌊R − w (R − r)⌋` in every mode, with R = `before`, r = `wanted` (at most R) and w = `share`.
+
+    R is the full rank if `before` is None; the result is `before` if `wanted` is None: the layer is not to change.
+    """
     if wanted is None:
         return before
     full = as_rank([high for _, high in frontier.allowed]) if before is None else before
@@ -123,7 +126,7 @@ def weakened(before: Rank | None, wanted: Rank | None, frontier: Frontier, share
 
 
 def absorb(network: nn.Module, compressed: nn.Module, names: Collection[str]) -> None:
-    """Give a dense network the values of its compressed form, in which the layers `names` are factorised."""
+    """Copy the values of `compressed` into the dense `network`: those of the factorised layers `names` as products."""
     dense = copy.deepcopy(compressed)
     for name in names:
         dense.set_submodule(name, dense.get_submodule(name).to_dense())  # type: ignore[operator]

@@ -1,4 +1,4 @@
-"""Learning-compression: training and compression of one joint objective, in turn [IC20, Cai23].
+"""Learning-compression: minimise one joint objective by training and compressing in turn [IC20, Cai23].
 
     min over W, Θ, r of   L(W) + λ Σ_l C_l(r_l)   s.t.  W_l = Θ_l,  Θ_l of rank r_l in the format
 
@@ -6,15 +6,15 @@
     C step   Θ_l, r_l = argmin  λ C_l(r) + μ/2 ‖W_l − β_l/μ − Θ(r)‖²   (see decompositions.search.c_step)
     then     β_l ← β_l − μ (W_l − Θ_l),   μ ← growth · μ
 
-It starts from direct compression (a C step with β = 0), ends with the factors of the last C step in place of the dense
-layers, and fine-tunes those. The field's joint methods are configurations of it (β = −μ Y in the notation of the last
-two, whose multipliers Y are scaled):
+It starts from direct compression (a C step with β = 0), puts the factors of the last C step in the place of the dense
+layers, and fine-tunes them. The field's joint methods are configurations of it (the last two write scaled multipliers
+Y, where β = −μ Y):
 
     lc_svd, lc_cur       the `cost` rule at every step, μ grows [IC20, Cai23]
     admm_…               ranks given at the start, μ constant, one epoch between projections [YSLY21]
     alternating_tucker   the `accuracy` or the `budget` rule at every step, μ grows, hardly any fine-tuning [LXWXL25]
 
-[Cai23] and [LXWXL25] are reconstructions: of both, only the abstract was at hand.
+[Cai23] and [LXWXL25] are reconstructions: only their abstracts were at hand.
 
 [IC20] Idelbayev & Carreira-Perpiñán, Low-rank compression of neural nets: learning the rank of each layer, CVPR 2020.
 [Cai23] Cai, Li, Liu, Chen & Zhang, Learning and compressing, Applied Sciences 13:2704, 2023.
@@ -36,7 +36,7 @@ from decompositions.core.format import Format
 from decompositions.rank_search.rule import RankRule
 from lightning_modules.core.admm_state import AdmmState
 from lightning_modules.core.dry_run import dry_run, refuse_idle_distillation
-from lightning_modules.core.method import Compressed, begin, outcome, replaced, train
+from lightning_modules.core.method import Compressed, compressed_result, prepare_copy, train_compressed, with_factors
 from lightning_modules.training.joint_objective import JointObjective
 from lightning_modules.training.runner import Runner
 from lightning_modules.training.schedule import Schedule
@@ -47,10 +47,10 @@ from runtime.console import bar, say
 class Joint:
     """Alternate L and C steps, then fine-tune.
 
-    Its three switches: `multipliers` (true: augmented Lagrangian, false: quadratic penalty); the schedule's penalty
-    (its start and growth; 1 keeps it constant, as ADMM does); and the rule of the C step, `rank`, asked at every step
-    or `once`, at the start, so that the ranks are given and the step is a projection. The other options are those of
-    `direct.Direct`. How long the steps are, is the schedule's.
+    Three switches tell the field's methods apart: `multipliers` (True: augmented Lagrangian, False: quadratic penalty);
+    the growth of the schedule's penalty (1 keeps it constant, as ADMM does); and `choose_ranks`: the rule `rank` is
+    called at every C step, or once at the start, after which a C step is a projection. The other options are those of
+    `direct.Direct`. The schedule says how long the steps are.
     """
 
     decomposition: Format
@@ -63,33 +63,33 @@ class Joint:
 
     def check(self, network: nn.Module, input_shape: Sequence[int], schedule: Schedule) -> None:
         """Raise `ValueError` if no layer can be compressed or the rank rule finds no ranks for such layers."""
-        why = "the joint objective draws dense weights to those that the factors stand for"
+        why = "the joint objective pulls dense weights towards the product of the factors"
         refuse_idle_distillation(schedule, schedule.fine_tune.epochs)
         dry_run(self, network, input_shape, why_dense=why)
 
     def compress(self, reference: nn.Module, runner: Runner) -> Compressed:
-        """Run the L and C steps of the runner's schedule on a copy, replace its layers and fine-tune."""
-        network, search = begin(self, reference, runner)
-        run = AdmmState(network, search, runner, self.multipliers)
+        """Run the L and C steps of the runner's schedule on a copy, replace its layers, and fine-tune."""
+        network, search = prepare_copy(self, reference, runner)
+        state = AdmmState(network, search, runner, self.multipliers)
         schedule, mu = runner.schedule, runner.schedule.penalty.weight
-        first, step = run.begin(mu)
+        first, step = state.start_or_resume(mu)
         with bar("joint objective", schedule.penalty.num_steps - first) as advance:
             for number in range(first + 1, schedule.penalty.num_steps + 1):
-                run.update_multipliers(step, mu(number - 1))
+                state.update_multipliers(step, mu(number - 1))
                 objective = JointObjective(
                     network,
                     schedule.l_step,
                     schedule.l_step_decay**number,
-                    weights=run.weights,
+                    weights=state.weights,
                     compressed=step.compressed,
-                    multipliers=run.multipliers,
+                    multipliers=state.multipliers,
                     penalty=mu(number),
                 )
                 runner.train(objective, f"L step {number}", show=False)
-                step = run.c_step(mu(number), step.choice if self.choose_ranks == "once" else None)
-                run.note(number, step, mu(number), objective.mean_loss)
+                step = state.c_step(mu(number), step.choice if self.choose_ranks == "once" else None)
+                state.record(number, step, mu(number), objective.mean_loss)
                 advance(f"mu {mu(number):.2e}")
         say(f"ranks {step.ranks}: {step.choice.reason}")
-        compressed = replaced(network, search, step)
-        train(compressed, reference, schedule.fine_tune, "fine-tuning", runner)
-        return outcome(compressed, search, step, run.history[-1]["violation"], run.history)
+        compressed = with_factors(network, search, step)
+        train_compressed(compressed, reference, schedule.fine_tune, "fine-tuning", runner)
+        return compressed_result(compressed, search, step, state.history[-1]["violation"], state.history)

@@ -1,10 +1,10 @@
-"""Global magnitude pruning, then fine-tuning of what is left [HPTD15].
+"""Global magnitude pruning, then fine-tuning of the remaining weights [HPTD15].
 
     keep the k weights of largest |w| over all chosen layers together,   k = ⌊share · P⌋ − (P − N)
 
-P counts all parameters of the reference and N the weights that may go; biases, norms and the other layers are kept.
-One threshold for the network, one pruning, no steps between. The zeros stay where they are, in dense tensors: the file
-is no smaller and no pass faster, and what was gained stands in the row as `num_nonzero`.
+P counts all parameters of the reference and N the weights of the chosen layers; biases, norms and other layers are
+kept. There is one threshold for the network, and one pruning. The zeros stay in dense tensors: neither the file nor a
+forward pass profits, and the row shows the gain as `num_nonzero`.
 
 [HPTD15] Han, Pool, Tran & Dally, Learning both weights and connections for efficient neural networks, NIPS 2015.
 """
@@ -23,7 +23,7 @@ from torch.nn.utils import prune
 
 from decompositions.core.site import Survey, dense_sites
 from lightning_modules.core.dry_run import refuse_idle_distillation
-from lightning_modules.core.method import Compressed, train
+from lightning_modules.core.method import Compressed, train_compressed
 from lightning_modules.training.runner import Runner
 from lightning_modules.training.schedule import Schedule
 from runtime.console import say
@@ -31,21 +31,23 @@ from runtime.console import say
 
 @dataclass(frozen=True)
 class Prune:
-    """Set the smallest weights to zero, fine-tune the others.
+    """Set the smallest weights to zero and fine-tune the others.
 
-    `share` of all the reference's parameters stays at most; `layers` are name patterns.
+    Args:
+        share: at most this share of all the reference's parameters stays nonzero.
+        layers: name patterns of the layers to prune.
     """
 
     share: Annotated[float, Gt(0), Le(1)] = 0.1
     layers: Annotated[list[str], MinLen(1)] = field(default_factory=lambda: ["*"])
 
     def check(self, network: nn.Module, input_shape: Sequence[int], schedule: Schedule) -> None:
-        """Raise `ValueError` if no layer can be pruned or what may not go is more than `share` leaves."""
+        """Raise `ValueError` if no layer can be pruned, or if the parameters that must stay exceed `share`."""
         refuse_idle_distillation(schedule, schedule.fine_tune.epochs)
         num_kept_weights(self.share, network, dense_sites(network, input_shape, self.layers))
 
     def compress(self, reference: nn.Module, runner: Runner) -> Compressed:
-        """Prune a copy of `reference`, fine-tune it with its zeros held, and make the zeros part of the weights."""
+        """Return a pruned copy of `reference`, fine-tuned under a mask that keeps its zeros."""
         network = copy.deepcopy(reference).to(runner.device)
         found = dense_sites(network, runner.data.input_shape, self.layers)
         num_kept = num_kept_weights(self.share, network, found)
@@ -61,14 +63,14 @@ class Prune:
         violation = sum(float((w * (1 - mask)).square().sum()) for w, mask in zip(before, pruned, strict=True))
         reason = f"the {num_kept:,} largest of {num_weights:,} weights, over all layers together"
         say(reason)
-        train(network, reference, runner.schedule.fine_tune, "fine-tuning", runner)
+        train_compressed(network, reference, runner.schedule.fine_tune, "fine-tuning", runner)
         for layer in layers:
             prune.remove(layer, "weight")
         return Compressed(network, {}, _describe(found), reason, violation)
 
 
 def num_kept_weights(share: float, network: nn.Module, found: Survey) -> int:
-    """`k = ⌊share · P⌋ − (P − N)`; raises `ValueError` if no weight would be left."""
+    """Return `k = ⌊share · P⌋ − (P − N)`; raises `ValueError` if no weight would be left."""
     num_params = sum(parameter.numel() for parameter in network.parameters())
     num_weights = sum(site.weight.numel() for site in found.sites.values())
     fixed = num_params - num_weights
@@ -82,7 +84,7 @@ def num_kept_weights(share: float, network: nn.Module, found: Survey) -> int:
 
 
 def _describe(found: Survey) -> dict[str, dict[str, Any]]:
-    """What the result says of each layer: how many of its weights are left, its counts, and why it was not pruned."""
+    """Return, for each layer, how many of its weights are left and its counts, or the reason why it was not pruned."""
     rows: dict[str, dict[str, Any]] = {}
     for name, site in found.sites.items():
         left, num_weights = int(site.weight.count_nonzero()), site.weight.numel()

@@ -1,15 +1,15 @@
 """Quantisation to int8 after training, dynamic or static [Jac18]; nothing is trained.
 
-Weights get one scale an output. Inputs get one a sample and pass (`QuantiseDynamic`, linear layers), or one a layer
-from the smallest and largest value seen on some batches of the training part (`QuantiseStatic`, convolutions too).
-Outputs, biases, norms and activations stay float32.
+Weights get one scale for each output. Inputs get one for each sample, in every forward pass (`QuantiseDynamic`, linear
+layers), or one for each layer, from the smallest and largest value on some batches of the training part
+(`QuantiseStatic`, convolutions too). Outputs, biases, norms and activations stay float32.
 
-Why layers of our own (`decompositions.layers.int8`), as measured with torch 2.15 on two cores with AVX512-VNNI:
-`torch.ao.quantization` and its quantised tensors are deprecated and go away. torchao 0.18's
+Why there are layers of our own (`decompositions.layers.int8`), as measured with torch 2.15 on two cores with
+AVX512-VNNI: `torch.ao.quantization` and its quantised tensors are deprecated. torchao 0.18's
 `Int8DynamicActivationInt8WeightConfig` has no convolutions and takes 15 times the float time at batch 1 and 1.2 times
 at batch 256 (LeNet300) without torch.compile. Its pt2e is meant for torch.compile, which took 13 to 37 s and a C++
 compiler for LeNet5; it takes 1.3 to 6 times the float time without, and its state keeps the float weights beside the
-int8 ones. What both end in, `torch._int_mm` and oneDNN's convolution, needs no compiler and no further package.
+int8 ones. The kernels that both call, `torch._int_mm` and oneDNN's convolution, need no compiler and no package.
 
 [Jac18] Jacob et al., Quantization and training of neural networks for integer-arithmetic-only inference, CVPR 2018.
 """
@@ -40,48 +40,53 @@ Ranges = dict[str, tuple[float, float]]
 class QuantiseDynamic:
     """Linear layers in int8, their inputs scaled in every pass; `layers` are name patterns."""
 
+    trains: ClassVar[bool] = False  # the weights are rounded, not trained
     runs_on: ClassVar[tuple[str, ...]] = ("cpu",)  # the kernels are the CPU's
     layers: Annotated[list[str], MinLen(1)] = field(default_factory=lambda: ["*"])
 
     def check(self, network: nn.Module, input_shape: Sequence[int], schedule: Schedule) -> None:
-        """Raise `ValueError` if no layer can be quantised, or this machine has no int8 products."""
+        """Raise `ValueError` if no layer can be quantised, or this machine has no int8 kernels."""
         refuse_idle_distillation(schedule, 0)
         require_kernels(static=False)
-        quantisable(network, input_shape, self.layers, static=False)
+        find_quantisable(network, input_shape, self.layers, static=False)
 
     def compress(self, reference: nn.Module, runner: Runner) -> Compressed:
-        """Round the weights."""
-        found = quantisable(reference, runner.data.input_shape, self.layers, static=False)
-        return quantised(reference, found, None, "int8, one scale an output; inputs: one a sample, in every pass")
+        """Return the network with rounded weights."""
+        found = find_quantisable(reference, runner.data.input_shape, self.layers, static=False)
+        return quantise_layers(reference, found, None, "int8, one scale an output; inputs: one a sample, in every pass")
 
 
 @dataclass(frozen=True)
 class QuantiseStatic:
-    """Linear layers and convolutions in int8, their inputs scaled as on `num_batches` batches of the training part."""
+    """Linear layers and convolutions in int8, their inputs scaled as on `num_batches` batches of the training part.
 
+    `layers` are name patterns.
+    """
+
+    trains: ClassVar[bool] = False  # the weights are rounded, not trained
     runs_on: ClassVar[tuple[str, ...]] = ("cpu",)
     num_batches: Annotated[int, Ge(1)] = 8
     layers: Annotated[list[str], MinLen(1)] = field(default_factory=lambda: ["*"])
 
     def check(self, network: nn.Module, input_shape: Sequence[int], schedule: Schedule) -> None:
-        """Raise `ValueError` if no layer can be quantised, or this machine has no int8 products."""
+        """Raise `ValueError` if no layer can be quantised, or this machine has no int8 kernels."""
         refuse_idle_distillation(schedule, 0)
         require_kernels(static=True)
-        quantisable(network, input_shape, self.layers, static=True)
+        find_quantisable(network, input_shape, self.layers, static=True)
 
     def compress(self, reference: nn.Module, runner: Runner) -> Compressed:
-        """Find the ranges of the inputs, round the weights."""
-        found = quantisable(reference, runner.data.input_shape, self.layers, static=True)
+        """Return the network with rounded weights, and the ranges of the inputs from the training part."""
+        found = find_quantisable(reference, runner.data.input_shape, self.layers, static=True)
         images = [images for images, _ in islice(runner.train_batches(), self.num_batches)]
         ranges = calibrate(reference, found, images)
         seen = sum(len(batch) for batch in images)
-        return quantised(
+        return quantise_layers(
             reference, found, ranges, f"int8, one scale an output; inputs: one a layer, from {seen} training samples"
         )
 
 
-def quantisable(network: nn.Module, input_shape: Sequence[int], layers: Sequence[str], *, static: bool) -> Survey:
-    """The layers that get int8 weights, and why the others stay float; raises `ValueError` if there are none."""
+def find_quantisable(network: nn.Module, input_shape: Sequence[int], layers: Sequence[str], *, static: bool) -> Survey:
+    """Return the layers that get int8 weights, and why the others stay float; raises `ValueError` if there are none."""
     found = dense_sites(network, input_shape, layers)
     refused = {name: why for name, site in found.sites.items() if (why := why_float(site.layer, static))}
     sites = {name: site for name, site in found.sites.items() if name not in refused}
@@ -91,7 +96,7 @@ def quantisable(network: nn.Module, input_shape: Sequence[int], layers: Sequence
 
 
 def calibrate(network: nn.Module, found: Survey, batches: Sequence[Tensor]) -> Ranges:
-    """The smallest and largest input of each layer over `batches`, in evaluation mode; `network` stays as it is."""
+    """Return the smallest and largest input of each layer over `batches`; `network` itself is not changed."""
     network = copy.deepcopy(network).eval()
     ranges: Ranges = {}
 
@@ -111,8 +116,8 @@ def calibrate(network: nn.Module, found: Survey, batches: Sequence[Tensor]) -> R
     return ranges
 
 
-def quantised(reference: nn.Module, found: Survey, ranges: Ranges | None, reason: str) -> Compressed:
-    """A copy of `reference` with int8 layers at the sites of `found`; static ones if there are `ranges`."""
+def quantise_layers(reference: nn.Module, found: Survey, ranges: Ranges | None, reason: str) -> Compressed:
+    """Return a copy of `reference` with int8 layers at the sites of `found`: static ones if `ranges` are given."""
     network = copy.deepcopy(reference)
     static = ranges is not None
     violation = 0.0

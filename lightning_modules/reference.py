@@ -1,9 +1,10 @@
-"""The method that compresses nothing: the row of the reference network itself."""
+"""The method that compresses nothing: its row is that of the reference network."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import nn
 
@@ -17,10 +18,12 @@ from lightning_modules.training.schedule import Schedule
 class Reference:
     """Return the network as it was trained."""
 
+    trains: ClassVar[bool] = False  # beyond the reference, which has an identity of its own
+
     def check(self, network: nn.Module, input_shape: Sequence[int], schedule: Schedule) -> None:
-        """Every network has a reference."""
+        """Raise `ValueError` only for distillation: every network has a reference."""
         refuse_idle_distillation(schedule, 0)
 
     def compress(self, reference: nn.Module, runner: Runner) -> Compressed:
-        """The network itself, no epoch spent."""
+        """Return the network itself, without an epoch of training."""
         return Compressed(reference)

@@ -1,8 +1,8 @@
 """Training from scratch: a network that is factorised from its start, as the first tensor trains were [NPOV15, GPNV16].
 
-The ranks are those that the rank rule picks for the trained reference, so that a budget means the same as with the
-other methods; the factors, and the layers that stay dense, start at random. With `ntt` as the format this is the
-nonlinear tensor train [WZCLDL21], a reconstruction: the paper's text is not at hand.
+The rank rule chooses the ranks for the trained reference, so that a budget means the same as with the other methods;
+the factors and the layers that stay dense start at random. With the format `ntt` this is the nonlinear tensor train
+[WZCLDL21], a reconstruction: the paper's text is not at hand.
 
 [NPOV15] Novikov, Podoprikhin, Osokin & Vetrov, Tensorizing neural networks, NIPS 2015.
 [GPNV16] Garipov, Podoprikhin, Novikov & Vetrov, Ultimate tensorization, arXiv:1611.03214, 2016.
@@ -23,7 +23,7 @@ from decompositions.layers.base import initialise
 from decompositions.network.structure import describe, restore
 from decompositions.rank_search.rule import RankRule
 from lightning_modules.core.dry_run import dry_run, refuse_idle_distillation
-from lightning_modules.core.method import Compressed, begin, choose_ranks, outcome, train
+from lightning_modules.core.method import Compressed, choose_ranks, compressed_result, prepare_copy, train_compressed
 from lightning_modules.training.runner import Runner
 from lightning_modules.training.schedule import Schedule
 
@@ -32,8 +32,8 @@ from lightning_modules.training.schedule import Schedule
 class Scratch:
     """Factorise an untrained network and train it for the schedule's phase `from_scratch`.
 
-    `gain²` is the variance that a factorised layer gives its output: √2 suits ReLU, 1 suits tanh. The other options are
-    those of `direct.Direct`.
+    `gain` is the standard deviation that a factorised layer gives its output: √2 suits ReLU, 1 suits tanh. The other
+    options are those of `direct.Direct`.
     """
 
     decomposition: Format
@@ -49,10 +49,12 @@ class Scratch:
         dry_run(self, network, input_shape)
 
     def compress(self, reference: nn.Module, runner: Runner) -> Compressed:
-        """Choose ranks, build a fresh network at these, train it."""
-        _, search = begin(self, reference, runner)
+        """Return a new network with the ranks that are chosen for the reference, trained from random factors."""
+        _, search = prepare_copy(self, reference, runner)
         step = choose_ranks(search, runner)
         network = restore(runner.untrained(), describe(search.format, step.ranks, search.opened))
         initialise(network, self.gain)
-        train(network.to(runner.device), reference, runner.schedule.from_scratch, "training from scratch", runner)
-        return outcome(network, search, step)
+        train_compressed(
+            network.to(runner.device), reference, runner.schedule.from_scratch, "training from scratch", runner
+        )
+        return compressed_result(network, search, step)

@@ -1,4 +1,4 @@
-"""What a person sees while a point runs: a bar per stretch of work, and lines that stay and go to the log too."""
+"""Show progress while a point runs: a bar for each stretch of work, and lines that are printed and logged."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def say(line: str) -> None:
 
 @contextmanager
 def bar(title: str, total: int) -> Iterator[Callable[[str], None]]:
-    """Show a bar of `total` steps; the function it yields advances it by one and shows a note beside it.
+    """Show a bar of `total` steps; yield a function that advances it by one step and shows a note beside it.
 
-    Where the output is no terminal, nothing is drawn.
+    Nothing is drawn if the output is not a terminal.
     """
     if not console.is_terminal:
         yield lambda note: None

@@ -1,7 +1,7 @@
-"""Work in a child of this process: what kills it (the kernel, for want of memory; a crash) does not end this one.
+"""Run work in a child of this process, which survives what kills the child: a crash, or the kernel short of memory.
 
-The child is a fork, so this process may not have started torch, whose threads a fork leaves behind. It ends with its
-parent, and gets the signals that its parent gets.
+The child is a fork, so this process must not have started torch, whose threads a fork leaves behind. The child ends
+with its parent and gets the signals that its parent gets.
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ from runtime.signals import SIGNALS, Interrupted
 POLL_SECONDS = 0.2
 PR_SET_PDEATHSIG = 1
 
+# Sends the parent a message: a value that JSON can represent.
 Tell = Callable[[Any], None]
 
 
 def run_forked(work: Callable[[Tell], None]) -> tuple[list[Any], int]:
-    """What `work` told its parent (plain values), and how the child ended: its exit code, or minus a signal's number.
+    """Call `work(tell)` in a child; return the messages it told, and its exit code or minus the signal that killed it.
 
-    In the child it raises `SystemExit` when the work is over: its caller has nothing else to do there.
+    In the child it raises `SystemExit` after the work: the caller has nothing else to do there.
     """
     sys.stdout.flush()
     sys.stderr.flush()
@@ -38,18 +39,18 @@ def run_forked(work: Callable[[Tell], None]) -> tuple[list[Any], int]:
     reading, writing = os.pipe()
     if (pid := os.fork()) == 0:
         os.close(reading)
-        _end_with(parent)
+        _end_with_parent(parent)
         sys.exit(_exit_code(work, lambda value: _write(writing, json.dumps(value) + "\n")))
     os.close(writing)
     os.set_blocking(reading, False)
     received: list[int] = []
 
-    def hand_on(number: int, frame: FrameType | None) -> None:
+    def forward(number: int, frame: FrameType | None) -> None:
         received.append(number)
         with suppress(ProcessLookupError):
             os.kill(pid, number)
 
-    before = {number: signal.signal(number, hand_on) for number in SIGNALS}
+    before = {number: signal.signal(number, forward) for number in SIGNALS}
     try:
         text, status = b"", None
         while status is None:
@@ -63,8 +64,8 @@ def run_forked(work: Callable[[Tell], None]) -> tuple[list[Any], int]:
         for number, handler in before.items():
             signal.signal(number, handler)
         os.close(reading)
-    told = [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith(b"\n")]
-    return told, Interrupted(received[0]).exit_code if received else os.waitstatus_to_exitcode(status)
+    messages = [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith(b"\n")]
+    return messages, Interrupted(received[0]).exit_code if received else os.waitstatus_to_exitcode(status)
 
 
 def _exit_code(work: Callable[[Tell], None], tell: Tell) -> int:
@@ -93,17 +94,17 @@ def _read(file: int) -> bytes:
     return text
 
 
-def _end_with(parent: int) -> None:
-    """Be killed when the parent ends: by the kernel where it can be asked to, else by a thread that looks."""
+def _end_with_parent(parent: int) -> None:
+    """Make this process end with `parent`: killed by the kernel where it offers that, else by a thread that polls."""
     try:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     except (AttributeError, OSError):
-        threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+        threading.Thread(target=_exit_without_parent, args=(parent,), daemon=True).start()
     if os.getppid() != parent:
         os._exit(1)
 
 
-def _watch(parent: int) -> None:
+def _exit_without_parent(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(POLL_SECONDS)
     os._exit(1)

@@ -1,7 +1,7 @@
-"""Marks that an option of a configuration carries at its annotation, about the identity of what is computed.
+"""Marks on the annotation of an option: how it takes part in the identity (the id) of what is computed.
 
-    num_workers: Annotated[int, Ge(0), NotIdentity()] = 0      reads the same data: no part of any id
-    cutout: Annotated[int, Ge(0), AsBefore(0)] = 0             added later: 0 computes what was computed without it
+    num_workers: Annotated[int, Ge(0), NotIdentity()] = 0      reads the same data: left out of the id
+    cutout: Annotated[int, Ge(0), AsBefore(0)] = 0             added later: 0 is left out, so that old ids stay
 
 `orchestration.config.identity` reads them from the source, as it reads all annotations.
 """
@@ -14,11 +14,11 @@ from typing import Any
 
 @dataclass(frozen=True)
 class NotIdentity:
-    """The option says where or how something runs, and changes no number: two points that differ in it are one."""
+    """The option only says where or how something runs: two points that differ in nothing else have one id."""
 
 
 @dataclass(frozen=True)
 class AsBefore:
-    """The option was added later: with `value` a point computes what it did before, and keeps the id that it had."""
+    """The option was added later: with `value` a point computes what it did before, and keeps its id."""
 
     value: Any

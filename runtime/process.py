@@ -1,4 +1,4 @@
-"""A process as others know it: on which machine, under which number, and whether it is alive."""
+"""Identify a process so that others can tell where it runs and whether it is alive."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class ProcessId:
-    """A process that holds something: `place` is its machine since its last start, `born` tells equal pids apart.
+    """A process that holds something, as it is written into a file for others.
 
-    Every `token` is used once.
+    `place` identifies its machine since the last boot (and its container), `born` tells it from an earlier process of
+    the same `pid`, `start` is the time at which it began to hold, and `token` is new for everything that it holds.
     """
 
     host: str
@@ -27,34 +28,38 @@ class ProcessId:
 
     @classmethod
     def this_process(cls) -> ProcessId:
-        """This process, under a new token."""
+        """Return the identity of this process, with a new token.
+
+        >>> ProcessId.this_process().is_alive
+        True
+        """
         now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
         return cls(socket.gethostname(), _place(), os.getpid(), _born(os.getpid()) or "", now, uuid.uuid4().hex)
 
     @property
     def is_here(self) -> bool:
-        """Whether its process can be looked up from here."""
+        """Return True if it runs where this process can look it up by its pid."""
         return self.place == _place()
 
     @property
-    def runs(self) -> bool:
-        """Of one that is here: whether its process has not ended; one that only sleeps has not."""
+    def is_alive(self) -> bool:
+        """Return True if it has not ended, also if it is stopped; meaningful only where it `is_here`."""
         return _born(self.pid) in (self.born, HIDDEN)
 
     def __str__(self) -> str:
         return f"pid {self.pid} on {self.host} since {self.start}"
 
 
-HIDDEN = "unknown"  # of a process that can only be seen to be there
+HIDDEN = "unknown"  # the start time of a process of which only the existence can be seen
 UNKNOWN = ProcessId("an unknown host", "", 0, "", "an unknown time", "unknown")
 
 
 def _born(pid: int) -> str | None:
-    """When a process of this machine started, in the kernel's units; None if there is no such process."""
+    """Return when a process of this machine started, in the kernel's units; None if there is no such process."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
         return None if fields[0] in "ZX" else fields[19]
-    except OSError:  # it has ended; or there is no /proc, or one that hides the processes of others
+    except OSError:  # it has ended; or there is no /proc, or it hides other users' processes
         pass
     try:
         os.kill(pid, 0)
@@ -66,7 +71,7 @@ def _born(pid: int) -> str | None:
 
 
 def _place() -> str:
-    """Containers that share a machine, or a name, have pids of their own."""
+    """Return the host's name, boot and pid namespace: containers of one machine have pids of their own."""
     parts = [socket.gethostname()]
     with suppress(OSError):
         parts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip())

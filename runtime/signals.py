@@ -1,8 +1,8 @@
-"""Ctrl-C and SIGTERM: the first is noted and obeyed at the next good moment, the second at once.
+"""Handle Ctrl-C and SIGTERM: the first one is deferred to a point from which the run can resume, the second one is not.
 
-A good moment is one from which the run can go on: the end of a batch or of an epoch, or what the method remembers.
-What a launcher is sent before the machine is taken away (SIGUSR1 or 2, if it listens for one) is obeyed in the same
-way, and then handed on to it.
+Such a point is the end of a batch or an epoch, or a state that the method saves. The notice that a launcher gets before
+its machine is taken away (SIGUSR1 or SIGUSR2, if the launcher has a handler for it) is deferred in the same way; the
+launcher's handler runs afterwards.
 """
 
 from __future__ import annotations
@@ -18,11 +18,15 @@ from types import FrameType
 from runtime.console import say
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-LAUNCHERS = (signal.SIGUSR1, signal.SIGUSR2)
+LAUNCHER_SIGNALS = (signal.SIGUSR1, signal.SIGUSR2)
 
 
 class Interrupted(BaseException):
-    """The user, or whoever manages the machine, wants this process to end: no fault that a point could have."""
+    """The user, or the manager of the machine, asked this process to end; no failure of a point.
+
+    >>> str(Interrupted(signal.SIGTERM)), Interrupted(signal.SIGTERM).exit_code
+    ('SIGTERM', 143)
+    """
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -30,7 +34,7 @@ class Interrupted(BaseException):
 
     @property
     def exit_code(self) -> int:
-        """130 for Ctrl-C, 143 for SIGTERM, as shells have it."""
+        """Return 130 for Ctrl-C and 143 for SIGTERM, as shells do."""
         return 128 + self.number
 
     def __str__(self) -> str:
@@ -38,88 +42,95 @@ class Interrupted(BaseException):
 
 
 class InterruptedWaiting(Interrupted, KeyboardInterrupt):
-    """Raised where this process waits for others, in libraries that let nothing but Ctrl-C through."""
+    """Raised while this process waits for others, in libraries that let nothing but KeyboardInterrupt through."""
 
 
-# Who ends a job often tells all of its processes, and those hand it on: within so many seconds it is one wish.
-ONE_WISH_SECONDS = 0.5
+# Whoever ends a job often signals all of its processes, and those forward the signal to each other: the same signal
+# within so many seconds is a repetition, not a second request.
+REPEATED_SECONDS = 0.5
 
-# Of this process, which has one main thread to be interrupted.
-_noted: list[int] = []
-_last: dict[int, float] = {}
-_is_heeding: list[bool] = []
+# State of this process, which has one main thread to be interrupted.
+_pending: list[int] = []
+_last_received: dict[int, float] = {}
+_is_deferring: list[bool] = []
 
 
 def is_interrupted() -> bool:
-    """Whether this process was asked to end."""
-    return bool(_noted)
+    """Return True if this process was asked to end."""
+    return bool(_pending)
 
 
 def check_interrupted() -> None:
     """Raise `Interrupted` if this process was asked to end."""
-    if _noted:
-        raise Interrupted(_noted[0])
+    if _pending:
+        raise Interrupted(_pending[0])
 
 
 @contextmanager
 def interrupt_between_batches() -> Iterator[None]:
-    """Inside, `obey` says when; what was noted and not obeyed is raised when the block is over."""
+    """Defer the first signal inside the block to the next `check_interrupted`, or to the end of the block.
+
+    Raises `Interrupted` there; a second signal raises it at once.
+    """
     try:
-        with _handled(_note, SIGNALS + tuple(number for number in LAUNCHERS if callable(signal.getsignal(number)))):
-            _is_heeding.append(True)
-            _last.clear()
+        has_handler = [number for number in LAUNCHER_SIGNALS if callable(signal.getsignal(number))]
+        with _handler(_defer, (*SIGNALS, *has_handler)):
+            _is_deferring.append(True)
+            _last_received.clear()
             yield
             check_interrupted()
     finally:
-        handed_on = [number for number in _noted if number in LAUNCHERS]
-        _is_heeding.clear()
-        _noted.clear()
-        for number in handed_on:
+        forwarded = [number for number in _pending if number in LAUNCHER_SIGNALS]
+        _is_deferring.clear()
+        _pending.clear()
+        for number in forwarded:
             signal.raise_signal(number)
 
 
 def restore_handlers() -> None:
-    """Put the handlers of `at_good_moments` back in their place, which Lightning takes when a phase begins."""
-    if _is_heeding and threading.current_thread() is threading.main_thread():
+    """Install the handlers of `interrupt_between_batches` again: Lightning replaces them when a phase begins."""
+    if _is_deferring and threading.current_thread() is threading.main_thread():
         for number in SIGNALS:
-            signal.signal(number, _note)
+            signal.signal(number, _defer)
 
 
 @contextmanager
 def interrupt_at_once() -> Iterator[None]:
-    """Inside, both signals raise `Interrupted` where the process stands: while it waits for others."""
-    with _handled(_raise, SIGNALS):
+    """Raise `Interrupted` at any statement of the block when a signal arrives: this process only waits for others."""
+    with _handler(_interrupt, SIGNALS):
         try:
             yield
         except KeyboardInterrupt as error:
-            if isinstance(error, Interrupted) or not _last:
+            if isinstance(error, Interrupted) or not _last_received:
                 raise
-            raise Interrupted(max(_last, key=_last.__getitem__)) from None  # a library has made a plain one of it
+            # A library replaced our error by a plain KeyboardInterrupt.
+            raise Interrupted(max(_last_received, key=_last_received.__getitem__)) from None
 
 
-def _note(number: int, frame: FrameType | None) -> None:
-    if _is_an_echo(number):
+def _defer(number: int, frame: FrameType | None) -> None:
+    if _is_repeated(number):
         return
-    if _noted and number in SIGNALS:
+    if _pending and number in SIGNALS:
         raise Interrupted(number)
-    _noted.append(number)
-    say(f"{Interrupted(number)}: ends at the next batch, so that the same command goes on there; again: ends at once")
+    _pending.append(number)
+    say(f"{Interrupted(number)}: stopping after this batch; rerun to resume; repeat to stop now")
 
 
-def _raise(number: int, frame: FrameType | None) -> None:
-    if not _is_an_echo(number):
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    if not _is_repeated(number):
         raise InterruptedWaiting(number)
 
 
-def _is_an_echo(number: int) -> bool:
-    now, before = time.monotonic(), _last.get(number, -math.inf)
-    _last[number] = now
-    return now - before < ONE_WISH_SECONDS
+def _is_repeated(number: int) -> bool:
+    now, before = time.monotonic(), _last_received.get(number, -math.inf)
+    _last_received[number] = now
+    return now - before < REPEATED_SECONDS
 
 
 @contextmanager
-def _handled(handler: signal._HANDLER, numbers: tuple[int, ...]) -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():  # signals come to the main thread alone
+def _handler(handler: signal._HANDLER, numbers: tuple[int, ...]) -> Iterator[None]:
+    """Handle the signals `numbers` with `handler` inside the block, and as before after it."""
+    if threading.current_thread() is not threading.main_thread():  # only the main thread gets signals
         yield
         return
     before = {number: signal.signal(number, handler) for number in numbers}

@@ -134,7 +134,7 @@ def test_an_interrupted_sweep_says_so_shows_what_is_done_and_goes_on(tmp_path):
         assert ends_of(tmp_path, "interrupted") == [f"interrupted: {name}; the same command goes on"]
         assert len(list(tmp_path.rglob("*.ckpt"))) == 1
     assert "1 done or running elsewhere, 1 to run" in out
-    assert "goes on from" in out
+    assert "resuming from" in out
 
 
 def ends_of(folder: Path, kind: str) -> list[str]:

@@ -1,8 +1,8 @@
-"""Where L and C steps of the joint objective stand: the dense weights, the multipliers, and the record of the steps.
+"""The ADMM state of the joint objective: dense weights W, multipliers β, and the history of the steps.
 
     C step at `A = W − β/μ`;   then β ← β − μ (W − Θ)          (see joint)
 
-It is noted after every C step, so that a run that is killed goes on from the last one.
+It is saved after every C step, so that a killed run resumes from the last one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,14 @@ from runtime.console import say
 
 
 class AdmmState:
-    """What the steps share and change: dense weights, multipliers (None: quadratic penalty), and the record of it."""
+    """The dense weights, the multipliers (None: quadratic penalty) and the history, which the steps change.
+
+    Args:
+        network: the dense network, which the L steps train.
+        search: compresses its weights.
+        runner: validates, logs and saves.
+        has_multipliers: False for the quadratic penalty.
+    """
 
     def __init__(self, network: nn.Module, search: RankSearch, runner: Runner, has_multipliers: bool) -> None:
         self.network = network
@@ -32,12 +39,15 @@ class AdmmState:
         self.multipliers = zeros if has_multipliers else None
         self.history: list[dict[str, Any]] = []
 
-    def begin(self, penalty: Callable[[int], float]) -> tuple[int, CStep]:
-        """Direct compression, or the last C step of a run that goes on: its number and itself."""
-        saved = self.runner.recall()
+    def start_or_resume(self, penalty: Callable[[int], float]) -> tuple[int, CStep]:
+        """Return step 0 and its C step (direct compression), or the last step and C step of a run that resumes.
+
+        `penalty` maps the number of a step to μ.
+        """
+        saved = self.runner.load_state()
         if saved is None:
             step = self.c_step(penalty(0))
-            self.note(0, step, penalty(0))
+            self.record(0, step, penalty(0))
             return 0, step
         self.search.note_reference()  # while the weights are still the reference's
         self.network.load_state_dict(saved["network"])
@@ -47,21 +57,21 @@ class AdmmState:
         return saved["step"], self.c_step(penalty(saved["step"]), RankChoice(saved["ranks"], saved["reason"]))
 
     def c_step(self, penalty: float, choice: RankChoice | None = None) -> CStep:
-        """Compress `W − β/μ`; at given ranks, if there is a `choice`."""
+        """Compress `W − β/μ`, at the ranks of `choice` if it is given."""
         return self.search(shifted(self.weights, self.multipliers, penalty), penalty, choice)
 
     def update_multipliers(self, step: CStep, penalty: float) -> None:
-        """`β ← β − μ (W − Θ)`, in place."""
+        """Update `β ← β − μ (W − Θ)`, in place; do nothing for the quadratic penalty."""
         if self.multipliers is not None:
             update_multipliers(self.multipliers, self.weights, step.compressed, penalty)
 
-    def note(self, number: int, step: CStep, penalty: float, train_loss: float | None = None) -> None:
-        """Evaluate the compressed weights on validation, log and print one line; remember where this is."""
+    def record(self, number: int, step: CStep, penalty: float, train_loss: float | None = None) -> None:
+        """Validate the compressed weights, log and print the step, add it to the history, and save the state."""
         violation = step.violation(self.weights)
         factorised = {name: step.compressed[name] for name in step.factors}
         with substituted({name: self.weights[name] for name in factorised}, factorised):
             top1 = self.runner.validate(self.network).top1_percent
-        record = {
+        entry = {
             "step": number,
             "penalty": penalty,
             "violation": violation,
@@ -69,13 +79,13 @@ class AdmmState:
             "train_loss": train_loss,
             "validation_top1_percent": top1,
         }
-        self.runner.log({f"joint/{k}": v for k, v in record.items()} | logged_ranks(step))
+        self.runner.log({f"joint/{k}": v for k, v in entry.items()} | logged_ranks(step))
         ranks = " ".join("dense" if rank is None else str(rank) for rank in step.ranks.values())
         measured = f"violation {violation:.3e}  ranks {ranks}  validation top-1 {top1:.2f} %"
         say(f"L step {number:3d}  mu {penalty:.2e}  {measured}")
-        self.history = [*self.history, record]
+        self.history = [*self.history, entry]
         state = {"step": number, "network": self.network.state_dict(), "multipliers": self.multipliers}
-        self.runner.remember({**state, "history": self.history, **vars(step.choice)})
+        self.runner.save_state({**state, "history": self.history, **vars(step.choice)})
 
 
 def update_multipliers(
@@ -84,13 +94,16 @@ def update_multipliers(
     compressed: Mapping[str, Tensor],
     penalty: float,
 ) -> None:
-    """`β ← β − μ (W − Θ)`, in place."""
+    """Update `β ← β − μ (W − Θ)` for each layer, in place."""
     for name, multiplier in multipliers.items():
         multiplier.sub_(weights[name].detach() - compressed[name], alpha=penalty)
 
 
 def logged_ranks(step: CStep) -> dict[str, int]:
-    """`rank/fc1`, or `rank/conv1/0`, `rank/conv1/1` for a format with two modes; nothing for a dense layer."""
+    """Return the ranks as metrics: `rank/fc1`, or `rank/conv1/0`, `rank/conv1/1` for a format with two modes.
+
+    A dense layer has none.
+    """
     single = {f"rank/{name}": rank for name, rank in step.ranks.items() if isinstance(rank, int)}
     several = {name: rank for name, rank in step.ranks.items() if isinstance(rank, tuple)}
     return single | {f"rank/{name}/{mode}": r for name, rank in several.items() for mode, r in enumerate(rank)}
@@ -99,7 +112,7 @@ def logged_ranks(step: CStep) -> dict[str, int]:
 def shifted(
     weights: Mapping[str, Tensor], multipliers: Mapping[str, Tensor] | None, penalty: float
 ) -> dict[str, Tensor]:
-    """`W − β/μ`, what the C step approximates."""
+    """Return `W − β/μ`, which the C step approximates."""
     if multipliers is None:
         return {name: weight.detach() for name, weight in weights.items()}
     return {name: weight.detach() - multipliers[name] / penalty for name, weight in weights.items()}
@@ -107,7 +120,7 @@ def shifted(
 
 @contextmanager
 def substituted(weights: Mapping[str, nn.Parameter], values: Mapping[str, Tensor]) -> Iterator[None]:
-    """Give the parameters other values for a while."""
+    """Give the parameters `values` inside the block, and their own ones back after it."""
     kept = {name: weight.detach().clone() for name, weight in weights.items()}
     try:
         with torch.no_grad():

@@ -1,4 +1,4 @@
-"""What would fail after hours of training, tried on the untrained network in a second."""
+"""Find what would fail after hours of training, in a second, on the untrained network."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import replace
 from torch import nn
 
 from decompositions.core.frontier import as_rank
-from lightning_modules.core.method import Compressing, prepare_search
+from lightning_modules.core.method import CompressionOptions, prepare_search
 from lightning_modules.training.schedule import Schedule
 
 
 def refuse_idle_distillation(schedule: Schedule, num_epochs: int) -> None:
-    """Raise `ValueError` if the reference is to teach in `num_epochs` epochs that are none."""
+    """Raise `ValueError` if the schedule asks for distillation but `num_epochs`, those of the student, is 0."""
     if schedule.distillation.weight > 0 and num_epochs == 0:
         raise ValueError(
             f"schedule.distillation.weight: expected 0, got {schedule.distillation.weight:g}: there is no epoch in "
@@ -22,17 +22,26 @@ def refuse_idle_distillation(schedule: Schedule, num_epochs: int) -> None:
 
 
 def dry_run(
-    method: Compressing, network: nn.Module, input_shape: Sequence[int], *, why_dense: str | None = None
+    method: CompressionOptions, network: nn.Module, input_shape: Sequence[int], *, why_dense: str | None = None
 ) -> None:
-    """Search ranks for the weights that `network` happens to have, replace its smallest layer and load it again.
+    """Search ranks for the untrained weights, build the compressed form of the smallest layer, and load it again.
 
-    What fails here would fail after training. Accuracies and times are not measured: any choice is good enough.
-    `why_dense` says why a method cannot use formats whose layers equal no dense layer; they are refused with it.
+    Accuracies and times are not measured: any ranks will do.
+
+    Args:
+        method: its options are tried.
+        network: changed only in that its LSTMs and GRUs are unfused.
+        input_shape: of one sample.
+        why_dense: why the method needs formats whose layers equal a dense layer; None if it does not.
+
+    Raises:
+        ValueError: no layer can be compressed, no rank is small enough, ranks do not fit together, or the format's
+            layers equal no dense layer although `why_dense` is given.
     """
     search = prepare_search(method, network, input_shape, evaluate=lambda: 0.0)
     weights = {name: network.get_parameter(f"{name}.weight").detach() for name in search.sites}
     analyses = search.analyse(weights)
-    # Nothing is measured: this network is not trained, and not yet where it will run.
+    # Made-up times: this network is not trained, and not yet on the device where it will run.
     problem = replace(
         search.problem(analyses, penalty=1.0),
         latency_ms=lambda name, ranks, batch: [float(index) for index in range(len(ranks))],
@@ -41,7 +50,7 @@ def dry_run(
         raise ValueError(f"no layer has a rank of at least min_rank={search.min_rank} that is smaller")
     for name, rank in search.choose(problem).ranks.items():
         if rank is not None:
-            search.format.zeros(weights[name], rank)  # refuses ranks that do not go together
+            search.format.zeros(weights[name], rank)  # raises if the ranks do not fit together
     name = min(weights, key=lambda name: weights[name].numel())
     rank = as_rank([max(min(low, high), 1) for low, high in problem.frontiers[name].allowed])
     dense = network.get_submodule(name)
@@ -53,6 +62,6 @@ def dry_run(
         if hasattr(search.format.layer(network.get_submodule(name), ones), "to_dense"):
             continue
         raise ValueError(
-            f"layer {name}: {why_dense}, and a layer with activations inside stands for none; take method=direct or "
-            "method=scratch, or another format"
+            f"layer {name}: {why_dense}, and a layer with activations inside equals no dense layer; take method=direct "
+            "or method=scratch, or another format"
         )

@@ -1,4 +1,4 @@
-"""The role of a method, what it returns, and what all compressing methods do alike."""
+"""The role of a method, what it returns, and the steps that the compressing methods share."""
 
 from __future__ import annotations
 
@@ -11,20 +11,30 @@ from torch import nn
 
 from decompositions.core.format import Format
 from decompositions.network.structure import Structure, describe, replace_layers
-from decompositions.rank_search.rule import RankChoice, RankProblem, RankRule
+from decompositions.rank_search.rule import RankChoice, RankRule
 from decompositions.search.c_step import CStep, RankSearch
 from decompositions.search.prepare import prepare
+from lightning_modules.core.broadcast_rule import BroadcastRule
 from lightning_modules.training.classifier import Classifier, cross_entropy
 from lightning_modules.training.distillation import Distilled
 from lightning_modules.training.runner import Runner
 from lightning_modules.training.schedule import Phase, Schedule
 from runtime.console import say
-from runtime.distributed import broadcast, group
+from runtime.distributed import group
 
 
 @dataclass(frozen=True)
 class Compressed:
-    """A compressed network, the structure that rebuilds it, and what is to be told of how it came about."""
+    """A compressed network, the structure that rebuilds it, and how it was found.
+
+    Args:
+        network: the compressed network.
+        structure: what `restore` builds it from; empty if no layer was replaced.
+        layers: for each layer its rank, counts, and the reason why it is dense.
+        rank_reason: why these ranks were chosen.
+        violation: `Σ ‖W − Θ‖²` of the last C step, or None.
+        history: one entry for each step or stage.
+    """
 
     network: nn.Module
     structure: Structure = field(default_factory=dict)
@@ -36,19 +46,27 @@ class Compressed:
 
 @runtime_checkable
 class Method(Protocol):
-    """What trains when. Implementations are frozen dataclasses whose fields are the options of their YAML file."""
+    """The order in which things are trained and compressed.
+
+    Implementations are frozen dataclasses whose fields are the options of their YAML file. Two optional class
+    variables, both written as literals because they are read from the source:
+
+    `trains`: True where absent. A method that trains nothing beyond the reference sets it to False: the kind of device
+    is no part of the identity of a method that trains nothing.
+    `runs_on`: the kinds of device that it can run on; all where absent.
+    """
 
     def check(self, network: nn.Module, input_shape: Sequence[int], schedule: Schedule) -> None:
-        """Raise `ValueError` if the method cannot compress `network`, not trained yet, on this schedule."""
+        """Raise `ValueError` if the method cannot compress `network`, which is untrained, on this schedule."""
         ...
 
     def compress(self, reference: nn.Module, runner: Runner) -> Compressed:
-        """Compress a trained network; `reference` itself stays as it is."""
+        """Return the compressed form of `reference`, a trained network, which itself does not change."""
         ...
 
 
-class Compressing(Protocol):
-    """The options that all compressing methods have."""
+class CompressionOptions(Protocol):
+    """The options that all methods with a format and a rank rule have."""
 
     @property
     def decomposition(self) -> Format: ...
@@ -63,11 +81,15 @@ class Compressing(Protocol):
 
 
 def prepare_search(
-    method: Compressing, network: nn.Module, input_shape: Sequence[int], evaluate: Callable[[], float] | None = None
+    method: CompressionOptions,
+    network: nn.Module,
+    input_shape: Sequence[int],
+    evaluate: Callable[[], float] | None = None,
 ) -> RankSearch:
-    """The rank search of `network` with the method's options; raises `ValueError` if there is nothing to compress.
+    """Return the rank search of `network` with the method's options.
 
-    LSTMs and GRUs are opened in place. `evaluate` returns the network's validation accuracy in percent.
+    LSTMs and GRUs are unfused in place. `evaluate` returns the network's validation accuracy in percent. Raises
+    `ValueError` if there is nothing to compress.
     """
     return prepare(
         network,
@@ -81,19 +103,19 @@ def prepare_search(
     )
 
 
-def begin(method: Compressing, reference: nn.Module, runner: Runner) -> tuple[nn.Module, RankSearch]:
-    """A copy of the reference that may be changed, where it will be trained, and the search of its ranks."""
+def prepare_copy(method: CompressionOptions, reference: nn.Module, runner: Runner) -> tuple[nn.Module, RankSearch]:
+    """Return a copy of the reference on the device of training, and its rank search, shared by all processes."""
     network = copy.deepcopy(reference).to(runner.device)
     shape = runner.data.input_shape
     search = prepare_search(method, network, shape, lambda: runner.validate(network).top1_percent)
-    together = group()
-    return network, search if together.size == 1 else replace(
-        search, rule=BroadcastRule(search.rule), processes=together
-    )
+    processes = group()
+    if processes.size == 1:
+        return network, search
+    return network, replace(search, rule=BroadcastRule(search.rule), processes=processes)
 
 
 def describe_layers(search: RankSearch, step: CStep) -> dict[str, dict[str, Any]]:
-    """What the result says of each layer: rank, counts, and why a layer is dense."""
+    """Return, for each layer, its rank, its counts, and the reason why it is dense."""
     rows = {
         name: {"rank": rank, **step.costs[name], "reason": step.dense_reasons.get(name)}
         for name, rank in step.ranks.items()
@@ -102,17 +124,23 @@ def describe_layers(search: RankSearch, step: CStep) -> dict[str, dict[str, Any]
 
 
 def choose_ranks(search: RankSearch, runner: Runner) -> CStep:
-    """One C step on the weights as they are; its ranks are kept for a run that goes on, because some rules measure."""
-    penalty, saved = runner.schedule.penalty.weight(0), runner.recall()
+    """Return a C step on the weights as they are, and print its ranks.
+
+    The ranks are saved: rules that measure might choose other ones when the run resumes.
+    """
+    penalty, saved = runner.schedule.penalty.weight(0), runner.load_state()
     step = search(search.weights, penalty, None if saved is None else RankChoice(**saved))
     if saved is None:
-        runner.remember(vars(step.choice))
+        runner.save_state(vars(step.choice))
     say(f"ranks {step.ranks}: {step.choice.reason}")
     return step
 
 
-def replaced(network: nn.Module, search: RankSearch, step: CStep) -> nn.Module:
-    """A copy of `network` with the factors of a C step in place; raises if its size is not what was promised."""
+def with_factors(network: nn.Module, search: RankSearch, step: CStep) -> nn.Module:
+    """Return a copy of `network` with the factors of a C step in the place of its layers.
+
+    Raises `RuntimeError` if its size is not what the frontiers promised.
+    """
     compressed = replace_layers(network, search.format, step.factors)
     promised = search.rest_params + sum(cost["params"] for cost in step.costs.values())
     if (num_params := sum(p.numel() for p in compressed.parameters())) != promised:
@@ -120,44 +148,20 @@ def replaced(network: nn.Module, search: RankSearch, step: CStep) -> nn.Module:
     return compressed
 
 
-def train(network: nn.Module, reference: nn.Module, phase: Phase, title: str, runner: Runner) -> None:
+def train_compressed(network: nn.Module, reference: nn.Module, phase: Phase, title: str, runner: Runner) -> None:
     """Train a compressed network for one phase, with distillation from `reference` where the schedule asks for it."""
     distillation = runner.schedule.distillation
     loss = Distilled(reference.to(runner.device), distillation) if distillation.weight > 0 else cross_entropy
     runner.train(Classifier(network, phase, loss=loss), title)
 
 
-def outcome(
+def compressed_result(
     network: nn.Module,
     search: RankSearch,
     step: CStep,
     violation: float | None = None,
     history: list[dict[str, Any]] | None = None,
 ) -> Compressed:
-    """What a compressing method returns."""
+    """Return `network`, compressed as `step` says, with its structure and the record of its layers."""
     structure = describe(search.format, step.ranks, search.opened)
     return Compressed(network, structure, describe_layers(search, step), step.choice.reason, violation, history or [])
-
-
-@dataclass(frozen=True)
-class BroadcastRule:
-    """A rank rule that all processes follow alike. One that reads a clock is asked in the first process alone: no two
-    measures are equal, and processes that measure at once disturb each other."""
-
-    rule: RankRule
-
-    def __call__(self, problem: RankProblem) -> RankChoice:
-        """Choose; raises in every process what the rule raised in the first."""
-        if not getattr(self.rule, "reads_a_clock", False):
-            return broadcast(self.rule(problem))
-        outcome: RankChoice | ValueError | None = None
-        if group().rank == 0:
-            try:
-                outcome = self.rule(problem)
-            except ValueError as error:
-                outcome = error
-        outcome = broadcast(outcome)
-        if isinstance(outcome, ValueError):
-            raise outcome
-        assert outcome is not None
-        return outcome

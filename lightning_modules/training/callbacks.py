@@ -1,4 +1,4 @@
-"""What happens between the batches and epochs of a phase: order and random numbers, loss, progress, checkpoints."""
+"""The Lightning callback of a phase: order and random numbers of each epoch, loss, progress bar, checkpoint."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from runtime.distributed import broadcast, group
 from runtime.signals import check_interrupted, is_interrupted, restore_handlers
 
 
-class Phases(Protocol):
-    """What a `Runner` knows of the phases before this one, and does for it."""
+class PhaseRunner(Protocol):
+    """The part of a `Runner` that the callback uses; the counts are those of the phases before this one."""
 
     epochs: int
     steps: int
@@ -29,45 +29,58 @@ class Phases(Protocol):
     logger: Logger | None
     checkpoint: Checkpoint | None
 
-    def draw_anew(self, epoch: int = 0, process: int = 0) -> None:
+    def reseed(self, epoch: int = 0, process: int = 0) -> None:
         """Seed the random numbers of one epoch."""
 
     def validate(self, network: nn.Module) -> Accuracy:
-        """Accuracy on the validation part."""
+        """Return the accuracy on the validation part."""
         ...
 
 
-class Epochs(callbacks.Checkpoint):
-    """Chooses each epoch's order and random numbers, logs the loss, moves the bar, keeps the checkpoint.
+class ResumableTraining(callbacks.Checkpoint):
+    """Seed each epoch, log its loss, advance the bar, and write the checkpoint from which the phase can resume.
 
-    A process that was asked to end does so after a batch: what the rest of the epoch needs is in the checkpoint, too.
+    An interrupted process stops after a batch: its checkpoint also holds what the rest of the epoch needs.
 
-    Lightning calls checkpoint callbacks last at the end of an epoch, after the module knows its mean loss.
+    It is a checkpoint callback because Lightning calls those last at the end of an epoch, when the module knows its
+    mean loss.
+
+    Args:
+        runner: counts the phases, seeds, validates, and has the logger and the checkpoint.
+        batches: the training batches, whose order depends on their `epoch`.
+        remaining: wraps `batches`; skips those that the interrupted epoch has done.
+        advance: moves the progress bar by one epoch, with a note beside it.
+        validate: whether each epoch ends with a pass over the validation part.
     """
 
     def __init__(
-        self, runner: Phases, batches: Batches, rest: SkipBatches, advance: Callable[[str], None], validate: bool
+        self,
+        runner: PhaseRunner,
+        batches: Batches,
+        remaining: SkipBatches,
+        advance: Callable[[str], None],
+        validate: bool,
     ) -> None:
         self.runner = runner
         self.batches = batches
-        self.rest = rest
-        self.num_done = 0  # batches of the epoch that a checkpoint is written in; 0: at its end
-        self.random: Tensor | None = None  # the state that the first batch is to find
+        self.remaining = remaining
+        self.num_done = 0  # batches of the epoch before the checkpoint; 0 at the end of an epoch
+        self.random_state: Tensor | None = None  # to restore before the first batch
         self.advance = advance
         self.validate = validate
 
     def on_train_epoch_start(self, trainer: Trainer, module: LightningModule) -> None:
         self.batches.epoch = self.runner.epochs + trainer.current_epoch
-        self.runner.draw_anew(trainer.current_epoch, group().rank)
+        self.runner.reseed(trainer.current_epoch, group().rank)
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         restore_handlers()
-        self.batches.epoch = self.runner.epochs + trainer.current_epoch  # no epoch starts where one goes on
+        self.batches.epoch = self.runner.epochs + trainer.current_epoch  # a resumed epoch has no on_train_epoch_start
 
     def on_train_batch_start(self, trainer: Trainer, module: LightningModule, batch: Any, batch_idx: int) -> None:
-        if self.random is not None:
-            torch.set_rng_state(self.random)
-            self.random = None
+        if self.random_state is not None:
+            torch.set_rng_state(self.random_state)
+            self.random_state = None
 
     def on_train_batch_end(
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -77,7 +90,7 @@ class Epochs(callbacks.Checkpoint):
             step = self.runner.steps + trainer.global_step
             logger.log_metrics({f"{self.runner.stage}/train_loss": float(outputs["loss"])}, step=step)
         is_last, has_stepped = batch_idx + 1 == trainer.num_training_batches, not trainer.fit_loop._should_accumulate()
-        if is_interrupted() and has_stepped and not is_last:  # after the last one the epoch ends
+        if is_interrupted() and has_stepped and not is_last:  # after the last batch, the epoch's end handles it
             self.num_done = batch_idx + 1
             if self.runner.checkpoint is not None:
                 self.runner.checkpoint.write(trainer.save_checkpoint)
@@ -97,9 +110,9 @@ class Epochs(callbacks.Checkpoint):
 
     def on_save_checkpoint(self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]) -> None:
         if self.runner.checkpoint is not None:
-            checkpoint[KEY] = self.runner.checkpoint.entry(self.runner.num_phases)
+            checkpoint[KEY] = self.runner.checkpoint.metadata(self.runner.num_phases)
             checkpoint[KEY] |= {"num_done": self.num_done, "random": torch.get_rng_state()}
 
     def on_load_checkpoint(self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        self.rest.start = checkpoint[KEY]["num_done"]
-        self.random = checkpoint[KEY]["random"] if self.rest.start else None
+        self.remaining.start = checkpoint[KEY]["num_done"]
+        self.random_state = checkpoint[KEY]["random"] if self.remaining.start else None

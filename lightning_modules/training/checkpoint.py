@@ -1,16 +1,16 @@
-"""The file that lets a killed run go on: what the method knows, and the state of the phase of training it was in.
+"""The checkpoint from which a killed run resumes: the method's state, and that of the phase of training it was in.
 
-There is one file a stage, always whole: it is written beside its place and moved there. What it says of the method
-(its step, ranks, multipliers, the dense weights) was true when the phase began; Lightning's own entries (network,
-optimiser, epoch) are those of that phase. A run that goes on takes the method's state, builds the phase's network from
-the ranks in it, and hands the file to Lightning.
+There is one file for each stage, written atomically. The method's state in it (its step, ranks, multipliers, the dense
+weights) is that at the start of the phase; Lightning's own entries (network, optimiser, epoch) are those within the
+phase. A run that resumes takes the method's state, builds the phase's network from the ranks in it, and hands the file
+to Lightning.
 """
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,10 @@ from typing import Any
 import torch
 
 from evaluation.environment import commit
+from runtime.atomic import atomic_write
 from runtime.console import say
 from runtime.distributed import broadcast, group
+from runtime.messages import first_line
 from runtime.signals import is_interrupted
 
 KEY = "compression_bench"
@@ -27,7 +29,7 @@ KEY = "compression_bench"
 
 @dataclass
 class Position:
-    """Where a stage is: the method's `state` (None: at its start) and what had been counted when it was noted."""
+    """How far a stage is: the method's `state` (None at the start), and the counts when it was saved."""
 
     state: dict[str, Any] | None = None
     epochs: int = 0
@@ -36,19 +38,25 @@ class Position:
 
 
 class Checkpoint:
-    """Keep the file at `path` up to date, at most every `every_seconds`; `origin` must be equal for it to be used."""
+    """Keep the file at `path` up to date.
+
+    Args:
+        path: the file; `remove` deletes it when the stage is over.
+        every_seconds: the least time between two writes, except for an interrupted process, which writes at once.
+        origin: what the file is of; a file of another origin is not used.
+    """
 
     def __init__(self, path: Path, every_seconds: float, origin: dict[str, Any]) -> None:
         self.path = path
         self.every_seconds = every_seconds
         self.origin = origin
         self.position = Position()
-        self.phase = 0  # the phase that the file on disk was written in; 0: none
+        self.phase = 0  # the phase in which the file was written; 0: between phases, or there is no file
         self.seconds_before = 0.0
         self._start = self._written = time.perf_counter()
 
     def load(self) -> None:
-        """Begin: read the file, if there is one of the same origin; what cannot be used is said and left."""
+        """Start the stage's clock and read the file of the same origin, if any; print why one cannot be used."""
         self._start = time.perf_counter()
         if group().rank == 0 and self.path.exists():
             self._read()
@@ -57,31 +65,34 @@ class Checkpoint:
     def _read(self) -> None:
         try:
             content = torch.load(self.path, map_location="cpu", weights_only=True)
-            entry = content[KEY]
-            if entry["origin"] != self.origin:
-                changed = [name for name in self.origin if entry["origin"].get(name) != self.origin[name]]
+            metadata = content[KEY]
+            if metadata["origin"] != self.origin:
+                changed = [name for name in self.origin if metadata["origin"].get(name) != self.origin[name]]
                 raise ValueError(f"it is of another {', '.join(changed)}")
-            position = Position(**entry["position"])
-            self.position, self.phase, self.seconds_before = position, entry["phase"], entry["seconds"]
-        except Exception as error:  # damaged bytes make torch raise almost anything
+            position = Position(**metadata["position"])
+            self.position, self.phase, self.seconds_before = position, metadata["phase"], metadata["seconds"]
+        except Exception as error:  # for damaged bytes torch raises almost anything
             reason = str(error) if type(error) is ValueError else f"damaged: {type(error).__name__}"
-            say(f"begins anew: {self.path} cannot be used ({reason})")
+            say(f"starting over: {self.path} cannot be used ({reason})")
             return
-        say(f"goes on from {self.path}")
+        say(f"resuming from {self.path}")
 
-    def note(self, position: Position) -> None:
-        """The method has reached `position`; its tensors are copied, for training changes them in place."""
-        self.position = Position(copied(position.state), position.epochs, position.steps, position.num_phases)
+    def update(self, position: Position) -> None:
+        """Record that the method has reached `position`, and write the file if it is due.
+
+        The tensors are copied, because training changes them in place.
+        """
+        self.position = Position(copy_state(position.state), position.epochs, position.steps, position.num_phases)
         self.phase = 0
         if group().rank == 0 and self.is_due():
-            self.write(lambda path: torch.save({KEY: self.entry(phase=0)}, path))
+            self.write(lambda path: torch.save({KEY: self.metadata(phase=0)}, path))
 
     def is_due(self) -> bool:
-        """Whether enough time has passed since the file was written, or the process is to end."""
+        """Return True if the last write is `every_seconds` ago, or if the process is interrupted."""
         return is_interrupted() or time.perf_counter() - self._written >= self.every_seconds
 
-    def entry(self, phase: int) -> dict[str, Any]:
-        """What goes into the file beside Lightning's own entries."""
+    def metadata(self, phase: int) -> dict[str, Any]:
+        """Return what the file holds beside Lightning's own entries, when it is written in `phase`."""
         return {
             "origin": self.origin,
             "position": vars(self.position),
@@ -90,30 +101,26 @@ class Checkpoint:
         }
 
     def write(self, save: Callable[[Path], None]) -> None:
-        """Let `save` write a new file, then put it in place in one step; a full disk is said, and no reason to stop.
+        """Replace the file by what `save` writes to the path it is given; a full disk is reported and stops no run.
 
-        Of several processes all must ask, and the first one writes; there a full disk ends the point.
+        Every process must call it, because Lightning's `save` waits for all; only rank 0 writes. With several processes
+        a full disk raises: the other ones are already in their next epoch.
         """
-        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}")
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            save(temporary)
-            if group().rank == 0:
-                os.replace(temporary, self.path)
-        except (OSError, RuntimeError) as error:  # torch says RuntimeError when the disk is full
-            if group().size > 1:  # the others are on their way to the next epoch already
+            with atomic_write(self.path) if group().rank == 0 else nullcontext(self.path) as temporary:
+                save(temporary)
+        except (OSError, RuntimeError) as error:  # torch raises RuntimeError if the disk is full
+            if group().size > 1:
                 raise
-            say(f"no checkpoint: {self.path} cannot be written ({str(error).partition(chr(10))[0]})")
-        finally:
-            temporary.unlink(missing_ok=True)
+            say(f"no checkpoint: {self.path} cannot be written ({first_line(error)})")
         self._written = time.perf_counter()
 
     def seconds(self) -> float:
-        """Seconds spent on the stage, those of earlier processes included."""
+        """Return the seconds spent on the stage, including those of earlier processes."""
         return self.seconds_before + time.perf_counter() - self._start
 
     def remove(self) -> None:
-        """The stage is over: leave nothing, nor a file that a killed process was writing."""
+        """Delete the file, and the temporary files of killed processes: the stage is over."""
         if group().rank > 0:
             return
         for path in (self.path, *self.path.parent.glob(f".{self.path.name}.*")):
@@ -121,14 +128,22 @@ class Checkpoint:
 
 
 def origin(**known: str | bool) -> dict[str, str | bool]:
-    """What a checkpoint must agree with: what it is of, the code and the torch that compute."""
+    """Return the origin that a checkpoint must share to be used: `known`, the commit and the version of torch."""
     return {**known, "commit": str(commit()), "torch": str(torch.__version__)}
 
 
-def copied(value: Any) -> Any:
-    """A state whose tensors may be changed in place, here or there."""
+def copy_state(value: Any) -> Any:
+    """Return a deep copy of dicts, lists and tensors, the tensors on the CPU and without gradients.
+
+    >>> state = {"ranks": [3, None], "weight": torch.ones(2)}
+    >>> copy = copy_state(state)
+    >>> state["weight"].zero_()
+    tensor([0., 0.])
+    >>> copy
+    {'ranks': [3, None], 'weight': tensor([1., 1.])}
+    """
     if isinstance(value, torch.Tensor):
         return value.detach().cpu().clone()
     if isinstance(value, dict):
-        return {key: copied(item) for key, item in value.items()}
-    return [copied(item) for item in value] if isinstance(value, list) else value
+        return {key: copy_state(item) for key, item in value.items()}
+    return [copy_state(item) for item in value] if isinstance(value, list) else value

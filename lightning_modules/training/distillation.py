@@ -1,4 +1,4 @@
-"""Knowledge distillation [HVD15]: a compressed network learns from the reference's outputs as well as from the labels.
+"""Knowledge distillation [HVD15]: a compressed network learns from the reference's outputs and from the labels.
 
     loss = (1 − w) · CE(z, y) + w · T² · KL(softmax(z_reference/T) ‖ softmax(z/T))
 
@@ -20,14 +20,14 @@ from torch.nn import functional
 
 @dataclass(frozen=True)
 class Distillation:
-    """How much of the loss comes from the reference (`weight`, 0: nothing), at which `temperature`."""
+    """Take the share `weight` of the loss from the reference (0: none), at the `temperature` T."""
 
     weight: Annotated[float, Ge(0), Le(1)] = 0.0
     temperature: Annotated[float, Gt(0)] = 4.0
 
 
 def distillation_loss(logits: Tensor, labels: Tensor, reference_logits: Tensor, settings: Distillation) -> Tensor:
-    """The loss above, a mean over the batch in nats; both logits are `(batch, classes)`."""
+    """Return the loss above, a mean over the batch in nats; both logits are `(batch, classes)`."""
     divergence = functional.kl_div(
         functional.log_softmax(logits / settings.temperature, dim=1),
         functional.log_softmax(reference_logits / settings.temperature, dim=1),
@@ -39,14 +39,14 @@ def distillation_loss(logits: Tensor, labels: Tensor, reference_logits: Tensor, 
 
 
 class Distilled:
-    """The loss of a batch with `reference` as the teacher, which is only evaluated."""
+    """The loss of a batch with `reference` as the teacher, which is put in evaluation mode and does not train."""
 
     def __init__(self, reference: nn.Module, settings: Distillation) -> None:
         self.reference = reference.eval()
         self.settings = settings
 
     def __call__(self, images: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
-        """Evaluate the reference on the same images, then the loss."""
+        """Evaluate the reference on the same images and return the loss."""
         with torch.no_grad():
             reference_logits = self.reference(images)
         return distillation_loss(logits, labels, reference_logits, self.settings)

@@ -2,9 +2,9 @@
 
     min over W of   L(W) + μ/2 Σ_l ‖W_l − Θ_l − β_l/μ‖²
 
-The learning rate is at most 1/μ: a faster step on the quadratic overshoots, and beyond 2(1+m)/(1+2m) times that
-diverges (Nesterov's momentum m). The penalty's gradient `μ W − (μ Θ + β)` is added in place after the backward pass, in
-two fused additions over all layers: no autograd graph, no copy of the weights.
+The learning rate is at most 1/μ: a larger step on the quadratic overshoots, and one larger than 2(1+m)/(1+2m) times
+that diverges (Nesterov's momentum m). The penalty's gradient `μ W − (μ Θ + β)` is added in place after the backward
+pass, in two fused additions over all layers: no autograd graph, no copy of the weights.
 """
 
 from __future__ import annotations
@@ -19,9 +19,14 @@ from lightning_modules.training.schedule import Phase
 
 
 class JointObjective(Classifier):
-    """Train `network` on the joint objective, Θ, β (`None`: quadratic penalty) and μ fixed.
+    """Train a network on the joint objective, with Θ, β and μ fixed.
 
-    `weights` are the network's own parameters, by layer name; `compressed` and `multipliers` have their shapes.
+    Args:
+        network, phase, rate_factor: as in `Classifier`; the factor is lowered where the penalty needs it.
+        weights: the network's own parameters W, by layer name.
+        compressed: Θ, in the shapes of W.
+        multipliers: β, in the shapes of W; None is the quadratic penalty.
+        penalty: μ.
     """
 
     def __init__(
@@ -43,7 +48,7 @@ class JointObjective(Classifier):
         ]
 
     def on_fit_start(self) -> None:
-        """Bring the offsets to the device on which the network trains."""
+        """Move the offsets to the device on which the network trains."""
         self.offsets = [offset.to(weight) for offset, weight in zip(self.offsets, self.weights, strict=True)]
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:

@@ -1,8 +1,8 @@
-"""Run phases of training: one new Trainer each, on the same data, clock, logger and seed.
+"""Run phases of training: each with a new Trainer, all on the same data, logger and seed.
 
-A change of structure is a new phase, so an optimiser never holds parameters that are gone. The order of the samples
-and the random numbers of a phase depend on the seed and on the number of the phase and epoch alone, so that a run that
-goes on from a checkpoint ends with the numbers of one that was never stopped.
+A change of structure starts a new phase, so that no optimiser holds parameters that are gone. The order of the samples
+and the random numbers of a phase depend only on the seed and the numbers of the phase and epoch, so that a resumed run
+ends with the numbers of one that was never stopped.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from datamodules.data import Batches, Data
 from datamodules.limited import FirstBatches
 from datamodules.rest import SkipBatches
 from evaluation.accuracy import Accuracy, accuracy
-from lightning_modules.training.callbacks import Epochs
-from lightning_modules.training.checkpoint import Checkpoint, Position, copied
+from lightning_modules.training.callbacks import ResumableTraining
+from lightning_modules.training.checkpoint import Checkpoint, Position, copy_state
 from lightning_modules.training.classifier import Classifier, Diverged
 from lightning_modules.training.schedule import Schedule
 from lightning_modules.training.trainer_config import TrainerConfig
@@ -33,9 +33,17 @@ from runtime.signals import check_interrupted
 
 
 class Runner:
-    """Trains and evaluates networks for one `stage` of a point, "reference" or "method"; counts epochs and steps.
+    """Train and evaluate the networks of one stage of a point; count its epochs, steps and phases.
 
-    `build` makes the network anew, untrained. Without a `checkpoint` nothing is kept for a run that is killed.
+    Args:
+        data: the parts of the dataset, set up.
+        schedule: the recipe; its batch size is that of every phase.
+        trainer_config: how to compute.
+        logger: gets the metrics; None logs nothing.
+        seed: determines the order of the samples and the random numbers.
+        stage: "reference" or "method", the prefix of the logged loss.
+        build: returns the untrained network, for methods that train from scratch.
+        checkpoint: lets a killed run resume; None keeps nothing.
     """
 
     def __init__(
@@ -65,68 +73,79 @@ class Runner:
         self.device = trainer_config.device()
 
     def train(self, module: Classifier, title: str, *, show: bool = True, validate: bool = False) -> None:
-        """Fit `module` for the epochs of its phase; raises `Diverged` if its loss is no longer a number.
+        """Fit `module` for the epochs of its phase, under a progress bar called `title` if `show`.
 
-        With `validate` the module's curve has the validation accuracy too, which costs a pass over that part an epoch.
+        With `validate` the module's curve has the validation accuracy, which costs a pass over that part every epoch.
+        Raises `Diverged` if the loss or a weight is NaN or infinite.
         """
         epochs = module.phase.epochs
         if epochs == 0:
             return
         self.num_phases += 1
-        self.draw_anew()
-        goes_on = self.checkpoint is not None and self.checkpoint.phase == self.num_phases
+        self.reseed()
+        resumes = self.checkpoint is not None and self.checkpoint.phase == self.num_phases
         batches = self.data.train_batches(self.schedule.batch_size, self.seed, self.device)
         batches.epoch, batches.share = self.epochs, group().share
         with bar(title, epochs) if show else nullcontext(lambda note: None) as advance:
-            rest = SkipBatches(self._limited(batches))
-            trainer = self.trainer_config.trainer(epochs, [Epochs(self, batches, rest, advance, validate)])
+            remaining = SkipBatches(self._limited(batches))
+            callback = ResumableTraining(self, batches, remaining, advance, validate)
+            trainer = self.trainer_config.trainer(epochs, [callback])
             module.train()
-            with self.trainer_config.prepared(module.network) as module.run:
-                path = self.checkpoint.path if goes_on and self.checkpoint is not None else None
-                trainer.fit(module, train_dataloaders=rest, ckpt_path=path, weights_only=True)
+            with self.trainer_config.training_forward(module.network) as module.forward_network:
+                path = self.checkpoint.path if resumes and self.checkpoint is not None else None
+                trainer.fit(module, train_dataloaders=remaining, ckpt_path=path, weights_only=True)
         if not all(bool(parameter.isfinite().all()) for parameter in module.network.parameters()):
             raise Diverged(f"a weight is NaN or infinite after {title}; lower the learning rate")
-        if group().size > 1:  # what is drawn from here on is the same in all processes
-            self.draw_anew(epochs)
+        if group().size > 1:  # from here on all processes draw the same random numbers
+            self.reseed(epochs)
         self.epochs += epochs
         self.steps += trainer.global_step
         module.to(self.device)  # Lightning hands the module back on the CPU
         broadcast_tensors(module.network.buffers())
 
     def untrained(self) -> nn.Module:
-        """The network as it was before its training; the same at every call."""
+        """Return a new network as it was before any training; equal at every call."""
         assert self.build is not None, "a Runner whose methods train from scratch is given `build`"
         return self.build()
 
-    def recall(self) -> dict[str, Any] | None:
-        """What the method last asked to `remember` in a process that was stopped; None if this run begins."""
+    def load_state(self) -> dict[str, Any] | None:
+        """Return the state that the method last saved in a process that was stopped, or None if there is none.
+
+        The counts of epochs, steps and phases become those of that moment.
+        """
         if self.checkpoint is None or self.checkpoint.position.state is None:
             return None
         position = self.checkpoint.position
         self.epochs, self.steps, self.num_phases = position.epochs, position.steps, position.num_phases
-        return copied(position.state)  # what the method changes in place, the next checkpoint still needs
+        return copy_state(position.state)  # the method may change it in place; the next checkpoint needs it as it is
 
-    def remember(self, state: dict[str, Any]) -> None:
-        """From here the method could go on, given `state`: plain values and tensors, which are copied."""
+    def save_state(self, state: dict[str, Any]) -> None:
+        """Keep the `state` from which the method can resume here: plain values and tensors, which are copied.
+
+        Raises `Interrupted` if the process was asked to end.
+        """
         if self.checkpoint is not None:
-            self.checkpoint.note(Position(state, self.epochs, self.steps, self.num_phases))
+            self.checkpoint.update(Position(state, self.epochs, self.steps, self.num_phases))
         check_interrupted()
 
-    def draw_anew(self, epoch: int = 0, process: int = 0) -> None:
-        """Seed the random numbers of one epoch of the current phase."""
-        own = process * 1_000_033  # what drops out differs between the processes, as it does between samples
+    def reseed(self, epoch: int = 0, process: int = 0) -> None:
+        """Seed the random numbers of one epoch of the current phase, in the process of rank `process`."""
+        own = process * 1_000_033  # dropout differs between processes, as it does between samples
         torch.manual_seed(((self.seed * 1_000_003 + self.num_phases) * 100_003 + epoch + own) % 2**63)
 
     def train_batches(self) -> Iterable[tuple[Tensor, Tensor]]:
-        """The training part, shuffled by the seed, in the schedule's batches."""
+        """Return the training part, shuffled by the seed, in the schedule's batches."""
         return self._limited(self.data.train_batches(self.schedule.batch_size, self.seed, self.device))
 
     def validate(self, network: nn.Module) -> Accuracy:
-        """Accuracy on the validation part: the only one that may choose anything. Every process must ask."""
+        """Return the accuracy on the validation part, the only part that may choose anything.
+
+        Every process must call it. The device of `network` becomes the Trainer's.
+        """
         return self._accuracy(network, self.data.validation_batches(self.device))
 
     def test(self, network: nn.Module) -> Accuracy:
-        """Accuracy on the test part, for the row of results. Every process must ask."""
+        """Return the accuracy on the test part, for the row of results; every process must call it."""
         return self._accuracy(network, self.data.test_batches(self.device))
 
     def _accuracy(self, network: nn.Module, batches: Batches) -> Accuracy:
@@ -134,7 +153,7 @@ class Runner:
         return accuracy(network.to(self.device), self._limited(batches), self.device, all_reduce)
 
     def log(self, metrics: dict[str, Any]) -> None:
-        """Send finite numbers to the logger, at the step reached so far."""
+        """Log the finite numbers among `metrics`, at the step reached so far."""
         if self.logger is not None:
             numbers = {k: v for k, v in metrics.items() if isinstance(v, int | float) and math.isfinite(v)}
             self.logger.log_metrics(numbers, step=self.steps)
@@ -145,7 +164,7 @@ class Runner:
 
 
 def quiet_lightning() -> None:
-    """Let Lightning speak of errors alone: each of many Trainers would introduce itself."""
+    """Let Lightning print only errors: every one of many Trainers would print its settings."""
     warnings.filterwarnings("ignore", module="pytorch_lightning")
     for name in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""The numbers of a training recipe: how long, how fast, and how the penalty grows.
+"""The numbers of a training recipe: epochs, learning rates, and the growth of the penalty.
 
 A network's YAML file holds the published recipe; `scale` shortens all its epochs together (see `resolvers`), and any
 number can be overridden on the command line: `schedule.reference.epochs=12`.
@@ -18,9 +18,17 @@ from lightning_modules.training.distillation import Distillation
 
 @dataclass(frozen=True)
 class Phase:
-    """One stretch of training with SGD: a change of structure or of objective begins a new one.
+    """A stretch of training with SGD; a change of structure or of objective starts a new one.
 
     Differs from [IC20] in fine-tuning: `weight_decay` acts on the factors, not on their product.
+
+    Args:
+        epochs: 0 skips the phase.
+        learning_rate: at the start of the phase.
+        decay: the factor on it as the phase goes on.
+        momentum: 0 is plain SGD.
+        nesterov: Nesterov's momentum instead of the heavy ball's.
+        weight_decay: the L2 penalty's weight, as `torch.optim.SGD` has it.
     """
 
     epochs: Annotated[int, Ge(0)]
@@ -31,7 +39,7 @@ class Phase:
     weight_decay: Annotated[float, Ge(0)] = 0.0
 
     def optimizer(self, network: nn.Module, factor: float = 1.0) -> optim.Optimizer:
-        """A fresh SGD optimiser for `network`, its rate multiplied by `factor`."""
+        """Return a new SGD optimiser for `network`, its learning rate multiplied by `factor`."""
         return optim.SGD(
             network.parameters(),
             lr=self.learning_rate * factor,
@@ -43,14 +51,18 @@ class Phase:
 
 @dataclass(frozen=True)
 class Penalty:
-    """`μ_j = initial · growth^j` for the L steps `j = 1 … num_steps`."""
+    """The weight of the quadratic penalty, `μ_j = initial · growth^j`, in the L steps `j = 1 … num_steps`."""
 
     initial: Annotated[float, Gt(0)]
     growth: Annotated[float, Ge(1)]
     num_steps: Annotated[int, Ge(1)]
 
     def weight(self, step: int) -> float:
-        """μ of one step; step 0 is direct compression."""
+        """Return μ of an L step; step 0 is the C step of direct compression.
+
+        >>> [Penalty(initial=0.5, growth=2, num_steps=2).weight(step) for step in range(3)]
+        [0.5, 1.0, 2.0]
+        """
         return float(self.initial * self.growth**step)
 
 
@@ -58,9 +70,16 @@ class Penalty:
 class Schedule:
     """A recipe: the phases, the penalty, the batch size.
 
-    `from_scratch` trains a network that is factorised from its start, `distillation` is for it and for `fine_tune`.
-    `l_step_decay` multiplies the learning rate from one L step to the next; `scale` is what the epochs of the network's
-    file were multiplied by (0.1 in `schedule=short`), kept here for the record.
+    Args:
+        scale: the factor that was applied to the epochs of the network's file (0.1 in `schedule=short`); only recorded.
+        batch_size: of every phase.
+        reference: trains the reference.
+        l_step: one L step of the joint objective.
+        l_step_decay: multiplies the learning rate from one L step to the next.
+        fine_tune: trains a compressed network.
+        from_scratch: trains a network that is factorised from its start.
+        penalty: of the joint objective.
+        distillation: from the reference, in `fine_tune` and `from_scratch`.
     """
 
     scale: Annotated[float, Gt(0)]

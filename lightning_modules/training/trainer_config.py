@@ -1,7 +1,7 @@
-"""How a point computes: device, precision, and what trades memory or exactness for time; a YAML file of conf/trainer.
+"""How a point computes: device, precision, and options that trade memory or exactness for time; see conf/trainer.
 
-The network that is measured is a plain one again: channels-last and compilation are of training alone, and a row's
-latencies are those of float32 in the usual layout, whatever trained the weights.
+Channels-last and compilation apply only to training. The network that is measured is a plain one again, so that a row's
+latencies are those of float32 in the usual layout, however the weights were trained.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 import torch
@@ -24,15 +25,20 @@ LAYOUTS = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 @dataclass(frozen=True)
 class TrainerConfig:
-    """Options of training that any network and method can have.
+    """Options of training that apply to any network and method.
 
-    `devices` of each of `num_nodes` machines train together, a process each, on a part of every batch; gradients are
-    averaged.
-    `precision` is Lightning's name of it. Gradients of `accumulate` batches are added before a step. `deterministic`
-    refuses operators that do not repeat their bits. `channels_last` keeps the weights of convolutions, and so their
-    activations, with the channels innermost. `compile` runs the network through `torch.compile`, anew for each
-    structure. `limit_batches` reads so many batches of each part and no more: such rows say nothing about accuracy.
-    The loss goes to the logger every `log_every_n_steps` steps.
+    Args:
+        accelerator: "cpu" or "gpu".
+        devices: how many devices of each machine train together, one process each, on a part of every batch; their
+            gradients are averaged.
+        num_nodes: how many machines do so.
+        precision: of training, in Lightning's words; "16-mixed" needs a GPU.
+        accumulate: how many batches' gradients are added up before a step.
+        deterministic: raise an error at operators whose bits do not repeat.
+        channels_last: keep the weights of convolutions, and so their activations, with the channels innermost.
+        compile: run the network through `torch.compile`, again for each structure.
+        limit_batches: read only so many batches of each part; the accuracies of such a row mean nothing.
+        log_every_n_steps: log the training loss every so many steps.
     """
 
     accelerator: Literal["cpu", "gpu"]
@@ -48,48 +54,59 @@ class TrainerConfig:
 
     @property
     def num_processes(self) -> int:
-        """How many processes train together, on all machines."""
+        """Return how many processes train together, on all machines.
+
+        >>> TrainerConfig("gpu", devices=4, num_nodes=2).num_processes
+        8
+        """
         return self.devices * self.num_nodes
 
     def __post_init__(self) -> None:
-        if self.accelerator == "cpu" and self.precision == "16-mixed":  # Lightning would take bfloat16 in silence
+        if self.accelerator == "cpu" and self.precision == "16-mixed":  # Lightning would silently take bfloat16
             raise ValueError("precision=16-mixed: expected a GPU, got accelerator=cpu; take bf16-mixed")
 
     def trainer(self, epochs: int, callbacks: list[Callback]) -> Trainer:
-        """A new Trainer for one phase; raises what Lightning raises where the device is not there."""
+        """Return a new Trainer for one phase of `epochs`; raises what Lightning raises if there is no such device."""
         return Trainer(
             accelerator=self.accelerator,
             devices=self.devices,
             num_nodes=self.num_nodes,
             strategy="ddp" if self.num_processes > 1 else "auto",
-            # Torchrun says who is who; what Slurm says of a job is not of the processes that Lightning sees.
+            # Torchrun sets the ranks. Lightning must not read Slurm's variables, which describe other processes.
             plugins=[TorchElasticEnvironment() if TorchElasticEnvironment.detect() else LightningEnvironment()],
             precision=self.precision,
             accumulate_grad_batches=self.accumulate,
-            deterministic=self.deterministic,  # said even if false: it is a switch of the whole process
+            deterministic=self.deterministic,  # passed even if false: it sets a switch of the whole process
             log_every_n_steps=self.log_every_n_steps,
             max_epochs=epochs,
             callbacks=callbacks,
-            logger=False,  # metrics go through Runner.log: a new Trainer would begin again at step 0
-            enable_checkpointing=bool(callbacks),  # ours alone
+            logger=False,  # metrics go through Runner.log: each new Trainer would restart at step 0
+            enable_checkpointing=bool(callbacks),  # our own callback only
             enable_progress_bar=False,
             enable_model_summary=False,
         )
 
     def device(self) -> torch.device:
-        """Where the Trainer would run; raises what Lightning raises if it cannot."""
+        """Return the device of the Trainer; raises what Lightning raises if there is no such device."""
+        return self._root_device
+
+    @cached_property
+    def _root_device(self) -> torch.device:  # a Trainer takes 0.05 s to build, and a point asks five times
         return self.trainer(0, []).strategy.root_device
 
     @contextmanager
-    def prepared(self, network: nn.Module) -> Iterator[Callable[[Tensor], Any]]:
-        """What to call in the place of `network` while it trains; afterwards it is a plain one again."""
+    def training_forward(self, network: nn.Module) -> Iterator[Callable[[Tensor], Any]]:
+        """Yield the function to call instead of `network` while it trains: laid out and compiled as the options say.
+
+        After the block the network is a plain one again.
+        """
         layouts = LAYOUTS if self.channels_last else {}
 
-        def call(samples: Tensor) -> Any:  # no module: it would become a part of the one that holds it
-            return network(_laid_out(samples, layouts))
+        def call(samples: Tensor) -> Any:  # a function, as a module would become part of the one that holds it
+            return network(_with_layout(samples, layouts))
 
         for parameter in network.parameters():
-            parameter.data = _laid_out(parameter.data, layouts)
+            parameter.data = _with_layout(parameter.data, layouts)
         try:
             yield torch.compile(call) if self.compile else call
         finally:
@@ -97,6 +114,6 @@ class TrainerConfig:
                 parameter.data = parameter.data.contiguous()
 
 
-def _laid_out(tensor: Tensor, layouts: Mapping[int, torch.memory_format]) -> Tensor:
+def _with_layout(tensor: Tensor, layouts: Mapping[int, torch.memory_format]) -> Tensor:
     layout = layouts.get(tensor.dim())
     return tensor if layout is None else tensor.contiguous(memory_format=layout)

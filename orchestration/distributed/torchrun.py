@@ -108,7 +108,7 @@ def read_point(task: Path) -> tuple[Point, Claim]:
 
 def _watch(owner: ProcessId, torchrun: int) -> None:
     """End this process with those that started it: torchrun puts it into a session that their signals do not reach."""
-    while owner.runs and os.getppid() == torchrun:
+    while owner.is_alive and os.getppid() == torchrun:
         time.sleep(WATCH_SECONDS)
     os._exit(1)
 

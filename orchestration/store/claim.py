@@ -28,7 +28,7 @@ class Claim:
 
     def require_ours(self, point: Point) -> None:
         """Raise `RunsElsewhere` if this process lost its lock: it stood still for minutes and was taken for dead."""
-        if not (self.lock.is_ours() and self.lock.owner.runs):  # of several processes the owner is their parent
+        if not (self.lock.is_ours() and self.lock.owner.is_alive):  # of several processes the owner is their parent
             raise RunsElsewhere(f"{point.label}: taken over by another process, whose row counts")
 
 

@@ -20,7 +20,10 @@ FAST = "network.hidden=[20]"
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_method_runs_and_leaves_a_whole_directory(make_point, method):
+@pytest.mark.usefixtures("share_references")
+def test_method_runs_and_leaves_a_whole_directory(make_point, method, request):
+    if method == "quantise_static":
+        request.getfixturevalue("needs_int8")
     point = make_point(f"method={method}", FAST, "schedule.fine_tune.epochs=3")  # one a stage of musco
     result = run_point(point)
     assert result.status == "ok", result.status
@@ -47,6 +50,7 @@ def test_method_runs_and_leaves_a_whole_directory(make_point, method):
         assert result.rank_reason
 
 
+@pytest.mark.usefixtures("share_references")
 @pytest.mark.parametrize("method", ["lc_svd", "lc_cur"])
 def test_joint_methods_close_the_gap_between_weights_and_factors(make_point, method):
     """As μ grows the violation goes to zero, also for the quadratic penalty; one record an L step."""
@@ -82,6 +86,7 @@ def run(make_point, *overrides):
     return run_point(make_point(FAST, *overrides))
 
 
+@pytest.mark.usefixtures("share_references")
 def test_options_are_read(make_point):
     """Each option changes what it says it changes."""
     base = run(make_point, "method=svd", "rank=budget", "rank.share=0.5")
@@ -138,6 +143,7 @@ def test_a_row_does_not_depend_on_whether_the_reference_was_cached(make_point, t
     assert rows[0].test_loss == rows[1].test_loss
 
 
+@pytest.mark.usefixtures("share_references")
 def test_a_finished_point_is_taken_from_disk_and_force_runs_it_anew(make_point):
     first = run(make_point)
     assert run(make_point) == first
@@ -146,6 +152,7 @@ def test_a_finished_point_is_taken_from_disk_and_force_runs_it_anew(make_point):
     assert (again.id, again.violation) == (first.id, first.violation)
 
 
+@pytest.mark.usefixtures("share_references")
 @pytest.mark.parametrize("reason", [KeyboardInterrupt, RuntimeError, ValueError])
 def test_a_forced_run_that_ends_badly_leaves_the_good_row(make_point, monkeypatch, reason):
     from lightning_modules.joint import Joint
@@ -166,6 +173,7 @@ def test_a_forced_run_that_ends_badly_leaves_the_good_row(make_point, monkeypatc
     assert (point.directory / "network.pt").read_bytes() == network
 
 
+@pytest.mark.usefixtures("share_references")
 def test_a_forced_run_that_cannot_write_leaves_the_good_row(make_point, monkeypatch):
     import orchestration.run.run_point
 
@@ -179,6 +187,7 @@ def test_a_forced_run_that_cannot_write_leaves_the_good_row(make_point, monkeypa
     assert run_point(make_point(FAST)) == good
 
 
+@pytest.mark.usefixtures("share_references")
 def test_threads_of_one_point_are_not_those_of_the_next(make_point, capsys):
     before = torch.get_num_threads()
     try:
@@ -192,6 +201,7 @@ def test_threads_of_one_point_are_not_those_of_the_next(make_point, capsys):
     assert "its latencies were measured with num_threads=1" in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("share_references")
 @pytest.mark.parametrize("damage", [None, b"garbage"])
 def test_a_row_without_its_network_is_not_finished(make_point, damage):
     point = make_point(FAST)
@@ -216,6 +226,7 @@ def test_a_batch_that_does_not_fit_fails_before_training(make_point, monkeypatch
     assert status.startswith("failed: no pass of a batch of latency_batch_size=60000 is possible; lower it (not enough")
 
 
+@pytest.mark.usefixtures("share_references")
 def test_l_steps_stay_stable_when_the_penalty_outgrows_the_learning_rate(make_point):
     """μ · learning rate = 50 at the end: without a bound on the rate the weights explode."""
     penalty = ("schedule.penalty.initial=10", "schedule.penalty.growth=10", "schedule.l_step.epochs=2")
@@ -224,6 +235,7 @@ def test_l_steps_stay_stable_when_the_penalty_outgrows_the_learning_rate(make_po
     assert result.history[-1]["violation"] < result.history[0]["violation"] < 1e3
 
 
+@pytest.mark.usefixtures("share_references")
 def test_selection_never_sees_the_test_part(make_point, monkeypatch):
     """Until the network is finished, the test part is not touched."""
     from datamodules.memory.in_memory import InMemoryData

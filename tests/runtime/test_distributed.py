@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
-from typing import ClassVar
 
-import pytest
 import torch
 from torch import distributed, multiprocessing, nn
 
 from decompositions.rank_search.budget import Budget
-from decompositions.rank_search.latency import Latency
-from decompositions.rank_search.rule import RankChoice, RankProblem
 from decompositions.search.prepare import prepare
 from decompositions.svd import SVD
 from decompositions.tucker2 import Tucker2
-from lightning_modules.core.method import BroadcastRule
 from runtime.distributed import Group, broadcast_tensors, group
 
 FORMATS = {"svd": SVD(), "tucker2": Tucker2(sweeps=1)}
@@ -56,7 +51,8 @@ def one_of_two(rank: int, folder: str) -> None:
 
 
 def test_two_processes_find_the_bits_of_one(tmp_path):
-    multiprocessing.spawn(one_of_two, (str(tmp_path),), nprocs=2)
+    # A fork imports nothing again; it is safe because torch has one thread here (see conftest).
+    multiprocessing.start_processes(one_of_two, (str(tmp_path),), nprocs=2, start_method="fork")
     alone = {name: bits(format) for name, format in FORMATS.items()}
     assert torch.load(tmp_path / "0") == torch.load(tmp_path / "1") == alone
     first, second = (torch.load(tmp_path / f"norm{rank}") for rank in (0, 1))
@@ -67,32 +63,3 @@ def test_alone_nothing_is_copied():
     value = object()
     assert group() == Group(0, 1)
     assert group().all_gather(value)[0] is value
-
-
-@dataclass(frozen=True)
-class Clocked:
-    """A rule that must not be asked in any process but the first."""
-
-    share: float
-    reads_a_clock: ClassVar[bool] = True
-
-    def __call__(self, problem: RankProblem) -> RankChoice:
-        assert group().rank == 0, "asked elsewhere"
-        if self.share < 0.5:
-            raise ValueError("too slow")
-        return RankChoice({"fc": 3}, "by the clock")
-
-
-def follow_the_first(rank: int, folder: str) -> None:
-    timeout = timedelta(seconds=60)
-    distributed.init_process_group("gloo", f"file://{folder}/store", timeout, world_size=2, rank=rank)
-    problem = RankProblem({}, 1.0)
-    assert BroadcastRule(Clocked(0.9))(problem).ranks == {"fc": 3}
-    with pytest.raises(ValueError, match="too slow"):
-        BroadcastRule(Clocked(0.1))(problem)
-    distributed.destroy_process_group()
-
-
-def test_a_rule_that_reads_a_clock_is_asked_in_the_first_process_alone(tmp_path):
-    assert Latency.reads_a_clock
-    multiprocessing.spawn(follow_the_first, (str(tmp_path),), nprocs=2)

@@ -1,4 +1,4 @@
-"""One owner at a time, on one machine and as seen from another; a dead owner's lock is taken over by one finder."""
+"""One owner at a time, on one machine and as seen from another; one process takes over a dead owner's lock."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime import file_lock as lock_module
+from runtime import file_lock, lock_record
 from runtime.file_lock import DEAD_AFTER_SECONDS, Held, locked, owner_of
 from runtime.process import ProcessId
 from runtime.signals import Interrupted, interrupt_between_batches
@@ -99,8 +99,8 @@ def test_from_another_machine_the_heartbeat_counts_by_the_clock_of_the_file_syst
         assert lock.previous.place == "elsewhere"
 
 
-def test_the_heart_beats(tmp_path, monkeypatch):
-    monkeypatch.setattr(lock_module, "HEARTBEAT_SECONDS", 0.02)
+def test_heartbeats_are_sent(tmp_path, monkeypatch):
+    monkeypatch.setattr(file_lock, "HEARTBEAT_SECONDS", 0.02)
     path = tmp_path / ".lock"
     with locked(path):
         age(path, 1000)
@@ -110,8 +110,8 @@ def test_the_heart_beats(tmp_path, monkeypatch):
         assert time.time() - path.stat().st_mtime < 500
 
 
-def test_an_owner_that_was_taken_for_dead_neither_beats_for_nor_removes_the_new_ones_lock(tmp_path, monkeypatch):
-    monkeypatch.setattr(lock_module, "HEARTBEAT_SECONDS", 0.01)
+def test_an_owner_taken_for_dead_neither_renews_nor_removes_the_new_owners_lock(tmp_path, monkeypatch):
+    monkeypatch.setattr(file_lock, "HEARTBEAT_SECONDS", 0.01)
     path = tmp_path / ".lock"
     with locked(path) as lock:
         new = write(path, place="elsewhere", pid=7)
@@ -206,11 +206,11 @@ def test_a_full_disk_keeps_no_lock(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with locked(tmp_path / ".lock"):
-        monkeypatch.setattr(lock_module, "_written", full)
+        monkeypatch.setattr(lock_record, "write_candidate", full)
     assert not list(tmp_path.iterdir())
 
 
-def test_who_waits_for_a_lock_can_be_interrupted(holder):
+def test_waiting_for_a_lock_can_be_interrupted(holder):
     _, path = holder
     said = []
 
@@ -233,5 +233,5 @@ def test_a_process_that_is_hidden_is_alive(monkeypatch):
         raise FileNotFoundError
 
     monkeypatch.setattr(Path, "read_text", refuse)
-    assert owner.runs
-    assert not dataclasses.replace(owner, pid=2**22 + 1).runs
+    assert owner.is_alive
+    assert not dataclasses.replace(owner, pid=2**22 + 1).is_alive

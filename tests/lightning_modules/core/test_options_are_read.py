@@ -14,6 +14,7 @@ from lightning_modules.training.schedule import Phase
 from orchestration.run.build import build_components
 from orchestration.run.run_point import run_point
 
+pytestmark = pytest.mark.usefixtures("share_references")
 BASE = (
     "network.hidden=[16]", "method.multipliers=true", "rank=cost", "rank.weight=0.3", "schedule.penalty.num_steps=3",
     "schedule.l_step.epochs=2", "schedule.fine_tune.epochs=2",

@@ -1,4 +1,4 @@
-"""A run that is killed, wherever, goes on and ends with the numbers of one that was never stopped: bit for bit."""
+"""A run that is killed, wherever, resumes and ends with the bits of one that was never stopped."""
 
 from __future__ import annotations
 
@@ -81,54 +81,75 @@ def assert_equal(first, second) -> None:
     assert all(torch.equal(first[1][name], second[1][name]) for name in first[1])
 
 
-def places(method: str) -> list[tuple]:
-    """Where to kill: in the middle of a C step, of an epoch, before and after a checkpoint is in place."""
-    return [
-        (RankSearch, "__call__", (1, 3) if method in ("lc_svd", "admm_tucker", "gradual") else (1,), False),
-        (Classifier, "training_step", (30, 60, 150), False),
-        (Checkpoint, "write", (2, 5, 8), True),
-        (Checkpoint, "note", (1,), False),
-    ]
+def elsewhere(point, results, references=None):
+    """The same point with its results in another folder, where its reference is trained already if it is given."""
+    if references is not None:
+        results.mkdir()
+        (results / "references").symlink_to(references, target_is_directory=True)
+    return dataclasses.replace(point, config=point.config | {"results_dir": str(results)})
+
+
+def num_kills(monkeypatch, whole_point, expected, places, folder, references=None) -> int:
+    """Run a point once for each place to kill it, and again until it is done; compare its end; count the kills."""
+    num = 0
+    for owner, name, numbers, after in places:
+        for at in numbers:
+            point = elsewhere(whole_point, folder / f"{owner.__name__}{name}{at}", references)
+            for time in range(2 if name == "training_step" else 1):  # the resumed run is killed too
+                with monkeypatch.context() as patched:
+                    killer(patched, owner, name, at + 7 * time, after)
+                    try:
+                        run_point(point)
+                    except Killed:
+                        num += 1
+                        assert not (point.directory / "result.json").exists()
+            again = run_point(point)
+            assert again.status == "ok", again.status
+            assert_equal(expected, outcome(point.directory, again))
+            files = [*point.results_dir.rglob("*"), *(point.results_dir / "references").rglob("*")]
+            assert not [file for file in files if file.suffix == ".ckpt" or file.name == "checkpoint.pt"]
+    return num
+
+
+def test_killed_in_the_training_of_the_reference_ends_alike(make_point, monkeypatch, tmp_path):
+    """It is the same for all methods: 69 steps, 3 checkpoints."""
+    point = make_point(*COMMON, "method=lc_svd", *METHODS["lc_svd"])
+    expected = outcome(point.directory, run_point(point))
+    places = [(Classifier, "training_step", (30, 60), False), (Checkpoint, "write", (2,), True)]
+    assert num_kills(monkeypatch, point, expected, places, tmp_path) == 5
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_killed_anywhere_ends_alike(make_point, monkeypatch, method, tmp_path):
+@pytest.mark.usefixtures("share_references")
+def test_killed_anywhere_ends_alike(make_point, monkeypatch, method, tmp_path, trained_references):
     overrides = [*COMMON, f"method={method}", *METHODS[method]]
     if "rank=latency" in overrides:  # measured: what a clock says does not repeat, so it is said here
         from decompositions.search import c_step
 
         times = iter(range(10_000))
         monkeypatch.setattr(c_step, "layer_latency_ms", lambda f, s, ranks, b: [5.0 - next(times) % 3 for _ in ranks])
-    whole_point = make_point(*overrides, tiny=True)
-    whole = run_point(whole_point)
+    point = make_point(*overrides)
+    whole = run_point(point)
     assert whole.status == "ok", whole.status
-    expected = outcome(whole_point.directory, whole)
-    killed_times = 0
-    for owner, name, numbers, after in places(method):
-        for at in numbers:
-            point = make_point(*overrides, f"results_dir={tmp_path / f'{owner.__name__}{name}{at}'}")
-            for time in range(2 if name == "training_step" else 1):  # the run that goes on is killed too
-                with monkeypatch.context() as patched:
-                    killer(patched, owner, name, at + 7 * time, after)
-                    try:
-                        run_point(point)
-                    except Killed:
-                        killed_times += 1
-                        assert not (point.directory / "result.json").exists()
-            again = run_point(point)
-            assert again.status == "ok", again.status
-            assert_equal(expected, outcome(point.directory, again))
-            assert not list(point.results_dir.rglob("*.ckpt")) and not list(point.results_dir.rglob("checkpoint.pt"))
-    assert killed_times >= 6, "hardly any run was killed: the test tests nothing"
+    # In the middle of a C step, of an epoch, before and after a checkpoint is in place.
+    places = [
+        (RankSearch, "__call__", (1, 3) if method in ("lc_svd", "admm_tucker", "gradual") else (1,), False),
+        (Classifier, "training_step", (15, 40, 81), False),
+        (Checkpoint, "write", (2, 5), True),
+        (Checkpoint, "update", (1,), False),
+    ]
+    num = num_kills(monkeypatch, point, outcome(point.directory, whole), places, tmp_path, trained_references)
+    assert num >= 6, "hardly any run was killed: the test tests nothing"
 
 
-def test_a_file_that_is_written_now_and_then_is_enough(make_point, monkeypatch, tmp_path):
-    """The usual case: most epochs and steps leave no checkpoint, and the run goes on from an earlier one."""
+@pytest.mark.usefixtures("share_references")
+def test_a_file_that_is_written_now_and_then_is_enough(make_point, monkeypatch, tmp_path, trained_references):
+    """The usual case: most epochs and steps leave no checkpoint, and the run resumes from an earlier one."""
     overrides = [*COMMON, "method=lc_svd", *METHODS["lc_svd"]]
     whole_point = make_point(*overrides)
     expected = outcome(whole_point.directory, run_point(whole_point))
-    for number, at in enumerate((80, 130, 170, 210)):
-        point = make_point(*overrides, f"results_dir={tmp_path / str(number)}")
+    for number, at in enumerate((11, 61, 101, 141)):
+        point = elsewhere(whole_point, tmp_path / str(number), trained_references)
         with monkeypatch.context() as patched:
             calls: list[None] = []
             patched.setattr(Checkpoint, "is_due", lambda self, calls=calls: calls.append(None) or len(calls) % 4 == 0)
@@ -151,7 +172,7 @@ def killed_in_fine_tuning(make_point, monkeypatch, *overrides):
 FINE_TUNE = ("schedule.fine_tune.epochs=4", "schedule.batch_size=64")
 
 
-def test_a_checkpoint_of_other_data_is_left_alone(make_point, monkeypatch, capsys):
+def test_a_checkpoint_of_other_data_is_not_used(make_point, monkeypatch, capsys):
     """The same folder with other pictures is the same point: the reference is trained anew, and so is the rest."""
     point = killed_in_fine_tuning(make_point, monkeypatch, *FINE_TUNE)
     real = Digits.load
@@ -169,21 +190,21 @@ def test_a_checkpoint_of_other_data_is_left_alone(make_point, monkeypatch, capsy
 
 
 @pytest.mark.parametrize("damage", [b"", b"garbage", None])
-def test_a_damaged_checkpoint_is_said_and_left(make_point, monkeypatch, capsys, damage):
+def test_a_damaged_checkpoint_is_reported_and_not_used(make_point, monkeypatch, capsys, damage):
     point = killed_in_fine_tuning(make_point, monkeypatch, *FINE_TUNE)
     path = point.directory / "checkpoint.pt"
     path.write_bytes(path.read_bytes()[:-500] if damage is None else damage)
     result = run_point(point)
-    assert result.is_ok and "begins anew" in capsys.readouterr().out
+    assert result.is_ok and "starting over" in capsys.readouterr().out
     assert not path.exists()
 
 
-def test_force_begins_anew_and_then_goes_on(make_point, monkeypatch, capsys):
+def test_force_starts_over_and_then_resumes(make_point, monkeypatch, capsys):
     done = run_point(make_point("network.hidden=[16]", "method=svd", "rank.share=0.5", *FINE_TUNE))
     point = killed_in_fine_tuning(make_point, monkeypatch, "force=true", *FINE_TUNE)
     capsys.readouterr()
     result = run_point(point)
-    assert "goes on from" in capsys.readouterr().out
+    assert "resuming from" in capsys.readouterr().out
     assert result.compressed.test_loss == done.compressed.test_loss
     assert result.started != done.started or result.seconds != done.seconds
 
@@ -192,9 +213,9 @@ def test_a_full_disk_stops_no_training(make_point, monkeypatch, capsys):
     def full(*args):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("lightning_modules.training.checkpoint.os.replace", full)
+    monkeypatch.setattr("runtime.atomic.os.replace", full)
     checkpoint = Checkpoint(make_point().results_dir / "checkpoint.pt", 0, origin(of="x"))
-    checkpoint.note(Position({"a": torch.ones(2)}))
+    checkpoint.update(Position({"a": torch.ones(2)}))
     assert "no checkpoint: " in capsys.readouterr().out
 
 
@@ -202,37 +223,36 @@ def test_the_largest_seed_trains(make_point):
     assert run_point(make_point("network.hidden=[8]", "method=reference", f"seed={2**31 - 1}")).status == "ok"
 
 
-@pytest.mark.parametrize("call", ["decompositions.search.c_step.RankSearch.__call__", "torch.optim.SGD.step"])
-def test_kill_minus_nine_and_the_same_command(tmp_path, call):
-    """A real process, really killed: in a C step, and in the middle of an epoch of an L step."""
-    module, owner, name = call.rsplit(".", 2)
-    at = {"RankSearch": 3, "SGD": 150}[owner]
-    code = (
-        f"import importlib, os, signal, sys; owner = getattr(importlib.import_module({module!r}), {owner!r})\n"
-        f"real, calls = owner.{name}, []\n"
+def test_kill_minus_nine_and_the_same_command(make_point, tmp_path):
+    """Real processes, really killed: one in a C step, the next in the middle of an epoch of an L step."""
+    command = [*COMMON, "network._target_=networks.mlp.mlp", "rank.weight=0.3", "logger=none"]
+    point = make_point(*command, tiny=False)
+    expected = outcome(point.directory, run_point(point))
+    killing = (
+        "import importlib, os, signal, sys\n"
+        "module, owner, name, at = sys.argv[1:5]\n"
+        "owner = getattr(importlib.import_module(module), owner)\n"
+        "real, calls = getattr(owner, name), []\n"
         "def wrapper(*args, **kwargs):\n"
         "    calls.append(None)\n"
-        f"    if len(calls) == {at}: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    if len(calls) == int(at): os.kill(os.getpid(), signal.SIGKILL)\n"
         "    return real(*args, **kwargs)\n"
-        f"owner.{name} = wrapper\n"
-        "sys.argv = ['run.py', *sys.argv[1:]]\n"
+        "setattr(owner, name, wrapper)\n"
+        "sys.argv = ['run.py', *sys.argv[5:]]\n"
         "import run; run.main()\n"
     )
-    results = []
-    for folder, kill in (("whole", False), ("killed", True)):
-        command = [*COMMON, "network._target_=networks.mlp.mlp", "rank.weight=0.3", "logger=none"]
-        command += [f"results_dir={tmp_path / folder}"]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        if kill:
-            done = subprocess.run([sys.executable, "-c", code, *command], cwd=ROOT, env=environment, timeout=120)
-            assert done.returncode == -signal.SIGKILL
-            assert not list((tmp_path / folder).rglob("result.json"))
+    command += [f"results_dir={tmp_path / 'killed'}"]
+    places = [("decompositions.search.c_step", "RankSearch", "__call__", "3"), ("torch.optim", "SGD", "step", "30")]
+    starts = [*(["-c", killing, *place] for place in places), ["run.py"]]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    for number, start in enumerate(starts):
         done = subprocess.run(
-            [sys.executable, "run.py", *command], cwd=ROOT, env=environment, timeout=120, capture_output=True, text=True
+            [sys.executable, *start, *command], cwd=ROOT, env=environment, timeout=240, capture_output=True, text=True
         )
-        assert done.returncode == 0, done.stderr
-        assert ("goes on from" in done.stdout) == kill
-        (path,) = (tmp_path / folder).rglob("result.json")
-        result = read_result(path)
-        results.append(outcome(path.parent, result))
-    assert_equal(*results)
+        assert ("resuming from" in done.stdout) == (number > 0)
+        if number < 2:
+            assert done.returncode == -signal.SIGKILL, done.stderr
+            assert not list((tmp_path / "killed").rglob("result.json"))
+    assert done.returncode == 0, done.stderr
+    (path,) = (tmp_path / "killed").rglob("result.json")
+    assert_equal(expected, outcome(path.parent, read_result(path)))

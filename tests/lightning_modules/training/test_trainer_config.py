@@ -1,4 +1,4 @@
-"""Every option of a trainer's profile changes what it says, and leaves a plain network behind."""
+"""Every option of a trainer config changes what it names, and leaves a plain network behind."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_the_network_is_plain_afterwards_and_no_module_is_held_twice(data):
     net, *_ = trained(data, channels_last=True)
     assert all(parameter.is_contiguous() for parameter in net.parameters())
     module = Classifier(net, Phase(1, 0.1, Exponential()))
-    with TrainerConfig("cpu", channels_last=True).prepared(net) as module.run:
+    with TrainerConfig("cpu", channels_last=True).training_forward(net) as module.forward_network:
         assert net[0].weight.is_contiguous(memory_format=torch.channels_last)
         assert all(name.startswith("network.") for name in module.state_dict())
     copy.deepcopy(net)
@@ -82,7 +82,7 @@ def test_channels_last_of_clips():
     layer = nn.Conv3d(2, 3, 3)
     seen = []
     layer.register_forward_pre_hook(lambda module, inputs: seen.extend([inputs[0], module.weight.data]))
-    with TrainerConfig("cpu", channels_last=True).prepared(layer) as call:
+    with TrainerConfig("cpu", channels_last=True).training_forward(layer) as call:
         call(torch.randn(1, 2, 4, 4, 4))
         assert all(tensor.is_contiguous(memory_format=torch.channels_last_3d) for tensor in seen)
         assert len(seen) == 2
@@ -164,7 +164,7 @@ def test_limited_batches_follow_the_epoch(data):
     assert len(FirstBatches(whole, 99)) == len(whole)
 
 
-def test_every_profile_is_composed_and_smoke_marks_its_row(make_point):
+def test_every_file_is_composed_and_smoke_marks_its_row(make_point):
     from orchestration.run.run_point import run_point
 
     for path in (ROOT / "conf" / "trainer").glob("*.yaml"):

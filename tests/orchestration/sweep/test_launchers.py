@@ -200,7 +200,7 @@ def test_slurm_gets_one_array_and_a_preempted_point_goes_on(tmp_path, slurm):
     assert [row["environment"]["num_threads"] for row in rows(tmp_path)] == [1, 1]
     assert (tmp_path / "slurm" / "was_requeued_0").exists()
     logs = [path.read_text() for path in tmp_path.glob("results/*/*/*/*/run.log")]
-    assert sum("goes on from" in log for log in logs) == 1, logs
+    assert sum("resuming from" in log for log in logs) == 1, logs
     deadline = time.monotonic() + 20
     while not (tmp_path / "slurm" / "ended").exists() and time.monotonic() < deadline:
         time.sleep(0.1)
