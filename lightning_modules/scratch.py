@@ -52,7 +52,7 @@ class Scratch:
         """Choose ranks, build a fresh network at these, train it."""
         _, search = begin(self, reference, runner)
         step = choose_ranks(search, runner)
-        network = restore(runner.untrained(), describe(search.format, step.ranks, search.opened))
+        network = restore(runner.untrained(), describe(search.format, step.ranks, search.unfused))
         initialise(network, self.gain)
         train(network.to(runner.device), reference, runner.schedule.from_scratch, "training from scratch", runner)
         return outcome(network, search, step)

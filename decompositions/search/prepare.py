@@ -30,14 +30,15 @@ def prepare(
     dtype: torch.dtype | None = None,
     evaluate: Callable[[], float] | None = None,
 ) -> RankSearch:
-    """Return the rank search of `network`; the LSTMs and GRUs that `layers` reaches into are opened in place.
+    """Return the rank search of `network`; unfuse, in place, the LSTMs and GRUs of which `layers` names a part.
 
-    `input_shape` is that of one sample, `dtype` its type if not that of the parameters; `evaluate` returns the
-    network's accuracy in percent, for rules that measure it. Raises `ValueError` if there is nothing to compress.
+    `input_shape` is that of one sample, `dtype` its type if not that of the parameters; `layers` are name patterns;
+    `evaluate` returns the network's accuracy in percent, for rules that measure it. The other arguments are those of
+    `RankSearch`. Raises `ValueError` if there is nothing to compress.
     """
     if isinstance(network, LAYER_TYPES):
         raise ValueError("the network is itself a linear or convolution layer; put it into an nn.Sequential")
-    opened = unfuse_recurrent(network, lambda child: any(fnmatchcase(child, pattern) for pattern in layers))
+    unfused = unfuse_recurrent(network, lambda child: any(fnmatchcase(child, pattern) for pattern in layers))
     found = survey(network, input_shape, layers, dtype)
     if not found.sites:
         raise ValueError(f"the network has no layer to compress ({listed(found.skipped)})")
@@ -51,5 +52,5 @@ def prepare(
         normalize=normalize,
         probe=None if evaluate is None else Probe(network, evaluate),
         skipped=found.skipped,
-        opened=tuple(opened),
+        unfused=tuple(unfused),
     )

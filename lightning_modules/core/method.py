@@ -135,7 +135,7 @@ def outcome(
     history: list[dict[str, Any]] | None = None,
 ) -> Compressed:
     """What a compressing method returns."""
-    structure = describe(search.format, step.ranks, search.opened)
+    structure = describe(search.format, step.ranks, search.unfused)
     return Compressed(network, structure, describe_layers(search, step), step.choice.reason, violation, history or [])
 
 
