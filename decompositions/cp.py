@@ -81,7 +81,7 @@ class CP(FormatWithFallback):
         return SVD() if is_matrix(weight) else None
 
     def _analyse(self, weight: Tensor) -> CPAnalysis:
-        # Nothing is fitted yet: each rank is when it is asked for, and kept.
+        # No rank is fitted yet: each is on first use, and kept.
         tensor, scale = scaled(weight)
         return CPAnalysis(weight, self, tensor.reshape(self.sizes(tuple(weight.shape))), scale)
 
@@ -115,7 +115,7 @@ class CP(FormatWithFallback):
 
 @dataclass(frozen=True)
 class CPAnalysis:
-    """The fits of one weight, computed when they are asked for: `tensor · scale` is the weight by modes.
+    """The fits of one weight, computed on first use: `tensor · scale` is the weight by modes.
 
     `fits` holds the final fits by rank, `way` the rougher ones of the grid, from which the next rank starts.
     """

@@ -130,7 +130,7 @@ class _Unfused(nn.Module):
         if weights and not hooked and not torch.compiler.is_dynamo_compiling():
             sequence = (data,) if batch_sizes is None else (data, batch_sizes)
             options = (weights, self.bias, self.num_layers, self.dropout, self.training, self.bidirectional)
-            # Whether the batch comes first is asked of dense sequences only.
+            # Only the kernels of dense sequences take `batch_first`.
             output, *new = self._fused(sequence, state, options if batch_sizes is not None else (*options, False))
             return output, tuple(new)
         if batch_sizes is None:

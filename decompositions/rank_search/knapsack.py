@@ -27,7 +27,7 @@ class Step:
 def cheapest(costs: Mapping[str, Sequence[float]], errors: Mapping[str, Sequence[float]]) -> Points:
     """Return the cheapest point of every layer; of equally cheap ones the most accurate.
 
-    >>> cheapest({"a": [1, 2, 3], "b": [5, 5]}, {"a": [9.0, 4.0, 0.0], "b": [2.0, 1.0]})
+    >>> cheapest({"a": [1.0, 2.0, 3.0], "b": [5.0, 5.0]}, {"a": [9.0, 4.0, 0.0], "b": [2.0, 1.0]})
     {'a': 0, 'b': 1}
     """
     return {name: min(range(len(c)), key=lambda i: (c[i], errors[name][i])) for name, c in costs.items()}
@@ -46,7 +46,7 @@ def least_error(
 
     The cheapest points must meet the budget.
 
-    >>> least_error({"a": [1, 2, 3], "b": [1, 2]}, {"a": [9.0, 4.0, 0.0], "b": [2.0, 0.0]}, budget=4)
+    >>> least_error({"a": [1.0, 2.0, 3.0], "b": [1.0, 2.0]}, {"a": [9.0, 4.0, 0.0], "b": [2.0, 0.0]}, budget=4.0)
     ({'a': 2, 'b': 0}, 4.0)
     """
     points, slope = cheapest(costs, errors), 0.0
