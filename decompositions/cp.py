@@ -3,7 +3,7 @@
     W(t, s, h, w) ≈ Σ_r A(t, r) B(s, r) H(h, r) V(w, r)
 
 As layers: 1×1 to r channels, one depthwise convolution a kernel axis, 1×1 to the outputs. With `kernel="joint"` the
-kernel is one mode: a single depthwise convolution. How the terms are found, and why they stay bounded, is in `als`.
+kernel is one mode: a single depthwise convolution. `linalg.cp_als` finds the terms and keeps them bounded.
 A matrix (linear layer, 1×1 convolution) has an exact answer: its CP is the SVD.
 
 The best terms of different ranks are not nested, so there is no exact frontier: it holds the errors reached on a grid
@@ -25,14 +25,15 @@ from annotated_types import Ge
 from jaxtyping import Int64
 from torch import Tensor, nn
 
+from decompositions.core.fallback import FormatWithFallback
 from decompositions.core.frontier import Frontier, Rank, pareto_frontier
-from decompositions.core.low_rank import TwoFactors, is_matrix
+from decompositions.core.low_rank import is_matrix
 from decompositions.core.site import Site
 from decompositions.layers.base import FactoredSequential, ZeroRank
 from decompositions.layers.geometry import part_of, positions_between
 from decompositions.linalg.cp_als import balanced, exact_fit, fit, largest_rank, polish, to_tensor
 from decompositions.linalg.spectrum import scaled
-from decompositions.svd import SVD, SVDAnalysis
+from decompositions.svd import SVD
 
 
 @dataclass(frozen=True)
@@ -43,28 +44,27 @@ class CPFactors:
     shape: tuple[int, ...]
 
     def to_tensor(self) -> Tensor:
-        """The weight that the factors stand for."""
+        """Sum the terms: the approximate weight, in the shape of the dense one."""
         return to_tensor(self.factors).reshape(self.shape)
 
     @property
     def num_params(self) -> int:
-        """Numbers in all factors."""
+        """Count the numbers in all factors."""
         return sum(factor.numel() for factor in self.factors)
 
 
 @dataclass(frozen=True)
-class CP:
-    """Write a convolution as a sum of terms; `sweeps` of alternating least squares for each of the grid's ranks."""
+class CP(FormatWithFallback):
+    """Write a convolution as a sum of terms, fitted by `sweeps` of alternating least squares at each rank of a grid.
+
+    `kernel` says whether each kernel axis is a mode of its own ("separable") or all of them are one ("joint").
+    """
 
     kernel: Literal["separable", "joint"] = "separable"
     sweeps: Annotated[int, Ge(1)] = 50
 
-    def refuses(self, layer: nn.Module) -> str | None:
-        """Nothing."""
-        return None
-
     def groups(self, shape: tuple[int, ...]) -> list[tuple[int, ...]]:
-        """The kernel axes of each depthwise convolution; axes of size 1 go with the first of the others."""
+        """Return the kernel axes of each depthwise convolution; axes of size 1 go with the first of the others."""
         axes = range(len(shape) - 2)
         wide = [axis for axis in axes if shape[2 + axis] > 1]
         if self.kernel == "joint":
@@ -73,20 +73,20 @@ class CP:
         return [(axis, *ones) if axis == wide[0] else (axis,) for axis in wide]
 
     def sizes(self, shape: tuple[int, ...]) -> list[int]:
-        """The sizes of the modes: outputs, inputs, groups of kernel axes."""
+        """Return the sizes of the modes: outputs, inputs, groups of kernel axes."""
         return [*shape[:2], *(math.prod(shape[2 + axis] for axis in group) for group in self.groups(shape))]
 
-    def analyse(self, weight: Tensor) -> CPAnalysis | SVDAnalysis:
-        """Nothing yet: each rank is fitted when it is asked for, and kept."""
-        if is_matrix(weight):
-            return SVD().analyse(weight)
+    def fallback(self, weight: Tensor) -> SVD | None:
+        """Return the SVD for a matrix: it is its best CP."""
+        return SVD() if is_matrix(weight) else None
+
+    def _analyse(self, weight: Tensor) -> CPAnalysis:
+        # No rank is fitted yet: each is on first use, and kept.
         tensor, scale = scaled(weight)
         return CPAnalysis(weight, self, tensor.reshape(self.sizes(tuple(weight.shape))), scale)
 
-    def count(self, site: Site, ranks: Int64[Tensor, "rank 1"]) -> tuple[Tensor, Tensor]:
-        """`r (out + in + Σ kernel)` parameters and the bias; each depthwise layer shrinks the axes of its group."""
-        if is_matrix(site.weight):
-            return SVD().count(site, ranks)
+    def _count(self, site: Site, ranks: Int64[Tensor, "rank 1"]) -> tuple[Tensor, Tensor]:
+        """Count `r (out + in + Σ kernel)` parameters and the bias; each depthwise layer shrinks its group's axes."""
         shape, rank = tuple(site.weight.shape), ranks[:, 0]
         per_rank = shape[1] * positions_between(site.calls, ()) + shape[0] * site.positions
         done: list[int] = []
@@ -95,18 +95,13 @@ class CP:
             per_rank += math.prod(shape[2 + axis] for axis in group) * positions_between(site.calls, done)
         return rank * sum(self.sizes(shape)) + site.num_bias, rank * per_rank
 
-    def zeros(self, weight: Tensor, rank: Rank) -> CPFactors | TwoFactors:
-        """Zero factors of rank `rank`."""
-        if is_matrix(weight):
-            return SVD().zeros(weight, rank)
+    def _zeros(self, weight: Tensor, rank: Rank) -> CPFactors:
         shape = tuple(weight.shape)
         rank = _checked(self.sizes(shape), shape, rank)
         return CPFactors(tuple(weight.new_zeros(size, rank) for size in self.sizes(shape)), shape)
 
-    def layer(self, dense: nn.Module, factors: CPFactors | TwoFactors) -> nn.Module:
-        """1×1, a depthwise convolution a group of kernel axes, 1×1 with the bias."""
-        if isinstance(factors, TwoFactors):
-            return SVD().layer(dense, factors)
+    def _layer(self, dense: nn.Module, factors: CPFactors) -> nn.Module:
+        """Build a 1×1 convolution, a depthwise one for each group of kernel axes, a 1×1 one with the bias."""
         out, into, *kernels = factors.factors
         if (rank := out.shape[1]) == 0:
             return ZeroRank(dense)
@@ -120,7 +115,10 @@ class CP:
 
 @dataclass(frozen=True)
 class CPAnalysis:
-    """`tensor · scale` is the weight by modes; `fits` holds the ranks asked for, `way` those passed on the way up."""
+    """The fits of one weight, computed on first use: `tensor · scale` is the weight by modes.
+
+    `fits` holds the final fits by rank, `way` the rougher ones of the grid, from which the next rank starts.
+    """
 
     weight: Tensor
     format: CP
@@ -131,14 +129,14 @@ class CPAnalysis:
 
     @property
     def grid(self) -> list[int]:
-        """The ranks on the way up: steps of about two fifths, as far as the layer stays smaller than dense."""
+        """Return the ranks of the grid, each about 1.4 times the one before, while the layer is smaller than dense."""
         sizes = self.tensor.shape
         end = min(largest_rank(sizes) - 1, (self.tensor.numel() - 1) // sum(sizes))
         ranks = itertools.takewhile(lambda rank: rank < end, (round(2 ** (step / 2)) for step in itertools.count()))
         return sorted({*ranks, end} - {0})
 
     def frontier(self, site: Site, min_rank: int = 1) -> Frontier:
-        """The grid's ranks with the errors of their fits."""
+        """Return the ranks of the grid with the errors of their fits."""
         ranks = [0, *self.grid]
         errors = [float((self.tensor - to_tensor(self.fitted(rank))).square().sum()) for rank in ranks]
         points = torch.tensor(ranks)[:, None]
@@ -156,14 +154,14 @@ class CPAnalysis:
         )
 
     def decompose(self, rank: Rank) -> CPFactors:
-        """The terms of rank `rank`, the norm of each shared by its factors; exact at the largest rank."""
+        """Return the terms of `rank`, the norm of each shared by its factors; exact at the largest rank."""
         rank = _checked(list(self.tensor.shape), tuple(self.weight.shape), rank)
         share = self.scale ** (1 / self.tensor.ndim)
         factors = [factor * share for factor in self.fitted(rank)]
         return CPFactors(tuple(factor.to(self.weight.dtype) for factor in factors), tuple(self.weight.shape))
 
     def fitted(self, rank: int) -> list[Tensor]:
-        """The best fit of a rank: exact at the largest, else polished from the way up."""
+        """Return the final fit of a rank: exact at the largest, else the one reached from below, polished."""
         if rank not in self.fits:
             if rank == 0 or not bool(self.tensor.any()):
                 self.fits[rank] = balanced([self.tensor.new_zeros(size, rank) for size in self.tensor.shape])
@@ -174,7 +172,7 @@ class CPAnalysis:
         return self.fits[rank]
 
     def _reached(self, rank: int) -> list[Tensor]:
-        """A fit of a rank from that of the next rank of the grid below it: where the one above starts from."""
+        """Return a fit that starts from that of the next lower rank of the grid; the next higher one starts from it."""
         if rank not in self.way:
             below = max((lower for lower in self.grid if lower < rank), default=0)
             start = self._reached(below) if below else [self.tensor.new_zeros(n, 0) for n in self.tensor.shape]
@@ -183,7 +181,7 @@ class CPAnalysis:
 
 
 def _checked(sizes: list[int], shape: tuple[int, ...], rank: Rank) -> int:
-    """The rank, if it is an int up to the one at which CP is exact; else raise `ValueError`."""
+    """Return the rank if it is an int from 0 to the one at which CP is exact, else raise `ValueError`."""
     largest = largest_rank(sizes)
     if not isinstance(rank, int) or not 0 <= rank <= largest:
         raise ValueError(f"rank: expected an int from 0 to {largest} for a weight of {shape}, got {rank!r}")

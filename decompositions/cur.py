@@ -25,56 +25,35 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.linalg
 import torch
-from jaxtyping import Int64
 from threadpoolctl import ThreadpoolController
-from torch import Tensor, nn
+from torch import Tensor
 
 from decompositions.core.frontier import Frontier, Rank
-from decompositions.core.low_rank import (
-    TwoFactors,
-    as_matrix,
-    check_rank,
-    count,
-    two_factor_frontier,
-    two_factor_layer,
-    zeros,
-)
+from decompositions.core.low_rank import TwoFactorFormat, TwoFactors, as_matrix, check_rank, two_factor_frontier
 from decompositions.core.site import Site
 from decompositions.linalg.spectrum import scaled
 
 
 @dataclass(frozen=True)
-class CUR:
+class CUR(TwoFactorFormat):
     """Write a weight with `rank` of its columns and `rank` of its rows."""
 
-    def refuses(self, layer: nn.Module) -> str | None:
-        """Nothing: every linear layer and convolution is a matrix."""
-        return None
-
     def analyse(self, weight: Tensor) -> CURAnalysis:
-        """Two pivoted QR factorisations."""
+        """Compute two pivoted QR factorisations, of the matrix and of its transpose."""
         matrix, scale = scaled(as_matrix(weight))
         array = matrix.cpu().numpy()
         columns, column_order = _pivoted_basis(array)
         rows, _ = _pivoted_basis(array.T)
         return CURAnalysis(weight, scale, columns.T @ array @ rows, column_order, rows)
 
-    def count(self, site: Site, ranks: Int64[Tensor, "rank 1"]) -> tuple[Tensor, Tensor]:
-        """`r (rows + columns)` parameters and the bias, as an SVD of that rank."""
-        return count(site, ranks)
-
-    def zeros(self, weight: Tensor, rank: Rank) -> TwoFactors:
-        """Zero factors of rank `rank`."""
-        return zeros(weight, rank)
-
-    def layer(self, dense: nn.Module, factors: TwoFactors) -> nn.Module:
-        """Two layers in a row, see `two_factor`."""
-        return two_factor_layer(dense, factors)
-
 
 @dataclass(frozen=True)
 class CURAnalysis:
-    """`weight / scale` between the bases of its columns and rows, `(k, k)`; the columns' order, the rows' basis."""
+    """A weight in the bases of its pivoted columns and rows.
+
+    `middle` is `Q_Cᵀ (weight / scale) Q_R`, `(k, k)`; `column_order` the pivoted order of the columns, `(columns,)`;
+    `row_basis` is `Q_R`, `(columns, k)`.
+    """
 
     weight: Tensor
     scale: float
@@ -83,7 +62,7 @@ class CURAnalysis:
     row_basis: np.ndarray
 
     def frontier(self, site: Site, min_rank: int = 1) -> Frontier:
-        """Every rank that is smaller than the dense layer, with its exact error."""
+        """Return every rank that is smaller than the dense layer, with its exact error."""
         # The sum over i, j ≤ r grows by one row and one column of M² a rank: two triangular sums and their diagonal.
         energy = self.middle**2
         gain = np.tril(energy, -1).sum(1) + np.triu(energy, 1).sum(0) + np.diag(energy)
@@ -95,7 +74,7 @@ class CURAnalysis:
         return two_factor_frontier(torch.from_numpy(errors * unit), site, square * unit, min_rank)
 
     def decompose(self, rank: Rank) -> TwoFactors:
-        """`left = C` (columns of the weight), `right = C⁺ W R⁺ R` (the weight projected on both spans)."""
+        """Return `left = C` (columns of the weight) and `right = C⁺ W R⁺ R` (the weight projected on both spans)."""
         weight, rank = self.weight, check_rank(self.weight, rank)
         matrix = (as_matrix(weight.detach()).double() / self.scale).cpu().numpy()
         chosen, rows = matrix[:, self.column_order[:rank]], self.row_basis[:, :rank]
@@ -106,7 +85,7 @@ class CURAnalysis:
 
 
 def _pivoted_basis(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Orthonormal basis of the columns in pivoted order, and that order; `(rows, k)` and `(columns,)`."""
+    """Return an orthonormal basis of the columns in pivoted order, `(rows, k)`, and that order, `(columns,)`."""
     with _blas().limit(limits=1, user_api="blas"):
         basis, _, order = scipy.linalg.qr(matrix, mode="economic", pivoting=True, check_finite=False)
     return basis, order
@@ -114,5 +93,5 @@ def _pivoted_basis(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 @functools.cache
 def _blas() -> ThreadpoolController:
-    """SciPy's threads and torch's fight for the same cores: pivoted QR is three times faster on one of them."""
+    """Return the control of SciPy's threads, which fight with torch's: pivoted QR is three times faster on one core."""
     return ThreadpoolController()

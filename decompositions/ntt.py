@@ -7,9 +7,9 @@
 so that linear layers are plain tensor trains; with the identity and no norm all layers are. A reconstruction: the
 paper's text is not at hand, only its abstract, so that activation × norm × placement are options to be swept.
 
-There is no dense weight that an NTT layer equals: errors and ranks are those of the tensor train that it starts from,
-and it is meant to be trained from scratch (`reset`) or from that train. Orders of contraction are part of its meaning,
-so none is planned.
+No dense layer equals an NTT layer: errors and ranks are those of the tensor train that it starts from, and it is meant
+to be trained from scratch (`reset`) or from that train. The order of contraction is part of the function that it
+computes, so it is never planned.
 
 [WZCLDL21] Wang, Zhao, Chen, Liu, Deng & Li, Nonlinear tensor train format for deep neural network compression,
     Neural Networks 144, 2021.
@@ -39,18 +39,18 @@ from decompositions.tt import TT, TTAnalysis, TTFactors, core_shapes
 
 @dataclass(frozen=True)
 class NTTFactors:
-    """A tensor train, and the biases of what stands on its bonds (None where nothing does)."""
+    """A tensor train, and one bias for each bond with an activation or norm (None for the others)."""
 
     train: TTFactors
     biases: tuple[Tensor | None, ...]
 
     def to_tensor(self) -> Tensor:
-        """The weight of the train alone, without what stands on its bonds."""
+        """Contract the train alone, without activations, norms and biases."""
         return self.train.to_tensor()
 
     @property
     def num_params(self) -> int:
-        """Numbers in cores and biases."""
+        """Count the numbers in cores and biases."""
         return self.train.num_params + sum(bias.numel() for bias in self.biases if bias is not None)
 
 
@@ -66,15 +66,11 @@ class NTT:
 
     @property
     def train(self) -> TT:
-        """The format of the tensor train alone."""
+        """Return the format of the tensor train alone."""
         return TT(self.num_modes, self.modes)
 
-    def refuses(self, layer: nn.Module) -> str | None:
-        """Nothing."""
-        return None
-
     def occupied(self, layout: Layout) -> list[bool]:
-        """Which bonds, from the outputs' to the inputs', have an activation or a norm."""
+        """Return for each bond, from the outputs' to the inputs', whether it has an activation or a norm."""
         num_bonds = len(layout.sizes) - 1
         if self.activation == "identity" and self.norm == "none":
             return [False] * num_bonds
@@ -84,11 +80,11 @@ class NTT:
         return [layout.kernel is not None and bond in (kernel - 1, kernel) for bond in range(num_bonds)]
 
     def analyse(self, weight: Tensor) -> NTTAnalysis:
-        """The spectra of the tensor train."""
+        """Compute the spectra of the tensor train."""
         return NTTAnalysis(self, self.train.analyse(weight))
 
     def count(self, site: Site, ranks: Int64[Tensor, "rank mode"]) -> tuple[Tensor, Tensor]:
-        """As `tt`, with a bias a rank of each occupied bond; multiply-adds core by core."""
+        """Count as `TT` does, with `rank` biases for each occupied bond; multiply-adds core by core."""
         layout = self.train.layout(site.weight.shape)
         occupied = self.occupied(layout)
         if not any(occupied):
@@ -97,11 +93,11 @@ class NTT:
         return params, torch.tensor([_macs(layout, site, row) for row in ranks.tolist()])
 
     def zeros(self, weight: Tensor, rank: Rank) -> NTTFactors:
-        """Zero cores and biases at these bond ranks."""
+        """Return zero cores and biases at these bond ranks."""
         return self._with_biases(self.train.zeros(weight, rank), rank)
 
     def layer(self, dense: nn.Module, factors: NTTFactors) -> nn.Module:
-        """`NTTLinear` or `NTTConv`; the layer of the tensor train where nothing stands on its bonds."""
+        """Build an `NTTLinear` or `NTTConv`, or the layer of the tensor train if no bond is occupied."""
         layout, cores = factors.train.layout, factors.train.cores
         biases = [bias for bias in factors.biases if bias is not None]
         if factors.train.num_params == 0:
@@ -132,11 +128,11 @@ class NTTAnalysis:
     train: TTAnalysis
 
     def frontier(self, site: Site, min_rank: int = 1) -> Frontier:
-        """The bond ranks of the tensor train, with its error bounds."""
+        """Return the bond ranks of the tensor train, with its error bounds."""
         return self.train.frontier(site, min_rank, self.format.count)
 
     def decompose(self, rank: Rank) -> NTTFactors:
-        """TT-SVD, and biases of 0."""
+        """Return the cores of TT-SVD, and biases of 0."""
         return self.format._with_biases(self.train.decompose(rank), rank)
 
 

@@ -13,40 +13,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from jaxtyping import Int64
-from torch import Tensor, nn
+from torch import Tensor
 
-from decompositions.core.frontier import Rank
-from decompositions.core.low_rank import TwoFactors, count, two_factor_layer, zeros
-from decompositions.core.site import Site
+from decompositions.core.low_rank import TwoFactorFormat
 from decompositions.svd import SVDAnalysis
 
 
 @dataclass(frozen=True)
-class SpatialSVD:
+class SpatialSVD(TwoFactorFormat):
     """Write a convolution as two, each over a part of its kernel axes."""
 
-    def refuses(self, layer: nn.Module) -> str | None:
-        """Nothing."""
-        return None
-
     def analyse(self, weight: Tensor) -> SVDAnalysis:
-        """One eigenvalue problem, of the smaller side."""
-        return SVDAnalysis.of(weight, _row_axes(weight))
+        """Solve one eigenvalue problem, of the smaller side."""
+        return SVDAnalysis.of(weight, self.num_row_axes(weight))
 
-    def count(self, site: Site, ranks: Int64[Tensor, "rank 1"]) -> tuple[Tensor, Tensor]:
-        """`r (out k_h + in k_w)` parameters and the bias; the first layer has the input's size along k_h."""
-        return count(site, ranks, _row_axes(site.weight))
-
-    def zeros(self, weight: Tensor, rank: Rank) -> TwoFactors:
-        """Zero factors of rank `rank`."""
-        return zeros(weight, rank, _row_axes(weight))
-
-    def layer(self, dense: nn.Module, factors: TwoFactors) -> nn.Module:
-        """Two layers in a row, see `two_factor`."""
-        return two_factor_layer(dense, factors)
-
-
-def _row_axes(weight: Tensor) -> int:
-    """One kernel axis goes to the rows, if there is one."""
-    return min(1, weight.ndim - 2)
+    def num_row_axes(self, weight: Tensor) -> int:
+        """Return 1, for the first kernel axis, or 0 for a linear layer, which has none."""
+        return min(1, weight.ndim - 2)

@@ -4,7 +4,7 @@
 
 Only the singular values are needed to choose a rank: they are the roots of the eigenvalues of the Gram matrix of the
 smaller side, in float64. The factors of the rank chosen follow from its eigenvectors. TensorLy is not used: its
-truncated SVDs know one rank at a time.
+truncated SVDs compute one rank at a time.
 
 [EY36] Eckart & Young, The approximation of one matrix by another of lower rank, Psychometrika 1936.
 """
@@ -14,51 +14,36 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float64, Int64
-from torch import Tensor, nn
+from jaxtyping import Float64
+from torch import Tensor
 
 from decompositions.core.frontier import Frontier, Rank, Unfolding
-from decompositions.core.low_rank import (
-    TwoFactors,
-    as_matrix,
-    check_rank,
-    count,
-    two_factor_frontier,
-    two_factor_layer,
-    zeros,
-)
+from decompositions.core.low_rank import TwoFactorFormat, TwoFactors, as_matrix, check_rank, two_factor_frontier
 from decompositions.core.site import Site
 from decompositions.linalg.spectrum import eigh, gram, scaled, tails
 
 
 @dataclass(frozen=True)
-class SVD:
-    """Write a weight as `left @ right` of the best rank-r approximation, the singular values shared between both."""
+class SVD(TwoFactorFormat):
+    """Write a weight as `left @ right`, the best approximation of its rank; both factors share the singular values.
 
-    def refuses(self, layer: nn.Module) -> str | None:
-        """Nothing: every linear layer and convolution is a matrix."""
-        return None
+    >>> weight = torch.diag(torch.tensor([4.0, 3.0, 2.0]))
+    >>> factors = SVD().analyse(weight).decompose(2)
+    >>> float((weight - factors.to_tensor()).square().sum()), factors.num_params
+    (4.0, 12)
+    """
 
     def analyse(self, weight: Tensor) -> SVDAnalysis:
-        """One eigenvalue problem, of the smaller side."""
+        """Solve one eigenvalue problem, of the smaller side."""
         return SVDAnalysis.of(weight)
-
-    def count(self, site: Site, ranks: Int64[Tensor, "rank 1"]) -> tuple[Tensor, Tensor]:
-        """`r (rows + columns)` parameters and the bias; see `two_factor`."""
-        return count(site, ranks)
-
-    def zeros(self, weight: Tensor, rank: Rank) -> TwoFactors:
-        """Zero factors of rank `rank`."""
-        return zeros(weight, rank)
-
-    def layer(self, dense: nn.Module, factors: TwoFactors) -> nn.Module:
-        """Two layers in a row, see `two_factor`."""
-        return two_factor_layer(dense, factors)
 
 
 @dataclass(frozen=True)
 class SVDAnalysis:
-    """The spectrum of `weight` as the matrix that `two_factor.as_matrix` makes of it, and the smaller side's basis."""
+    """The spectrum of `weight` as a matrix (see `low_rank.as_matrix`), and the basis of its smaller side.
+
+    `energy` holds the squared singular values, in falling order; `basis` the singular vectors as columns.
+    """
 
     weight: Tensor
     num_row_axes: int
@@ -73,14 +58,14 @@ class SVDAnalysis:
         return cls(weight, num_row_axes, energy * scale**2, basis)
 
     def frontier(self, site: Site, min_rank: int = 1) -> Frontier:
-        """Every rank that is smaller than the dense layer, with its exact error."""
+        """Return every rank that is smaller than the dense layer, with its exact error."""
         energy = self.energy.cpu()
         rows, columns = as_matrix(self.weight, self.num_row_axes).shape
         unfoldings = (Unfolding(energy, (rows, columns)),)
         return two_factor_frontier(tails(energy), site, float(energy.sum()), min_rank, self.num_row_axes, unfoldings)
 
     def decompose(self, rank: Rank) -> TwoFactors:
-        """The best factors of rank `rank`, balanced: both have the roots of the singular values as norms."""
+        """Return the best factors of `rank`; columns and rows have the roots of the singular values as norms."""
         rank = check_rank(self.weight, rank, self.num_row_axes)
         matrix, scale = scaled(as_matrix(self.weight, self.num_row_axes))
         wide = matrix.shape[0] <= matrix.shape[1]
@@ -97,7 +82,7 @@ class SVDAnalysis:
 
 
 def singular_energy(weight: Tensor) -> Float64[Tensor, " rank"]:
-    """Squared singular values `σ_i²` of a weight as a matrix of `out` rows, in falling order, in float64.
+    """Return the squared singular values `σ_i²` of a weight as a matrix of `out` rows, in falling order, in float64.
 
     Absolute accuracy is about 1e-15 of the largest. Raises `ValueError` for NaN or infinite weights.
     """

@@ -6,7 +6,7 @@
 The second is the "tensor train connected by convolutions" of [WZCLDL21], as far as its abstract tells (a
 reconstruction): input cores, a k×k convolution between few channels, output cores. With `kernel="first"` it is
 [GPNV16]'s instead: W = K(kernel) G_1(s_1 c_1) … G_d(s_d c_d). Errors of all ranks, and the ranks
-that pay, are in `tensor_train`: the error promised is the bound Σ_k t_k(r_k); that of the cores is at most that.
+that pay, are in `linalg.tt_svd`: the frontier holds the bound Σ_k t_k(r_k), which the error of the cores never exceeds.
 
 [NPOV15] Novikov, Podoprikhin, Osokin & Vetrov, Tensorizing neural networks, NIPS 2015.
 [GPNV16] Garipov, Podoprikhin, Novikov & Vetrov, Ultimate tensorization, arXiv:1611.03214, 2016.
@@ -49,12 +49,12 @@ class TTFactors:
     layout: Layout
 
     def to_tensor(self) -> Tensor:
-        """The weight that the cores stand for, `(out, in, *kernel)`."""
+        """Contract the cores: the approximate weight, `(out, in, *kernel)`."""
         return self.layout.from_train(contract(self.cores))
 
     @property
     def num_params(self) -> int:
-        """Numbers in all cores."""
+        """Count the numbers in all cores."""
         return sum(core.numel() for core in self.cores)
 
 
@@ -62,19 +62,16 @@ class TTFactors:
 class TT:
     """Cut each side of a layer into `num_modes` balanced modes, or into those given for its size in `modes`.
 
-    `kernel` says where that of a convolution stands: in the middle of two trains, or first, as in [GPNV16].
+    `modes` maps a size, written as text, to its modes: `{"1024": [4, 8, 8, 4]}`. `kernel` says where the kernel of a
+    convolution stands: in the middle of two trains, or first, as in [GPNV16].
     """
 
     num_modes: Annotated[int, Ge(2)] = 3
     modes: dict[str, Annotated[list[Annotated[int, Ge(1)]], MinLen(1)]] | None = None
     kernel: Literal["middle", "first"] = "middle"
 
-    def refuses(self, layer: nn.Module) -> str | None:
-        """Nothing."""
-        return None
-
     def layout(self, shape: Sequence[int]) -> Layout:
-        """The modes of a weight of this shape; where both sides come in pairs but differ in number, ones are added."""
+        """Return the modes of a weight of this shape; a side with fewer modes than its partner gets modes of size 1."""
         out, into = (modes_of(size, self.num_modes, self.modes) for size in shape[:2])
         layout = Layout(tuple(shape), out, into, kernel_first=self.kernel == "first")
         length = max(len(out), len(into))
@@ -82,30 +79,30 @@ class TT:
         return replace(layout, out=padded[0], into=padded[1]) if layout.in_pairs else layout
 
     def analyse(self, weight: Tensor) -> TTAnalysis:
-        """The spectra of all unfoldings."""
+        """Compute the spectra of all unfoldings."""
         layout, (tensor, scale) = self.layout(weight.shape), scaled(weight)
         energies, first_basis = unfolding_spectra(layout.to_train(tensor))
         return TTAnalysis(weight, self, layout, tuple(energy * scale**2 for energy in energies), first_basis)
 
     def count(self, site: Site, ranks: Int64[Tensor, "rank mode"]) -> tuple[Tensor, Tensor]:
-        """`Σ r_{k−1} size_k r_k` parameters and the bias; multiply-adds in the order planned for one sample."""
+        """Count `Σ r_{k−1} size_k r_k` parameters and the bias; multiply-adds in the order planned for one sample."""
         layout = self.layout(site.weight.shape)
         return self.count_params(site, ranks), torch.tensor([_macs(layout, site, row) for row in ranks.tolist()])
 
     def count_params(self, site: Site, ranks: Int64[Tensor, "rank mode"]) -> Int64[Tensor, " rank"]:
-        """`Σ r_{k−1} size_k r_k` and the bias."""
+        """Count the parameters alone: `Σ r_{k−1} size_k r_k` and the bias."""
         layout = self.layout(site.weight.shape)
         return torch.tensor([num_params(layout.sizes, row) + site.num_bias for row in ranks.tolist()])
 
     def zeros(self, weight: Tensor, rank: Rank) -> TTFactors:
-        """Zero cores at these bond ranks."""
+        """Return zero cores at these bond ranks."""
         layout = self.layout(weight.shape)
         bonds = (1, *_checked(layout, rank), 1)
         shapes = [(bonds[k], size, bonds[k + 1]) for k, size in enumerate(layout.sizes)]
         return TTFactors(tuple(weight.new_zeros(shape) for shape in shapes), layout)
 
     def layer(self, dense: nn.Module, factors: TTFactors) -> nn.Module:
-        """`TTLinear` or `TTConv` with these cores, the bias and the geometry of `dense`."""
+        """Build the layer of these cores, with the bias and the geometry of `dense`."""
         if factors.num_params == 0:
             return ZeroRank(dense)
         layout, cores = factors.layout, factors.cores
@@ -129,7 +126,7 @@ class TTAnalysis:
     first_basis: Float64[Tensor, "side side"]
 
     def frontier(self, site: Site, min_rank: int = 1, count: Count | None = None) -> Frontier:
-        """The bond ranks on the hull of parameters and error bound; `count` instead of the format's own."""
+        """Return the bond ranks on the hull of parameters and error bound; `count` replaces the format's own."""
         energies = [energy.cpu() for energy in self.energies]
         beyond = [tails(energy) for energy in energies]
         chosen = hull(self.layout.sizes, [tail.numpy() for tail in beyond], min_rank, site.num_params)
@@ -151,7 +148,7 @@ class TTAnalysis:
         )
 
     def decompose(self, rank: Rank) -> TTFactors:
-        """TT-SVD at these bond ranks; all cores have the same norm."""
+        """Return the cores of TT-SVD at these bond ranks, scaled to the same norm."""
         ranks = _checked(self.layout, rank)
         if not any(ranks):
             return self.format.zeros(self.weight, rank)
@@ -165,7 +162,7 @@ class TTAnalysis:
 
 
 def core_shapes(bonds: Sequence[int], modes: Sequence[tuple[int, int]]) -> tuple[CoreShape, ...]:
-    """`(r_{k−1}, m_k, n_k, r_k)` of every core, from the ranks on both sides of each."""
+    """Return `(r_{k−1}, m_k, n_k, r_k)` of every core, from the ranks `bonds` on both sides of each."""
     return tuple((a, m, n, b) for (a, b), (m, n) in zip(itertools.pairwise(bonds), modes, strict=True))
 
 
@@ -193,7 +190,7 @@ def _macs(layout: Layout, site: Site, ranks: Sequence[int]) -> int:
 
 
 def _checked(layout: Layout, rank: Rank) -> tuple[int, ...]:
-    """The bond ranks, if a train can have them; else raise `ValueError`."""
+    """Return the bond ranks if a train can have them, else raise `ValueError`."""
     limits, sizes = bond_limits(layout.sizes), layout.sizes
     ranks = rank if isinstance(rank, tuple) else (rank,)
     fits = len(ranks) == len(limits) and all(0 <= r <= high for r, high in zip(ranks, limits, strict=True))

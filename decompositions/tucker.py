@@ -29,22 +29,21 @@ from annotated_types import Ge, MinLen
 from jaxtyping import Float64, Int64
 from torch import Tensor, nn
 
+from decompositions.core.fallback import FormatWithFallback
 from decompositions.core.frontier import Frontier, Rank, Unfolding, pareto_frontier
-from decompositions.core.low_rank import TwoFactors
 from decompositions.core.site import Site
 from decompositions.layers.base import ZeroRank
 from decompositions.layers.tucker import TuckerFactors, TuckerLinear, times
 from decompositions.linalg.spectrum import eigh, scaled
 from decompositions.linalg.tensorize import modes_of
-from decompositions.svd import SVDAnalysis
-from decompositions.tucker2 import Tucker2, Tucker2Analysis, Tucker2Factors
+from decompositions.tucker2 import Tucker2
 
 # How many rank tuples the grid of a frontier has at most.
 MAX_TUPLES = 2**16
 
 
 @dataclass(frozen=True)
-class Tucker:
+class Tucker(FormatWithFallback):
     """Cut each side of a linear layer into `num_modes` balanced modes, or into those given for its size in `modes`.
 
     `sweeps` of HOOI refine the chosen ranks, of convolutions too.
@@ -54,19 +53,17 @@ class Tucker:
     modes: dict[str, Annotated[list[Annotated[int, Ge(1)]], MinLen(1)]] | None = None
     sweeps: Annotated[int, Ge(0)] = 2
 
-    def refuses(self, layer: nn.Module) -> str | None:
-        """Nothing."""
-        return None
-
     def split(self, shape: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """The modes of the outputs and of the inputs."""
+        """Return the modes of the outputs and those of the inputs."""
         out, into = (modes_of(size, self.num_modes, self.modes) for size in shape)
         return out, into
 
-    def analyse(self, weight: Tensor) -> TuckerAnalysis | Tucker2Analysis | SVDAnalysis:
-        """The bases of all modes and the energies of the full core."""
-        if weight.ndim > 2:
-            return self._of_convolutions.analyse(weight)
+    def fallback(self, weight: Tensor) -> Tucker2 | None:
+        """Return Tucker-2 for a convolution: the modes of a kernel are too small to pay for a basis each."""
+        return Tucker2(self.sweeps) if weight.ndim > 2 else None
+
+    def _analyse(self, weight: Tensor) -> TuckerAnalysis:
+        """Compute the bases of all modes and the energies of the full core."""
         tensor, scale = scaled(weight)
         out, into = self.split(weight.shape)
         tensor = tensor.reshape(*out, *into)
@@ -74,10 +71,8 @@ class Tucker:
         core_energy = times(tensor, [basis.T for basis in bases]).square() * scale**2
         return TuckerAnalysis(weight, self, tuple(energy * scale**2 for energy in energies), tuple(bases), core_energy)
 
-    def count(self, site: Site, ranks: Int64[Tensor, "rank mode"]) -> tuple[Tensor, Tensor]:
-        """`Π r_k + Σ size_k r_k` parameters and the bias; multiply-adds in the order of `TuckerLinear`'s pass."""
-        if site.weight.ndim > 2:
-            return self._of_convolutions.count(site, ranks)
+    def _count(self, site: Site, ranks: Int64[Tensor, "rank mode"]) -> tuple[Tensor, Tensor]:
+        """Count `Π r_k + Σ size_k r_k` parameters and the bias; multiply-adds in the order of `TuckerLinear`'s pass."""
         out, into = (torch.tensor(modes) for modes in self.split(site.weight.shape))
         core = ranks.prod(1)
         num_params = core + (ranks * torch.cat([out, into])).sum(1) + site.num_bias
@@ -85,24 +80,15 @@ class Tucker:
         macs = core + _mode_products(into, ranks[:, len(out) :]) + _mode_products(ranks[:, : len(out)], out)
         return num_params, macs * site.positions
 
-    def zeros(self, weight: Tensor, rank: Rank) -> TuckerFactors | Tucker2Factors | TwoFactors:
-        """Zero factors at these ranks."""
-        if weight.ndim > 2:
-            return self._of_convolutions.zeros(weight, rank)
+    def _zeros(self, weight: Tensor, rank: Rank) -> TuckerFactors:
         out, into = self.split(weight.shape)
         ranks = _checked((*out, *into), rank)
         bases = tuple(weight.new_zeros(pair) for pair in zip((*out, *into), ranks, strict=True))
         return TuckerFactors(weight.new_zeros(ranks), bases, len(out))
 
-    def layer(self, dense: nn.Module, factors: TuckerFactors | Tucker2Factors | TwoFactors) -> nn.Module:
-        """`TuckerLinear` with these factors and the bias of `dense`; for a convolution see `Tucker2`."""
-        if not isinstance(factors, TuckerFactors):
-            return self._of_convolutions.layer(dense, factors)
+    def _layer(self, dense: nn.Module, factors: TuckerFactors) -> nn.Module:
+        """Build a `TuckerLinear` with these factors and the bias of `dense`."""
         return TuckerLinear(dense, factors) if factors.num_params else ZeroRank(dense)
-
-    @property
-    def _of_convolutions(self) -> Tucker2:
-        return Tucker2(self.sweeps)
 
 
 @dataclass(frozen=True)
@@ -116,7 +102,7 @@ class TuckerAnalysis:
     core_energy: Tensor
 
     def frontier(self, site: Site, min_rank: int = 1) -> Frontier:
-        """The rank tuples of the grid that no other beats, by their exact errors before HOOI."""
+        """Return the rank tuples of the grid that no other beats, by their exact errors before HOOI."""
         sizes = self.core_energy.shape
         grid = _grid(sizes, max(min_rank, 1))
         ranks = torch.cartesian_prod(*map(torch.tensor, grid)).reshape(-1, len(sizes))
@@ -141,7 +127,7 @@ class TuckerAnalysis:
         )
 
     def decompose(self, rank: Rank) -> TuckerFactors:
-        """Truncated HOSVD at these ranks, refined by sweeps of HOOI; the core carries the scale."""
+        """Return the truncated HOSVD at these ranks, refined by sweeps of HOOI; the core carries the scale."""
         sizes = self.core_energy.shape
         ranks = _checked(sizes, rank)
         tensor, scale = scaled(self.weight)
@@ -158,7 +144,7 @@ class TuckerAnalysis:
 
 
 def _checked(sizes: Sequence[int], rank: Rank) -> tuple[int, ...]:
-    """The ranks, if they are within the modes, and 0 together or not at all; else raise `ValueError`."""
+    """Return the ranks if they are within the modes and all 0 or none 0, else raise `ValueError`."""
     ranks = rank if isinstance(rank, tuple) else (rank,)
     fits = len(ranks) == len(sizes) and all(0 <= r <= high for r, high in zip(ranks, sizes, strict=True))
     if not fits or min(ranks) == 0 < max(ranks):
@@ -173,14 +159,14 @@ def _mode_gram(tensor: Tensor, mode: int) -> Float64[Tensor, "side side"]:
 
 
 def _mode_products(before: Tensor, after: Tensor) -> Int64[Tensor, " rank"]:
-    """Multiply-adds of taking every mode of a sample from its size in `before` to that in `after`, the last first."""
+    """Count the multiply-adds of taking each mode from its size in `before` to that in `after`, the last first."""
     return (before.cumprod(-1) * after.flip(-1).cumprod(-1).flip(-1)).sum(-1)
 
 
 def _grid(sizes: Sequence[int], low: int) -> list[list[int]]:
-    """Ranks of each mode, in rising order up to its size, with at most `MAX_TUPLES` tuples.
+    """Return ranks of each mode, in rising order up to its size, that form at most `MAX_TUPLES` tuples.
 
-    What small modes do not use is left to the larger ones.
+    Small modes, which do not need their share of the tuples, leave the rest of it to larger ones.
     """
     grid: dict[int, list[int]] = {}
     num_left = MAX_TUPLES
@@ -192,7 +178,7 @@ def _grid(sizes: Sequence[int], low: int) -> list[list[int]]:
 
 
 def _spread(low: int, high: int, num: int) -> list[int]:
-    """At most `num` ranks from `low` to `high`, at steps of equal ratio where that is more than 1; one is `high`."""
+    """Return at most `num` ranks from `low` to `high`, at steps of equal ratio but at least 1; one is `high`."""
     steps = min(num, high - low + 1) - 1
     if steps < 1:
         return [high]
@@ -200,7 +186,7 @@ def _spread(low: int, high: int, num: int) -> list[int]:
 
 
 def _block_sums(energy: Tensor, grid: Sequence[Sequence[int]]) -> Tensor:
-    """Sums over the blocks into which the ranks of `grid` cut each axis."""
+    """Return the sums over the blocks into which the ranks of `grid` cut each axis."""
     for axis, ranks in enumerate(grid):
         widths = [high - low for low, high in zip((0, *ranks), ranks, strict=False)]
         energy = torch.stack([block.sum(axis) for block in energy.split(widths, axis)], axis)
@@ -208,8 +194,9 @@ def _block_sums(energy: Tensor, grid: Sequence[Sequence[int]]) -> Tensor:
 
 
 def _tail_sums(energy: Tensor) -> Tensor:
-    """At `(a, b, …)` the sum of all that lies beyond a, or beyond b, or …: of small numbers, no difference of large
-    ones, or a weight of low rank would have an error of rounding.
+    """Return at `(a, b, …)` the sum of all entries beyond a on the first axis, or beyond b on the second, or …
+
+    Only small numbers are added: a difference of large ones would give a weight of low rank an error of rounding.
     """
     tails = torch.zeros_like(energy)
     for axis in range(energy.ndim):  # within on all axes before, beyond on this one, anywhere on those after

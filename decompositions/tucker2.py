@@ -26,13 +26,14 @@ from annotated_types import Ge
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor, nn
 
+from decompositions.core.fallback import FormatWithFallback
 from decompositions.core.frontier import Frontier, Rank, Unfolding, pareto_frontier
-from decompositions.core.low_rank import TwoFactors, is_matrix
+from decompositions.core.low_rank import is_matrix
 from decompositions.core.site import Site
 from decompositions.layers.base import FactoredSequential, ZeroRank
 from decompositions.layers.geometry import part_of, positions_between
 from decompositions.linalg.spectrum import eigh, scaled
-from decompositions.svd import SVD, SVDAnalysis
+from decompositions.svd import SVD
 
 
 @dataclass(frozen=True)
@@ -44,30 +45,28 @@ class Tucker2Factors:
     into: Float[Tensor, "in rank_in"]
 
     def to_tensor(self) -> Tensor:
-        """The weight that the factors stand for, `(out, in, *kernel)`."""
+        """Multiply the factors: the approximate weight, `(out, in, *kernel)`."""
         grown = torch.matmul(self.into, self.core.flatten(2))  # (r₁, in, kernel)
         return torch.tensordot(self.out, grown, dims=1).reshape(len(self.out), len(self.into), *self.core.shape[2:])
 
     @property
     def num_params(self) -> int:
-        """Numbers in core and bases."""
+        """Count the numbers in core and bases."""
         return self.core.numel() + self.out.numel() + self.into.numel()
 
 
 @dataclass(frozen=True)
-class Tucker2:
+class Tucker2(FormatWithFallback):
     """Write a convolution as 1×1, core, 1×1; `sweeps` of HOOI refine the chosen ranks `(out, in)`."""
 
     sweeps: Annotated[int, Ge(0)] = 2
 
-    def refuses(self, layer: nn.Module) -> str | None:
-        """Nothing."""
-        return None
+    def fallback(self, weight: Tensor) -> SVD | None:
+        """Return the SVD for a matrix, which has no kernel around which a core would pay."""
+        return SVD() if is_matrix(weight) else None
 
-    def analyse(self, weight: Tensor) -> Tucker2Analysis | SVDAnalysis:
-        """The bases of both channel modes and the energies of the full core."""
-        if is_matrix(weight):
-            return SVD().analyse(weight)
+    def _analyse(self, weight: Tensor) -> Tucker2Analysis:
+        """Compute the bases of both channel modes and the energies of the full core."""
         tensor, scale = _by_kernel(weight)
         (energy_out, out), (energy_into, into) = eigh(_gram_out(tensor)), eigh(_gram_into(tensor))
         core = _times_out(tensor, out) @ into
@@ -75,10 +74,8 @@ class Tucker2:
         energies = energy_out * scale**2, energy_into * scale**2
         return Tucker2Analysis(weight, self, tensor, scale, energies, (out, into), core * scale**2)
 
-    def count(self, site: Site, ranks: Int64[Tensor, "rank mode"]) -> tuple[Tensor, Tensor]:
-        """`in r₂ + r₁ r₂ kernel + out r₁` parameters and the bias; the first layer has the input's size."""
-        if is_matrix(site.weight):
-            return SVD().count(site, ranks)
+    def _count(self, site: Site, ranks: Int64[Tensor, "rank 2"]) -> tuple[Tensor, Tensor]:
+        """Count `in r₂ + r₁ r₂ kernel + out r₁` parameters and the bias; the first layer has the input's size."""
         first, second = ranks.unbind(1)
         out, into = site.weight.shape[:2]
         core = first * second * site.weight[0, 0].numel()
@@ -86,19 +83,14 @@ class Tucker2:
         num_params = into * second + core + out * first + site.num_bias
         return num_params, into * second * before + (core + out * first) * after
 
-    def zeros(self, weight: Tensor, rank: Rank) -> Tucker2Factors | TwoFactors:
-        """Zero factors of ranks `(out, in)`."""
-        if is_matrix(weight):
-            return SVD().zeros(weight, rank)
+    def _zeros(self, weight: Tensor, rank: Rank) -> Tucker2Factors:
         first, second = _checked(weight, rank)
         out, into, *kernel = weight.shape
         shapes = ((first, second, *kernel), (out, first), (into, second))
         return Tucker2Factors(*(weight.new_zeros(shape) for shape in shapes))
 
-    def layer(self, dense: nn.Module, factors: Tucker2Factors | TwoFactors) -> nn.Module:
-        """A 1×1 convolution, the core with the geometry of `dense`, a 1×1 convolution with the bias."""
-        if isinstance(factors, TwoFactors):
-            return SVD().layer(dense, factors)
+    def _layer(self, dense: nn.Module, factors: Tucker2Factors) -> nn.Module:
+        """Build a 1×1 convolution, the core with the geometry of `dense`, a 1×1 convolution with the bias."""
         if factors.num_params == 0:
             return ZeroRank(dense)
         bias = dense.bias if isinstance(dense.bias, Tensor) else None
@@ -122,7 +114,7 @@ class Tucker2Analysis:
     core_energy: Float64[Tensor, "out into"]
 
     def frontier(self, site: Site, min_rank: int = 1) -> Frontier:
-        """Every pair of ranks that no other beats, by its exact error before HOOI: one cumulative sum."""
+        """Return every pair of ranks that no other beats, by its exact error before HOOI, from one cumulative sum."""
         errors = _tail_sums(self.core_energy.cpu())  # (out + 1, in + 1), by rank
         pairs = torch.cartesian_prod(torch.arange(errors.shape[0]), torch.arange(errors.shape[1]))
         useful = (pairs > 0).all(1) | (pairs == 0).all(1)  # one rank 0 leaves nothing of the other mode
@@ -144,7 +136,7 @@ class Tucker2Analysis:
         )
 
     def decompose(self, rank: Rank) -> Tucker2Factors:
-        """Truncated HOSVD at `(out, in)` ranks, refined by sweeps of HOOI; the core carries the scale."""
+        """Return the truncated HOSVD at ranks `(out, in)`, refined by sweeps of HOOI; the core carries the scale."""
         weight, tensor = self.weight, self.tensor
         first, second = _checked(weight, rank)
         out, into = self.bases[0][:, :first], self.bases[1][:, :second]
@@ -157,7 +149,7 @@ class Tucker2Analysis:
 
 
 def _checked(weight: Tensor, rank: Rank) -> tuple[int, int]:
-    """Both ranks, if they are within the channels, and 0 together or not at all; else raise `ValueError`."""
+    """Return both ranks if they are within the channels and both 0 or both not, else raise `ValueError`."""
     highs = tuple(weight.shape[:2])
     fits = isinstance(rank, tuple) and len(rank) == 2 and all(0 <= r <= h for r, h in zip(rank, highs, strict=True))
     if not isinstance(rank, tuple) or not fits or (min(rank) == 0 < max(rank)):
@@ -189,7 +181,7 @@ def _times_out(tensor: Float64[Tensor, "out kernel into"], basis: Float64[Tensor
 
 
 def _tail_sums(energy: Float64[Tensor, "rows columns"]) -> Float64[Tensor, "rows+1 columns+1"]:
-    """`Σ_{i≥a or j≥b} e_ij` for all a, b: sums of small numbers, not differences of large ones."""
+    """Return `Σ_{i≥a or j≥b} e_ij` for all a, b: sums of small numbers, not differences of large ones."""
     right = torch.cat([energy.flip(1).cumsum(1).flip(1), energy.new_zeros(len(energy), 1)], dim=1)  # Σ_{j≥b}
     kept_rows = torch.cat([right.new_zeros(1, right.shape[1]), right.cumsum(0)])  # Σ_{i<a, j≥b}
     lost_rows = torch.cat([right[:, 0].flip(0).cumsum(0).flip(0), energy.new_zeros(1)])  # Σ_{i≥a}

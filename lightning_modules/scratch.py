@@ -52,7 +52,7 @@ class Scratch:
         """Return a new network with the ranks that are chosen for the reference, trained from random factors."""
         _, search = prepare_copy(self, reference, runner)
         step = choose_ranks(search, runner)
-        network = restore(runner.untrained(), describe(search.format, step.ranks, search.opened))
+        network = restore(runner.untrained(), describe(search.format, step.ranks, search.unfused))
         initialise(network, self.gain)
         train_compressed(
             network.to(runner.device), reference, runner.schedule.from_scratch, "training from scratch", runner

@@ -1,8 +1,8 @@
-"""The role of a format: how a weight is written with fewer numbers, at which error, and as which layer."""
+"""The role of a format: it writes a weight with fewer numbers, knows the error, and builds the layer that results."""
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from jaxtyping import Int64
 from torch import Tensor, nn
@@ -13,51 +13,61 @@ from decompositions.core.site import Site
 
 @runtime_checkable
 class Factors(Protocol):
-    """The few numbers that stand for a weight."""
+    """The numbers that are stored instead of a weight, such as two thin matrices."""
 
     def to_tensor(self) -> Tensor:
-        """The weight that the factors stand for, in its dense shape."""
+        """Multiply the factors out: the approximate weight, in the shape of the dense one."""
         ...
 
     @property
     def num_params(self) -> int:
-        """How many numbers the factors hold."""
+        """Count the numbers in all factors; the bias is none of them."""
         ...
 
 
 @runtime_checkable
 class Analysis(Protocol):
-    """What one factorisation of a weight knows: the errors of all ranks, and the factors of any."""
+    """One factorisation of a weight, from which follow the errors of all ranks and the factors of any one."""
 
     def frontier(self, site: Site, min_rank: int = 1) -> Frontier:
-        """Every rank worth having for the weight at `site`, with its error or a bound on it."""
+        """Return the useful ranks of the weight at `site`, none below `min_rank`, with their errors or error bounds."""
         ...
 
     def decompose(self, rank: Rank) -> Factors:
-        """Factors at `rank`; raises `ValueError` for a rank that the shape does not allow."""
+        """Return the factors at `rank`.
+
+        Raises `ValueError` that names the allowed ranks ("from 0 to 5") for one that the shape does not allow.
+        """
         ...
 
 
 @runtime_checkable
 class Format(Protocol):
-    """A way to write weights. Implementations are frozen dataclasses; their fields are the options of a YAML file."""
+    """A way to write weights. Implementations are frozen dataclasses; their fields are the options of a YAML file.
 
-    def refuses(self, layer: nn.Module) -> str | None:
-        """Why `layer` must stay dense, because the format cannot represent it exactly; None if it can."""
-        ...
+    A format takes every linear layer and every convolution that is not grouped. `core.low_rank.TwoFactorFormat` is a
+    base for those with two factors, `core.fallback.FormatWithFallback` for those that leave some weights to another.
+    """
 
     def analyse(self, weight: Tensor) -> Analysis:
-        """Factorise `weight` once for all ranks; raises `ValueError` for NaN or infinite weights."""
+        """Factorise `weight`, `(out, in)` or `(out, in, *kernel)`, once for all ranks.
+
+        Raises `ValueError` for NaN or infinite weights, here or in the analysis.
+        """
         ...
 
     def count(self, site: Site, ranks: Int64[Tensor, "rank mode"]) -> tuple[Tensor, Tensor]:
-        """Parameters and multiply-adds of the layer at each of `ranks`, bias included: two int64 vectors."""
+        """Count parameters and multiply-adds of the layer at each of `ranks`, bias included: two int64 vectors."""
         ...
 
     def zeros(self, weight: Tensor, rank: Rank) -> Factors:
-        """Zero factors of the shapes that `Analysis.decompose` returns, for loading stored ones into."""
+        """Return zero factors of the shapes that `Analysis.decompose` gives, to load stored ones into."""
         ...
 
-    def layer(self, dense: nn.Module, factors: Factors) -> nn.Module:
-        """The module that takes the place of `dense`: equal to it with the weight `factors.to_tensor()`."""
+    def layer(self, dense: nn.Module, factors: Any) -> nn.Module:
+        """Build the module that takes the place of `dense` and equals it with the weight `factors.to_tensor()`.
+
+        `factors` are those that this format made. Raises `ValueError` for a layer that is neither linear nor a
+        convolution.
+        """
         ...

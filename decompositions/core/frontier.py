@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float64, Int64
 from torch import Tensor
 
 Rank = int | tuple[int, ...]
-# Into how many bins of cost a large set of points is put before it is sorted.
+# A large set of points is put into so many bins of cost before it is sorted.
 NUM_BINS = 4096
 
 
@@ -28,11 +28,21 @@ class Unfolding:
 
 @dataclass(frozen=True)
 class Frontier:
-    """Points in order of rising parameters; `ranks` holds one column a mode, and -1 for the dense layer.
+    """The useful ranks of a layer, in order of rising parameters; the last point is the dense layer.
 
-    `num_params` and `macs` count the whole layer, bias included; `squared_error` is `‖W − Ŵ_r‖²`; `allowed` is the
-    smallest and largest rank of each mode, whether or not it is smaller than the dense layer; `unfoldings` holds one
-    for each mode, for the rules that read the spectrum itself (empty where a format has none).
+    `ranks` has one column for each mode, and -1 for the dense layer. `num_params` and `macs` count the whole layer,
+    bias included. `squared_error` is `‖W − Ŵ_r‖²` or a bound on it, `squared_norm` is `‖W‖²`. `allowed` has the
+    smallest and largest rank of each mode, whether or not the layer is then smaller than the dense one. `unfoldings`
+    has one for each mode, for the rules that read the spectrum itself; it is empty if the format has none.
+
+    >>> from decompositions.core.site import survey
+    >>> from decompositions.svd import SVD
+    >>> site = survey(torch.nn.Sequential(torch.nn.Linear(6, 4)), (6,)).sites["0"]
+    >>> frontier = SVD().analyse(torch.diag(torch.tensor([3.0, 2.0, 1.0, 0.0, 0.0, 0.0]))[:4]).frontier(site)
+    >>> [frontier.rank(point) for point in range(len(frontier))]  # rank 3 would be larger than the dense layer
+    [1, 2, None]
+    >>> frontier.num_params.tolist(), [round(error, 6) for error in frontier.squared_error.tolist()]
+    ([14, 24, 28], [5.0, 1.0, 0.0])
     """
 
     ranks: Int64[Tensor, "point mode"]
@@ -47,27 +57,27 @@ class Frontier:
         return len(self.num_params)
 
     def rank(self, index: int) -> Rank | None:
-        """The rank of one point: an int, a tuple of ints, or None for the dense layer."""
+        """Return the rank of one point: an int, a tuple of ints, or None for the dense layer."""
         rank = self.ranks[index].tolist()
         return None if rank[0] < 0 else as_rank(rank)
 
     def cost(self, of: str) -> Float64[Tensor, " point"]:
-        """The counted cost of each point: `of` is "params" or "macs"."""
+        """Return the cost of each point; `of` is "params" or "macs"."""
         return (self.num_params if of == "params" else self.macs).double()
 
     def normalized(self) -> Frontier:
-        """The same frontier with errors as shares of the weight's squared norm; unchanged for a zero weight."""
+        """Return the frontier with errors as shares of the weight's squared norm; a zero weight's is unchanged."""
         norm = self.squared_norm
         return replace(self, squared_error=self.squared_error / norm, squared_norm=1.0) if norm > 0 else self
 
 
 def as_rank(modes: Sequence[int]) -> Rank:
-    """A single mode as an int, several as a tuple."""
+    """Return the rank of a single mode as an int, those of several as a tuple."""
     return modes[0] if len(modes) == 1 else tuple(modes)
 
 
 def as_modes(rank: Rank) -> Int64[Tensor, "1 mode"]:
-    """The inverse, as the one row that `Format.count` takes."""
+    """Undo `as_rank`: return the rank as the one row that `Format.count` takes."""
     return torch.tensor([[rank] if isinstance(rank, int) else list(rank)])
 
 
@@ -87,8 +97,15 @@ def pareto_frontier(
     """Keep the points with fewer parameters than the dense layer that no other beats in error and parameters, or in
     error and multiply-adds.
 
-    Points below `min_rank` in any mode are dropped. `largest` is the largest rank of each mode, if that is not
-    among the points given.
+    The dense layer is added as the last point. Points below `min_rank` in any mode are dropped. `largest` is the
+    largest rank of each mode, if that is not among the points given.
+
+    >>> ranks, params, errors = torch.tensor([[1], [2], [3]]), torch.tensor([10, 20, 30]), torch.tensor([4.0, 4.0, 1.0])
+    >>> found = pareto_frontier(
+    ...     ranks, params, params, errors.double(), dense_params=40, dense_macs=40, squared_norm=9.0
+    ... )
+    >>> [found.rank(point) for point in range(len(found))]  # rank 2 costs more than rank 1 and is no better
+    [1, 3, None]
     """
     useful = ((num_params < dense_params) & (ranks >= min_rank).all(dim=1)).nonzero()[:, 0]
     error = squared_error[useful].clamp(min=0)
@@ -110,7 +127,7 @@ def pareto_frontier(
 
 
 def _undominated(cost: Int64[Tensor, " point"], error: Float64[Tensor, " point"]) -> Bool[Tensor, " point"]:
-    """Which points have a smaller error than all cheaper ones, and than those of equal cost."""
+    """Return True for each point with a smaller error than all that are cheaper or of equal cost."""
     kept = torch.zeros_like(error, dtype=torch.bool)
     left = _sieved(cost, error)
     cost, error = cost[left], error[left]
@@ -123,7 +140,7 @@ def _undominated(cost: Int64[Tensor, " point"], error: Float64[Tensor, " point"]
 
 
 def _sieved(cost: Int64[Tensor, " point"], error: Float64[Tensor, " point"]) -> Int64[Tensor, " left"]:
-    """The points that are no worse than the best of all cheaper bins of cost: sorting the few of them is fast."""
+    """Return the points no worse than the best of all cheaper bins of cost: sorting those few is fast."""
     if len(cost) < NUM_BINS:
         return torch.arange(len(cost), device=cost.device)
     low, high = cost.min(), cost.max()

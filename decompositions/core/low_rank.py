@@ -1,9 +1,9 @@
-"""Two factors `left @ right` for a weight as a matrix, shared by SVD (both schemes of [IC20]) and CUR.
+"""Two factors `left @ right` for a weight as a matrix: what SVD, spatial SVD (the two schemes of [IC20]) and CUR share.
 
 The matrix has the outputs as rows and inputs times kernel as columns (scheme 1); or the first kernel axis is moved to
 the rows (scheme 2, "spatial"). A linear layer becomes two linear layers; a convolution becomes two convolutions that
 share its geometry: the first does the kernel axes of the columns and has `rank` outputs, the second those of the rows
-and carries the bias. Rank 0 leaves the bias.
+and carries the bias. At rank 0 only the bias is left.
 
 [IC20] Idelbayev & Carreira-Perpiñán, Low-rank compression of neural nets: learning the rank of each layer, CVPR 2020.
 """
@@ -11,12 +11,14 @@ and carries the bias. Rank 0 leaves the bias.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor, nn
 
+from decompositions.core.format import Analysis
 from decompositions.core.frontier import Frontier, Rank, Unfolding, pareto_frontier
 from decompositions.core.site import Site
 from decompositions.layers.base import FactoredSequential, ZeroRank
@@ -33,28 +35,56 @@ class TwoFactors:
     num_row_axes: int = 0
 
     def to_tensor(self) -> Tensor:
-        """The weight that the factors stand for."""
+        """Multiply the factors: the approximate weight, in the shape of the dense one."""
         return from_matrix(self.left @ self.right, self.shape, self.num_row_axes)
 
     @property
     def num_params(self) -> int:
-        """Numbers in both factors."""
+        """Count the numbers in both factors."""
         return self.left.numel() + self.right.numel()
 
 
+class TwoFactorFormat(ABC):
+    """Base of the formats with two factors. A subclass says how both are found, in `analyse`."""
+
+    @abstractmethod
+    def analyse(self, weight: Tensor) -> Analysis:
+        """Factorise the matrix once for all ranks; raises `ValueError` for NaN or infinite weights."""
+
+    def num_row_axes(self, weight: Tensor) -> int:
+        """Return how many kernel axes stand in the rows of the matrix: none, unless a subclass moves some there."""
+        return 0
+
+    def count(self, site: Site, ranks: Int64[Tensor, "rank 1"]) -> tuple[Tensor, Tensor]:
+        """Count `r (rows + columns)` parameters and the bias, and the multiply-adds of both layers."""
+        return count(site, ranks, self.num_row_axes(site.weight))
+
+    def zeros(self, weight: Tensor, rank: Rank) -> TwoFactors:
+        """Return zero factors of `rank`, an int from 0 to the smaller side; else raise `ValueError`."""
+        return zeros(weight, rank, self.num_row_axes(weight))
+
+    def layer(self, dense: nn.Module, factors: TwoFactors) -> nn.Module:
+        """Build two layers, one after the other, that equal `dense` with the weight `factors.to_tensor()`."""
+        return two_factor_layer(dense, factors)
+
+
 def is_matrix(weight: Tensor) -> bool:
-    """Whether a weight has no kernel, or one of a single position."""
+    """Return True if a weight has no kernel, or a kernel of a single position."""
     return weight.ndim == 2 or weight[0, 0].numel() == 1
 
 
 def as_matrix(weight: Tensor, num_row_axes: int = 0) -> Float[Tensor, "rows columns"]:
-    """A weight `(out, in, *kernel)` as a matrix: out and the first `num_row_axes` kernel axes × in and the others."""
+    """Reshape a weight `(out, in, *kernel)` to out and the first `num_row_axes` kernel axes × in and the others.
+
+    >>> tuple(as_matrix(torch.zeros(8, 4, 3, 5)).shape), tuple(as_matrix(torch.zeros(8, 4, 3, 5), num_row_axes=1).shape)
+    ((8, 60), (24, 20))
+    """
     out, rows = weight.shape[0], weight.shape[2 : 2 + num_row_axes]
     return weight.movedim(1, 1 + num_row_axes).reshape(out * math.prod(rows), -1)
 
 
 def from_matrix(matrix: Tensor, shape: tuple[int, ...], num_row_axes: int = 0) -> Tensor:
-    """The inverse of `as_matrix`."""
+    """Undo `as_matrix`: give the matrix of a weight of `shape` that shape again."""
     rows, columns = shape[2 : 2 + num_row_axes], shape[2 + num_row_axes :]
     return matrix.reshape(shape[0], *rows, shape[1], *columns).movedim(1 + num_row_axes, 1)
 
@@ -70,7 +100,7 @@ def check_rank(weight: Tensor, rank: Rank, num_row_axes: int = 0) -> int:
 
 
 def zeros(weight: Tensor, rank: Rank, num_row_axes: int = 0) -> TwoFactors:
-    """Zero factors with the shapes of rank `rank`."""
+    """Return zero factors of rank `rank`, with the type and on the device of `weight`."""
     rank = check_rank(weight, rank, num_row_axes)
     rows, columns = as_matrix(weight, num_row_axes).shape
     return TwoFactors(weight.new_zeros(rows, rank), weight.new_zeros(rank, columns), tuple(weight.shape), num_row_axes)
@@ -79,7 +109,10 @@ def zeros(weight: Tensor, rank: Rank, num_row_axes: int = 0) -> TwoFactors:
 def count(
     site: Site, ranks: Int64[Tensor, "rank 1"], num_row_axes: int = 0
 ) -> tuple[Int64[Tensor, " rank"], Int64[Tensor, " rank"]]:
-    """Parameters and multiply-adds of the two layers, bias included, for each rank."""
+    """Count parameters and multiply-adds of the two layers, bias included, for each rank.
+
+    The first layer of a spatial scheme still has the input's size along the axes of the rows.
+    """
     rows, columns = as_matrix(site.weight, num_row_axes).shape
     column_axes = range(num_row_axes, site.weight.ndim - 2)
     per_rank = columns * positions_between(site.calls, column_axes) + rows * site.positions
@@ -94,7 +127,7 @@ def two_factor_frontier(
     num_row_axes: int = 0,
     unfoldings: tuple[Unfolding, ...] = (),
 ) -> Frontier:
-    """The frontier of `left @ right` from the squared errors of ranks 0, 1, …"""
+    """Return the frontier of `left @ right` from the squared `errors` of ranks 0, 1, …"""
     ranks = torch.arange(len(errors))[:, None]
     num_params, macs = count(site, ranks, num_row_axes)
     return pareto_frontier(

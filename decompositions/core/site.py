@@ -1,4 +1,8 @@
-"""A site: one layer of a network that a format may replace, with the sizes that its cost depends on."""
+"""Sites. A site is one dense layer, linear or a convolution, that can be replaced by a compressed one.
+
+It knows the layer's name in the network, its weight, and how often one sample passes through it: parameters and
+multiply-adds depend on nothing else. `survey` finds the sites of a network and says why each other layer is none.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,7 @@ from torch import Tensor, nn
 from decompositions.layers.geometry import LAYER_TYPES
 from decompositions.layers.recurrent import HOOKS
 from decompositions.layers.unfuse import why_fused
+from runtime.messages import first_line
 
 # The sizes before and after one call of a layer on one sample: `(height, width)` of a convolution, the leading sizes
 # (sequence length, …) of a linear layer, which are the same on both sides.
@@ -23,7 +28,7 @@ Call = tuple[tuple[int, ...], tuple[int, ...]]
 
 @dataclass(frozen=True)
 class Site:
-    """A dense layer at `name`, and the `calls` that one sample makes of it."""
+    """A dense layer that can be replaced: its `name` in the network, and the `calls` that one sample makes of it."""
 
     name: str
     layer: nn.Module
@@ -31,34 +36,34 @@ class Site:
 
     @property
     def weight(self) -> Tensor:
-        """The dense weight, `(out, in)` or `(out, in, *kernel)`."""
+        """Return the dense weight, `(out, in)` or `(out, in, *kernel)`."""
         assert isinstance(self.layer.weight, Tensor)
         return self.layer.weight
 
     @property
     def positions(self) -> int:
-        """How often the weight is applied to one sample: pixels of the output, summed over the calls."""
+        """Count how often the weight is applied to one sample: positions of the output, summed over the calls."""
         return sum(math.prod(after) for _, after in self.calls)
 
     @property
     def num_bias(self) -> int:
-        """How many biases the layer has; every format keeps them."""
+        """Count the biases of the layer; every format keeps them."""
         return 0 if self.layer.bias is None else self.weight.shape[0]
 
     @property
     def num_params(self) -> int:
-        """Parameters of the dense layer, bias included."""
+        """Count the parameters of the dense layer, bias included."""
         return self.weight.numel() + self.num_bias
 
     @property
     def macs(self) -> int:
-        """Multiply-adds of the dense layer for one sample."""
+        """Count the multiply-adds of the dense layer for one sample."""
         return self.weight.numel() * self.positions
 
 
 @dataclass(frozen=True)
 class Survey:
-    """The sites of a network, and why each other layer with a weight stays dense."""
+    """The sites of a network by name, and for each other layer with a weight the reason why it stays dense."""
 
     sites: dict[str, Site]
     skipped: dict[str, str]
@@ -74,9 +79,15 @@ def survey(
 ) -> Survey:
     """Find the linear and convolution layers whose names match one of the patterns `layers`.
 
-    The sizes come from one pass of a `(1, *input_shape)` batch on the meta device: nothing is computed. Its type is
-    that of the parameters, unless `dtype` says otherwise. Grouped convolutions are sites only if `grouped` is true.
-    Raises `ValueError` if a pattern matches no layer of the network.
+    Sizes come from one pass of a `(1, *input_shape)` batch on the meta device: nothing is computed. Its type is that of
+    the parameters, or `dtype`. Grouped convolutions are sites only if `grouped` is true.
+    Raises `ValueError` if a pattern matches no layer, or if the network cannot pass such a batch.
+
+    >>> found = survey(nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3, groups=2)), (3, 8, 8))
+    >>> found.sites["0"].positions, found.sites["0"].macs
+    (36, 7776)
+    >>> found.skipped
+    {'1': 'groups=2: no format represents a grouped convolution'}
     """
     names = [name for name, layer in network.named_modules() if isinstance(layer, LAYER_TYPES)]
     if not names:
@@ -94,8 +105,8 @@ def survey(
             if parameter is not None:
                 owners.setdefault(id(parameter), []).append(name)
     for name, layer in network.named_modules():
-        if (closed := why_fused(layer)) is not None:
-            skipped[name] = closed
+        if (reason := why_fused(layer)) is not None:
+            skipped[name] = reason
         elif isinstance(layer, nn.LSTM | nn.GRU):
             skipped[name] = "not selected by layers"
         if not isinstance(layer, LAYER_TYPES):
@@ -122,12 +133,12 @@ def survey(
 
 
 def is_computed(layer: nn.Module) -> bool:
-    """Whether the weight is no parameter of the layer itself, so that giving it another value means nothing."""
+    """Return True if the weight is no parameter of the layer itself, so that assigning to it would have no effect."""
     return "weight" not in layer._parameters
 
 
 def _has_own_pass(layer: nn.Module) -> bool:
-    """Whether a subclass does more with its weight than its parent, as weight standardisation does."""
+    """Return True if a subclass computes something else than its parent, as weight standardisation does."""
     base: Any = next(kind for kind in LAYER_TYPES if isinstance(layer, kind))
     return any(
         getattr(type(layer), name, None) is not getattr(base, name, None) for name in ("forward", "_conv_forward")
@@ -140,7 +151,7 @@ def on_meta(
     dtype: torch.dtype | None,
     prepare: Callable[[nn.Module], None] = lambda twin: None,
 ) -> None:
-    """Pass one sample through a twin of `network`, in evaluation mode on the meta device, after `prepare(twin)`."""
+    """Pass one sample through a copy of `network`, in evaluation mode on the meta device, after `prepare(copy)`."""
     twin = copy.deepcopy(network).to("meta").eval()
     prepare(twin)
     dtype = dtype or next((p.dtype for p in network.parameters()), None)
@@ -148,15 +159,14 @@ def on_meta(
         with torch.no_grad():
             twin(torch.empty(1, *input_shape, device="meta", dtype=dtype))
     except (RuntimeError, NotImplementedError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ValueError(
             f"the network cannot pass a sample of {tuple(input_shape)} on torch's meta device, which is how sizes are "
-            f"found (it may make tensors on a fixed device, or decide by values): {reason}"
+            f"found (it may make tensors on a fixed device, or decide by values): {first_line(error)}"
         ) from error
 
 
 def _record_calls(network: nn.Module, input_shape: Sequence[int], dtype: torch.dtype | None) -> dict[str, list[Call]]:
-    """The calls of each layer over one forward pass of one sample."""
+    """Return the calls of each layer in a pass of one sample."""
     calls: dict[str, list[Call]] = {}
 
     def record(name: str):
@@ -184,9 +194,12 @@ def _record_calls(network: nn.Module, input_shape: Sequence[int], dtype: torch.d
 
 
 def dense_sites(network: nn.Module, input_shape: Sequence[int], layers: Sequence[str]) -> Survey:
-    """Find the layers that match `layers`; raises `ValueError` if there are none."""
+    """Find the sites for methods without a format (pruning, quantisation), grouped convolutions among them.
+
+    `layers` are name patterns. Raises `ValueError` if there is no site.
+    """
     found = survey(network, input_shape, layers, grouped=True)
-    # A survey expects recurrent layers to be opened, which only formats do.
+    # A survey expects recurrent layers to be unfused, which only formats need.
     recurrent = [name for name, layer in network.named_modules() if isinstance(layer, nn.RNNBase)]
     found = replace(found, skipped=found.skipped | dict.fromkeys(recurrent, "recurrent layers stay as they are"))
     if not found.sites:
@@ -195,5 +208,5 @@ def dense_sites(network: nn.Module, input_shape: Sequence[int], layers: Sequence
 
 
 def listed(reasons: dict[str, str]) -> str:
-    """The reasons of all layers in one line."""
+    """Join the reasons of all layers in one line."""
     return "; ".join(f"{name}: {reason}" for name, reason in reasons.items())

@@ -1,1 +1,1 @@
-"""The modules that take the place of dense layers, and what they need of a dense layer's geometry."""
+"""The modules that take the place of dense layers, and the geometry that they take over."""

@@ -1,4 +1,4 @@
-"""The layers that stand in the place of a dense one: their base class, a chain of layers, rank 0, and a fresh start."""
+"""Compressed layers: their base class, a sequence of layers, the layer of rank 0, and a fresh start for all of them."""
 
 from __future__ import annotations
 
@@ -12,19 +12,22 @@ from decompositions.layers.geometry import CONVOLUTIONS, Geometry, wrong_kind
 
 
 class Factored(nn.Module):
-    """What `Format.layer` returns. A layer that computes what a dense one would also has `to_dense() -> nn.Module`."""
+    """Base of the layers that `Format.layer` returns.
+
+    A layer that equals a dense one also has `to_dense() -> nn.Module`, which returns it; a nonlinear one has not.
+    """
 
     def reset(self, gain: float) -> None:
-        """Start anew, in place: keep the signal's variance inside, multiply it by `gain²` at the end; no bias."""
+        """Draw all factors anew, in place: the layer multiplies the signal's variance by `gain²`; biases become 0."""
         raise NotImplementedError
 
 
 class FactoredSequential(Factored, nn.Sequential):
-    """Linear layers, or convolutions made by `convolution.part_of`; no activation between them, a bias at the end."""
+    """Linear layers, or convolutions made by `geometry.part_of`, without activations; the last one has the bias."""
 
     @torch.no_grad()
     def to_dense(self) -> nn.Module:
-        """One layer that computes the same."""
+        """Return one dense layer that computes the same."""
         parts = [part for part in self if isinstance(part, (nn.Linear, *CONVOLUTIONS))]
         first, last = parts[0], parts[-1]
         weight = first.weight
@@ -52,7 +55,7 @@ class FactoredSequential(Factored, nn.Sequential):
 
     @torch.no_grad()
     def reset(self, gain: float) -> None:
-        """Start anew: every layer keeps the signal's variance, the last one multiplies it by `gain²`; no bias."""
+        """Draw all factors anew: every layer keeps the signal's variance, the last one multiplies it by `gain²`."""
         parts = list(self)
         for part in parts:
             assert isinstance(part.weight, Tensor)
@@ -63,7 +66,7 @@ class FactoredSequential(Factored, nn.Sequential):
 
 
 class ZeroRank(Factored):
-    """Output the bias of `dense` (zeros without one) in the shape of its output; the input's values are not read."""
+    """A layer of rank 0: it returns the bias of `dense` (zeros if it has none) for every input."""
 
     def __init__(self, dense: nn.Module) -> None:
         super().__init__()
@@ -74,7 +77,7 @@ class ZeroRank(Factored):
         self.geometry = None if isinstance(dense, nn.Linear) else Geometry.of(dense)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Shape `(…, in)` to `(…, out)`, or `(…, in, *size)` to `(…, out, *size')`."""
+        """Map `(…, in)` to `(…, out)`, or `(…, in, *size)` to `(…, out, *size')`; only the shape of `x` is read."""
         bias = x.new_zeros(self.num_outputs) if self.bias is None else self.bias
         if self.geometry is None:
             return bias.expand(*x.shape[:-1], self.num_outputs).contiguous()
@@ -84,17 +87,17 @@ class ZeroRank(Factored):
         return bias.reshape(-1, *[1] * num_axes).expand(*leading, -1, *sizes).contiguous()
 
     def reset(self, gain: float) -> None:
-        """There is nothing to start but the bias."""
+        """Set the bias, all there is, to 0."""
         if self.bias is not None:
             nn.init.zeros_(self.bias)
 
 
 def initialise(network: nn.Module, gain: float = 2**0.5) -> list[str]:
-    """Fill the factors of every compressed layer of `network` anew, in place; return the names of these layers.
+    """Draw the factors of every compressed layer of `network` anew, in place; return the names of these layers.
 
     Each contraction inside a layer keeps the signal's variance, the last multiplies it by `gain²` [HZRS15]: √2 before
     a ReLU, 1 before nothing. Inside a nonlinear tensor train the gain of its activation is added. Biases become 0.
-    torch's generator is used: `torch.manual_seed` repeats.
+    The numbers are those of torch's generator: `torch.manual_seed` makes them repeat.
 
     [HZRS15] He, Zhang, Ren & Sun, Delving deep into rectifiers, ICCV 2015.
     """

@@ -18,16 +18,21 @@ LAYER_TYPES = (nn.Linear, *CONVOLUTIONS)
 
 
 def wrong_kind(layer: nn.Module) -> str:
-    """What to say of a layer that is neither linear nor a convolution."""
+    """Return the error message for a layer that is neither linear nor a convolution."""
     return f"formats replace linear and convolution layers, got {type(layer).__name__}"
 
 
 def part_of(
     dense: nn.Module, axes: Sequence[int], weight: Tensor, bias: Tensor | None = None, groups: int = 1
 ) -> nn.Module:
-    """A layer with this `weight`, `(out, in / groups, *kernel sizes of axes)`, and the geometry of `dense` on `axes`.
+    """Build a layer with this `weight`, `(out, in / groups, *kernel sizes of axes)`, that does a part of `dense`.
 
-    On the other kernel axes size and stride are 1. For a linear `dense` it is linear; other kinds raise `ValueError`.
+    On the kernel `axes` it has the geometry of `dense`, on the others size and stride are 1. If `dense` is linear, so
+    is the layer. Raises `ValueError` if `dense` is neither linear nor a convolution.
+
+    >>> dense = nn.Conv2d(4, 8, (3, 5), stride=2, padding=(1, 2))
+    >>> part_of(dense, axes=[1], weight=torch.zeros(6, 4, 5))
+    Conv2d(4, 6, kernel_size=(1, 5), stride=(1, 2), padding=(0, 2), bias=False)
     """
     if isinstance(dense, nn.Linear):
         return linear_of(weight, bias)
@@ -60,7 +65,7 @@ def part_of(
 
 @torch.no_grad()
 def linear_of(weight: Tensor, bias: Tensor | None = None) -> nn.Linear:
-    """A linear layer with copies of this weight, `(out, in)`, and bias."""
+    """Build a linear layer with copies of this weight, `(out, in)`, and bias."""
     layer = nn.Linear(weight.shape[1], weight.shape[0], bias is not None, device=weight.device, dtype=weight.dtype)
     layer.weight.copy_(weight)
     if bias is not None:
@@ -70,14 +75,14 @@ def linear_of(weight: Tensor, bias: Tensor | None = None) -> nn.Linear:
 
 @dataclass(frozen=True)
 class Geometry:
-    """What a convolution makes of sizes, axis by axis: it loses `lost` positions and then takes every `strides`-th."""
+    """How a convolution changes sizes: an axis loses `lost` positions, then every `strides`-th is kept."""
 
     strides: tuple[int, ...]
     lost: tuple[int, ...]
 
     @classmethod
     def of(cls, dense: nn.Conv1d | nn.Conv2d | nn.Conv3d) -> Geometry:
-        """Read stride, dilation, kernel and padding."""
+        """Read stride, dilation, kernel and padding of a convolution."""
         spans = [d * (k - 1) for d, k in zip(dense.dilation, dense.kernel_size, strict=True)]
         if isinstance(dense.padding, str):  # "same" gives back on both sides together what the kernel spans
             paddings = spans if dense.padding == "same" else [0] * len(spans)
@@ -86,12 +91,12 @@ class Geometry:
         return cls(tuple(dense.stride), tuple(span - pad for span, pad in zip(spans, paddings, strict=True)))
 
     def after(self, sizes: Sequence[int]) -> list[int]:
-        """The sizes of the output."""
+        """Return the sizes of the output for inputs of `sizes`."""
         return [(n - lost - 1) // s + 1 for n, lost, s in zip(sizes, self.lost, self.strides, strict=True)]
 
 
 def positions_between(calls: Sequence[tuple[tuple[int, ...], tuple[int, ...]]], axes: Sequence[int]) -> int:
-    """Positions after a part that has done only the kernel `axes`: output sizes there, input sizes elsewhere."""
+    """Count the positions after a part that did only the kernel `axes`: output sizes there, input sizes elsewhere."""
     total = 0
     for before, after in calls:
         num = 1

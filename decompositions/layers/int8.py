@@ -23,7 +23,7 @@ TINY = 1e-12  # a scale of a row of zeros
 
 
 class _Int8(nn.Module):
-    """Weight, its scales and the bias, as parameters that do not train; what a pass needs besides is made by it."""
+    """Base of the int8 layers: weight, scales and bias are parameters that do not train."""
 
     def __init__(self, dense: nn.Module) -> None:
         super().__init__()
@@ -36,22 +36,22 @@ class _Int8(nn.Module):
         self._ready: tuple[Tensor, ...] | None = None
 
     def to_tensor(self) -> Tensor:
-        """`s_w q_w`, in the shape of the dense weight."""
+        """Return the weight that is multiplied, `s_w q_w`, in the shape of the dense one."""
         return self.weight * self.weight_scale.view(-1, *[1] * (self.weight.ndim - 1))
 
     def ready(self) -> tuple[Tensor, ...]:
-        """What is computed from the state once and kept until the state changes."""
+        """Return the result of `prepare`, which is kept until the state changes."""
         if self._ready is None:
             self._ready = self.prepare()
         return self._ready
 
     def prepare(self) -> tuple[Tensor, ...]:
-        """Nothing, unless a layer says otherwise."""
+        """Compute from the state what every pass needs: nothing, unless a subclass needs something."""
         return ()
 
     @property
     def num_extra_bytes(self) -> int:
-        """What is held besides the state once a pass was made; the padding of a packed weight is not known."""
+        """Count the bytes that are held besides the state after a pass, without the padding of a packed weight."""
         return sum(tensor.numel() * tensor.element_size() for tensor in self._ready or ())
 
     def _apply(self, fn: Any, recurse: bool = True) -> _Int8:
@@ -63,11 +63,11 @@ class _Int8(nn.Module):
         super()._load_from_state_dict(*args, **kwargs)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without what is made from the state: a packed weight cannot be copied."""
+        """Leave out the result of `prepare`: a packed weight cannot be copied."""
         return self.__dict__ | {"_ready": None}
 
     def extra_repr(self) -> str:
-        """The shape of the weight."""
+        """Show the shape of the weight and whether there is a bias."""
         return f"{'×'.join(map(str, self.weight.shape))}, bias={self.bias is not None}"
 
 
@@ -85,21 +85,21 @@ class DynamicLinear(_Int8):
 
 
 class _Static(_Int8):
-    """A layer whose inputs are taken to lie between `low` and `high`; what lies outside is cut off."""
+    """Base of the layers whose inputs are expected between `low` and `high`; others are clipped to this range."""
 
     lowest = -128
     dtype = torch.int8
 
     def __init__(self, dense: nn.Module, low: float = 0.0, high: float = 0.0) -> None:
         super().__init__(dense)
-        low, high = min(low, 0.0), max(high, 0.0)  # zero has to be exact: it is what padding and ReLU make
+        low, high = min(low, 0.0), max(high, 0.0)  # zero has to be exact: padding and ReLU produce it
         scale = max((high - low) / 255, TINY)
         zero = self.lowest + round(-low / scale)
         self.input_scale = nn.Parameter(torch.tensor(scale), requires_grad=False)
         self.input_zero = nn.Parameter(torch.tensor(zero, dtype=torch.int32), requires_grad=False)
 
     def quantised(self, x: Tensor) -> Tensor:
-        """The inputs in 8 bits."""
+        """Return the inputs in 8 bits."""
         values = (x / self.input_scale).round_().add_(self.input_zero)
         return values.clamp_(self.lowest, self.lowest + 255).to(self.dtype)
 
@@ -108,7 +108,7 @@ class StaticLinear(_Static):
     """A linear layer with one scale for all inputs."""
 
     def prepare(self) -> tuple[Tensor, ...]:
-        """`s_x s_w` and `b − s_x s_w z Σ q_w`: the zero point is a part of the bias."""
+        """Compute `s_x s_w` and `b − s_x s_w z Σ q_w`: the zero point becomes a part of the bias."""
         scale = self.input_scale * self.weight_scale
         offset = -scale * self.input_zero * self.weight.sum(1)
         return scale, offset if self.bias is None else offset + self.bias
@@ -134,7 +134,7 @@ class StaticConvolution(_Static):
         self.geometry = (list(dense.stride), padding, list(dense.dilation), dense.groups)
 
     def prepare(self) -> tuple[Tensor, ...]:
-        """The weight as the kernel wants it (a plain one on the meta device), and the zero points of its rows."""
+        """Pack the weight for oneDNN (on the meta device it stays plain), and give its rows the zero point 0."""
         zeros = torch.zeros_like(self.weight_scale, dtype=torch.int32)
         if self.weight.is_meta:
             return self.weight, zeros
@@ -151,20 +151,25 @@ class StaticConvolution(_Static):
 
 
 def quantise(weight: Float[Tensor, "out ..."]) -> tuple[Int8[Tensor, "out ..."], Float[Tensor, " out"]]:
-    """`q_w = round(W / s_w)`, `s_w = max|W| / 127` of each row."""
+    """Return `q_w = round(W / s_w)` and `s_w = max|W| / 127`, of each row.
+
+    >>> values, scale = quantise(torch.tensor([[127.0, -63.6], [0.5, 1.0]]))
+    >>> values.tolist(), scale[0].item()
+    ([[127, -64], [64, 127]], 1.0)
+    """
     scale = weight.flatten(1).abs().amax(1).clamp_(min=TINY).div_(127)
     return (weight / scale.view(-1, *[1] * (weight.ndim - 1))).round_().to(torch.int8), scale
 
 
 def int8_layer(dense: nn.Module, static: bool, low: float = 0.0, high: float = 0.0) -> _Int8:
-    """The int8 layer that takes the place of `dense`; `low` and `high` are the range of a static layer's inputs."""
+    """Build the int8 layer for `dense`; `low` and `high` are the range of a static layer's inputs."""
     if not static:
         return DynamicLinear(dense)
     return (StaticLinear if isinstance(dense, nn.Linear) else StaticConvolution)(dense, low, high)
 
 
 def why_float(layer: nn.Module, static: bool) -> str | None:
-    """Why a layer cannot be quantised; None if it can."""
+    """Return the reason why a layer cannot be quantised, or None if it can."""
     if isinstance(layer.weight, Tensor) and layer.weight.dtype != torch.float32:
         return f"its weight is {layer.weight.dtype}; the int8 layers take the place of torch.float32"
     if isinstance(layer, nn.Linear):

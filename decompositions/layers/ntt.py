@@ -1,4 +1,4 @@
-"""The layers of nonlinear tensor trains: contractions one after another, something nonlinear between them."""
+"""The layers of nonlinear tensor trains: contractions one after another, with norms and activations between them."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "gelu": nn.GELU,
     "silu": nn.SiLU,
 }
-# 1/√E[φ(z)²] for normal z: what an activation takes from a signal, for the next core to give back [HZRS15].
+# 1/√E[φ(z)²] for normal z: the factor by which an activation weakens a signal; the next core restores it [HZRS15].
 GAINS = {"identity": 1.0, "relu": 2**0.5, "leaky_relu": 1.4141, "tanh": 1.5925, "gelu": 1.5335, "silu": 1.6765}
 
 
 @dataclass(frozen=True)
 class Between:
-    """What stands between two contractions: `activation(norm(x) + bias)`."""
+    """The names of the functions between two contractions, which compute `activation(norm(x) + bias)`."""
 
     activation: str
     norm: str
 
     @property
     def gain(self) -> float:
-        """By how much the contraction after it must be larger to keep the signal."""
+        """Return the factor by which the next contraction must be larger to keep the signal's variance."""
         return GAINS[self.activation]
 
 
@@ -52,7 +52,7 @@ class Phi(nn.Module):
         self.activation = ACTIVATIONS[between.activation]()
 
     def forward(self, x: Tensor) -> Tensor:
-        """`(rows, rank, positions)` to the same."""
+        """Map `(rows, rank, positions)` to the same shape; `x` is overwritten."""
         if self.norm is not None:
             x = self.norm(x)
         # In place: what a contraction or a norm returns is nobody else's, and their gradients do not read it.
@@ -60,7 +60,7 @@ class Phi(nn.Module):
 
 
 class NTTLinear(Factored):
-    """Cores `(r_{k−1}, m_k, n_k, r_k)` contracted from the last to the first, `phis` between them."""
+    """A linear layer that contracts cores `(r_{k−1}, m_k, n_k, r_k)` from the last to the first, `phis` between."""
 
     def __init__(self, dense: nn.Module, cores: Sequence[Tensor], biases: Sequence[Tensor], between: Between) -> None:
         super().__init__()
@@ -72,15 +72,15 @@ class NTTLinear(Factored):
         self.bias = None if dense.bias is None else nn.Parameter(dense.bias.detach().clone())
 
     def forward(self, x: Tensor) -> Tensor:
-        """`(…, in)` to `(…, out)`."""
+        """Map `(…, in)` to `(…, out)`."""
         y = _contract(x.reshape(-1, self.in_features), 1, _backwards(self.cores, [None, *self.phis]))
         y = y.reshape(*x.shape[:-1], self.out_features)
         return y if self.bias is None else y + self.bias
 
     @torch.no_grad()
     def reset(self, gain: float) -> None:
-        """Start anew: every contraction gives back what the activation before it took, the last multiplies the
-        variance by `gain²`; no bias.
+        """Draw the cores anew: each restores the variance after the activation before it, the last multiplies it by
+        `gain²`; biases become 0.
         """
         later = [self.between.gain] * (len(self.cores) - 2)
         reset_cores(list(self.cores), [1.0, *later], gain * self.between.gain)
@@ -113,7 +113,7 @@ class NTTConv(Factored):
         self.num_axes, self.num_outputs = len(axes), dense.out_channels
 
     def forward(self, x: Tensor) -> Tensor:
-        """`(batch, in, *size)` to `(batch, out, *size')`."""
+        """Map `(batch, in, *size)` to `(batch, out, *size')`."""
         if x.ndim == self.num_axes + 1:
             return self.forward(x[None])[0]
         num_out = len(self.out_cores)
@@ -128,8 +128,8 @@ class NTTConv(Factored):
 
     @torch.no_grad()
     def reset(self, gain: float) -> None:
-        """Start anew: every contraction gives back what the activation before it took, the last multiplies the
-        variance by `gain²`; no bias.
+        """Draw the cores anew: each restores the variance after the activation before it, the last multiplies it by
+        `gain²`; biases become 0.
         """
         # In the order of contraction; the first has nothing before it.
         phis = [self.between.gain if isinstance(phi, Phi) else 1.0 for phi in reversed(self.phis)]
@@ -143,7 +143,7 @@ class NTTConv(Factored):
 
 
 def _contract(state: Tensor, done: int, cores: Iterator[tuple[Tensor, nn.Module | None]]) -> Tensor:
-    """Contract `(rows, n · done)` with cores from the last to the first, each with what follows it (None: nothing)."""
+    """Contract `(rows, n · done)` with cores from the last to the first, each with the module after it, or None."""
     for core, phi in cores:
         state = step(state, core, done, from_left=False)  # (rows, n_left · r · done)
         done *= core.shape[1]
@@ -157,7 +157,7 @@ def _backwards(cores: nn.ParameterList, phis: list) -> Iterator[tuple[Tensor, nn
 
 
 def _reset_biases(layer: NTTLinear | NTTConv) -> None:
-    """Set all biases to 0 and forget what the norms have seen."""
+    """Set all biases to 0 and reset the statistics of the norms."""
     for phi in layer.phis:
         if isinstance(phi, Phi):
             nn.init.zeros_(phi.bias)

@@ -1,8 +1,9 @@
-"""Recurrent layers, opened: the same computation with every weight in an `nn.Linear` of its own.
+"""Unfused recurrent layers: the same computation, with every weight in an `nn.Linear` of its own.
 
-Formats replace linear and convolution layers; `nn.LSTM` and `nn.GRU` keep their weights to themselves. Opened, a layer
-has the children `ih_l0` (input to hidden), `hh_l0` (hidden to hidden), with a projection `hr_l0`, and the same for the
-other layers and directions (`ih_l1`, `ih_l0_reverse`, …). The gates lie one after another in the rows of `ih` and `hh`.
+Formats replace linear and convolution layers, but `nn.LSTM` and `nn.GRU` hold their weights as plain parameters for one
+fused kernel. Unfused, a layer has the children `ih_l0` (input to hidden), `hh_l0` (hidden to hidden), with a projection
+`hr_l0`, and the same for the other layers and directions (`ih_l1`, `ih_l0_reverse`, …). The gates lie one after another
+in the rows of `ih` and `hh`. While all children are plain linear layers, torch's fused kernel still computes them.
 
 LSTM (Hochreiter & Schmidhuber 1997; the forget gate is by Gers et al. 2000, the projection by Sak et al. 2014):
 
@@ -32,8 +33,8 @@ State = tuple[Tensor, ...]  # (h, c) of an LSTM, (h,) of a GRU
 HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
 
 
-class _Open(nn.Module):
-    """What both kinds share: the children, the order of layers and directions, the shapes of input and output."""
+class _Unfused(nn.Module):
+    """Base of both kinds: the children, the order of layers and directions, the shapes of input and output."""
 
     mode: str
     input_size: int
@@ -48,7 +49,7 @@ class _Open(nn.Module):
     def __init__(self, layer: nn.RNNBase) -> None:
         """Take over the parameters of `layer`, the same objects, and its options under their names."""
         super().__init__()
-        for option in _Open.__annotations__:
+        for option in _Unfused.__annotations__:
             setattr(self, option, getattr(layer, option))
         for key in self._keys():
             for part in self._parts():
@@ -129,7 +130,7 @@ class _Open(nn.Module):
         if weights and not hooked and not torch.compiler.is_dynamo_compiling():
             sequence = (data,) if batch_sizes is None else (data, batch_sizes)
             options = (weights, self.bias, self.num_layers, self.dropout, self.training, self.bidirectional)
-            # Whether the batch comes first is asked of dense sequences only.
+            # Only the kernels of dense sequences take `batch_first`.
             output, *new = self._fused(sequence, state, options if batch_sizes is not None else (*options, False))
             return output, tuple(new)
         if batch_sizes is None:
@@ -190,13 +191,13 @@ class _Open(nn.Module):
         if self._flat_weights:
             nn.RNNBase.flatten_parameters(self)  # type: ignore[arg-type]
 
-    def _apply(self, fn: Any, recurse: bool = True) -> _Open:
+    def _apply(self, fn: Any, recurse: bool = True) -> _Unfused:
         super()._apply(fn, recurse)
         self.flatten_parameters()
         return self
 
 
-class UnfusedLSTM(_Open):
+class UnfusedLSTM(_Unfused):
     """An `nn.LSTM` whose weights are linear layers."""
 
     def _state_sizes(self) -> tuple[int, ...]:
@@ -213,7 +214,7 @@ class UnfusedLSTM(_Open):
         return getattr(self, f"hr_{key}")(h) if self.proj_size else h, c
 
 
-class UnfusedGRU(_Open):
+class UnfusedGRU(_Unfused):
     """An `nn.GRU` whose weights are linear layers."""
 
     def _state_sizes(self) -> tuple[int, ...]:

@@ -36,7 +36,7 @@ class TTLinear(Factored):
         self.nominal = replace(plan(self.shapes, NOMINAL_ROWS, "cpu"), chunk=sys.maxsize)
 
     def forward(self, x: Tensor) -> Tensor:
-        """`(…, in)` to `(…, out)`, in the order planned for as many rows on this device."""
+        """Map `(…, in)` to `(…, out)`, in the order planned for this number of rows on this device."""
         recording = torch.compiler.is_compiling() or torch.jit.is_tracing()
         rows = math.prod(x.shape[:-1])
         order = self.nominal if recording else plan(self.shapes, rows, x.device.type, backward=torch.is_grad_enabled())
@@ -45,18 +45,18 @@ class TTLinear(Factored):
 
     @torch.no_grad()
     def to_dense(self) -> nn.Linear:
-        """One linear layer that computes the same."""
+        """Return one linear layer that computes the same."""
         return linear_of(merge(list(self.cores)).reshape(self.out_features, self.in_features), self.bias)
 
     @torch.no_grad()
     def reset(self, gain: float) -> None:
-        """Start anew: every contraction keeps the signal's variance, the last multiplies it by `gain²`; no bias."""
+        """Draw the cores anew: each contraction keeps the signal's variance, the last multiplies it by `gain²`."""
         reset_cores(list(self.cores), [1.0] * (len(self.cores) - 1), gain)
         if self.bias is not None:
             nn.init.zeros_(self.bias)
 
     def extra_repr(self) -> str:
-        """Sizes, modes and ranks."""
+        """Show sizes, modes and ranks."""
         out, into = ("·".join(str(shape[axis]) for shape in self.shapes) for axis in (1, 2))
         ranks = [shape[3] for shape in self.shapes[:-1]]
         return f"{self.in_features} = {into} -> {self.out_features} = {out}, ranks={ranks}"
@@ -81,7 +81,7 @@ class TTConv(Factored):
         self.num_axes = len(axes)
 
     def forward(self, x: Tensor) -> Tensor:
-        """`(batch, in, *size)` to `(batch, out, *size')`: input cores, convolution, output cores."""
+        """Map `(batch, in, *size)` to `(batch, out, *size')`: input cores, convolution, output cores."""
         pointwise, ones = POINTWISE[self.num_axes], [1] * self.num_axes
         out, into = self._matrices()
         x = pointwise(x, into.reshape(*into.shape, *ones))
@@ -89,7 +89,7 @@ class TTConv(Factored):
 
     @torch.no_grad()
     def to_dense(self) -> nn.Module:
-        """One convolution that computes the same."""
+        """Return one convolution that computes the same."""
         out, into = self._matrices()
         kernel = self.convolution.get_parameter("weight")
         weight = torch.einsum("ta,ab...,bs->ts...", out, kernel, into)
@@ -97,7 +97,7 @@ class TTConv(Factored):
 
     @torch.no_grad()
     def reset(self, gain: float) -> None:
-        """Start anew: trains and kernel keep the signal's variance, the last core multiplies it by `gain²`; no bias."""
+        """Draw all cores anew: trains and kernel keep the signal's variance, the last core multiplies it by `gain²`."""
         reset_cores([core[:, None] for core in self.in_cores], [1.0] * (len(self.in_cores) - 1), 1.0)
         kernel = self.convolution.get_parameter("weight")
         nn.init.normal_(kernel, std=kernel[0].numel() ** -0.5)
@@ -106,7 +106,7 @@ class TTConv(Factored):
             nn.init.zeros_(self.bias)
 
     def _matrices(self) -> tuple[Tensor, Tensor]:
-        """The merged cores of outputs `(out, r_out)` and inputs `(r_in, in)`."""
+        """Return the merged cores of outputs `(out, r_out)` and inputs `(r_in, in)`."""
         out = merge([core[:, :, None] for core in self.out_cores])  # (1, out, 1, r_out)
         into = merge([core[:, None] for core in self.in_cores])  # (r_in, 1, in, 1)
         return out[0, :, 0], into[:, 0, :, 0]

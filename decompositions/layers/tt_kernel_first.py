@@ -1,4 +1,4 @@
-"""The convolution whose tensor train begins with the kernel [GPNV16], passed in a planned order.
+"""The convolution whose tensor train begins with the kernel [GPNV16], computed in a planned order.
 
     W(s, c, kernel) = Σ_r K(kernel, r) G_1(r; s_1 c_1) … G_d(s_d c_d)
 
@@ -36,7 +36,7 @@ from decompositions.linalg.tt_contraction import (
 
 @dataclass(frozen=True)
 class KernelOrder:
-    """Where the kernel comes: before the train, after it, or in a dense weight; and the plan of the train."""
+    """The place of the kernel (before the train, after it, or in a dense weight), and the plan of the train."""
 
     kernel: Literal["first", "last", "dense"]
     macs: int
@@ -54,7 +54,7 @@ def kernel_order(
     device_type: str,
     backward: bool = False,
 ) -> KernelOrder:
-    """The cheapest order for a batch of images of `before` positions, of which `after` are left.
+    """Return the cheapest order for a batch of images of `before` positions, of which `after` are left.
 
     With `backward` the plans of the train count the gradients' pass; all else grows by the same factor.
     """
@@ -95,7 +95,7 @@ class TTKernelFirst(Factored):
         self.num_kernel = math.prod(dense.kernel_size)
 
     def forward(self, x: Tensor) -> Tensor:
-        """`(batch, in, *size)` to `(batch, out, *size')`, in the order planned for these sizes on this device."""
+        """Map `(batch, in, *size)` to `(batch, out, *size')`, in the order planned for these sizes on this device."""
         if x.ndim == len(self.axes) + 1:
             return self.forward(x[None])[0]
         weight, sizes = self._kernel(), self.geometry.after(x.shape[2:])
@@ -124,12 +124,12 @@ class TTKernelFirst(Factored):
 
     @torch.no_grad()
     def to_dense(self) -> nn.Module:
-        """One convolution that computes the same."""
+        """Return one convolution that computes the same."""
         return part_of(self.convolution, self.axes, self._weight(), self.bias)
 
     @torch.no_grad()
     def reset(self, gain: float) -> None:
-        """Start anew: kernel and cores keep the signal's variance, the last core multiplies it by `gain²`; no bias."""
+        """Draw all cores anew: they keep the signal's variance, the last core multiplies it by `gain²`."""
         nn.init.normal_(self._kernel(), std=self.num_kernel**-0.5)
         for core in self.cores:
             scale = gain if core is self.cores[-1] else 1.0
@@ -142,18 +142,18 @@ class TTKernelFirst(Factored):
         return math.prod(shape[1] for shape in self.shapes)
 
     def _kernel(self) -> Tensor:
-        """`(r, 1, *kernel)`."""
+        """Return the kernel core as a weight `(r, 1, *kernel)`."""
         return self.convolution.get_parameter("weight")
 
     def _weight(self) -> Tensor:
-        """The dense weight `(out, in, *kernel)`."""
+        """Multiply kernel and cores out: the dense weight `(out, in, *kernel)`."""
         kernel = self._kernel()
         chain = merge(list(self.cores))[..., 0]  # (r, out, in)
         weight = chain.flatten(1).T @ kernel.flatten(1)  # (out · in, kernel)
         return weight.reshape(*chain.shape[1:], *kernel.shape[2:])
 
     def _convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """A pass with the layer's stride, padding, padding mode and dilation, but another weight."""
+        """Convolve with the layer's stride, padding, padding mode and dilation, but another weight."""
         convolution = self.convolution
         assert isinstance(convolution, CONVOLUTIONS)
         return convolution._conv_forward(x, weight, bias)

@@ -22,13 +22,13 @@ class TuckerFactors:
     num_out: int
 
     def to_tensor(self) -> Tensor:
-        """The weight that the factors stand for, `(out, in)`."""
+        """Multiply the factors: the approximate weight, `(out, in)`."""
         out = math.prod(len(basis) for basis in self.bases[: self.num_out])
         return times(self.core, self.bases).reshape(out, -1)
 
     @property
     def num_params(self) -> int:
-        """Numbers in core and bases."""
+        """Count the numbers in core and bases."""
         return self.core.numel() + sum(basis.numel() for basis in self.bases)
 
 
@@ -51,7 +51,7 @@ class TuckerLinear(Factored):
         self.bias = None if dense.bias is None else nn.Parameter(dense.bias.detach().clone())
 
     def forward(self, x: Tensor) -> Tensor:
-        """`(…, in)` to `(…, out)`, any leading sizes."""
+        """Map `(…, in)` to `(…, out)`, any leading sizes."""
         y = x.reshape(-1, *self.in_modes)
         for k in reversed(range(len(self.into))):  # the last axis is next; after a turn of all they are back in order
             y = self.into[k](y).movedim(-1, 1)
@@ -63,7 +63,7 @@ class TuckerLinear(Factored):
 
     @torch.no_grad()
     def to_dense(self) -> nn.Linear:
-        """One layer that computes the same."""
+        """Return one linear layer that computes the same."""
         out = [part.get_parameter("weight") for part in self.out]
         into = [part.get_parameter("weight").T for part in self.into]
         core = self.core.get_parameter("weight").reshape(*self.out_ranks, *(basis.shape[1] for basis in into))
@@ -72,7 +72,7 @@ class TuckerLinear(Factored):
 
     @torch.no_grad()
     def reset(self, gain: float) -> None:
-        """Start anew: every contraction keeps the signal's variance, the last one multiplies it by `gain²`; no bias."""
+        """Draw all factors anew: each contraction keeps the signal's variance, the last multiplies it by `gain²`."""
         for part in (*self.into, self.core, *self.out):
             weight = part.get_parameter("weight")
             nn.init.normal_(weight, std=(gain if part is self.out[0] else 1.0) / math.sqrt(weight.shape[1]))
@@ -81,7 +81,7 @@ class TuckerLinear(Factored):
 
 
 def times(tensor: Tensor, matrices: Sequence[Tensor | None]) -> Tensor:
-    """Multiply each axis by a matrix `(new, old)`, or leave it for None; one at a time, so that none grows early."""
+    """Multiply each axis by its matrix `(new, old)`, or leave it if that is None; one axis at a time."""
     for matrix in matrices:  # the first axis goes, the new one comes last: after all of them they are in order
         tensor = tensor.movedim(0, -1) if matrix is None else torch.tensordot(tensor, matrix, dims=([0], [1]))
     return tensor

@@ -1,4 +1,4 @@
-"""Which recurrent layers of a network are opened, and why others stay closed (see `recurrent`)."""
+"""Unfuse the recurrent layers of a network: give their weights layers of their own (see `layers.recurrent`)."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from decompositions.layers.recurrent import HOOKS, UnfusedGRU, UnfusedLSTM
 
 
 def why_fused(layer: nn.Module) -> str | None:
-    """Say why a recurrent layer stays as it is; None if it can be opened or is not recurrent."""
+    """Return the reason why a recurrent layer stays fused; None if it can be unfused or is not recurrent."""
     if not isinstance(layer, nn.LSTM | nn.GRU):
         others = (nn.RNNBase, nn.RNNCellBase)
-        return "recurrent layers other than nn.LSTM and nn.GRU are not opened" if isinstance(layer, others) else None
+        return "recurrent layers other than nn.LSTM and nn.GRU are not unfused" if isinstance(layer, others) else None
     base: type[nn.Module] = nn.LSTM if isinstance(layer, nn.LSTM) else nn.GRU
     if type(layer).forward is not base.forward or "forward" in vars(layer):
         return f"its class, {type(layer).__name__}, has a forward pass of its own"
@@ -28,25 +28,30 @@ def why_fused(layer: nn.Module) -> str | None:
 
 
 def unfuse_recurrent(network: nn.Module, wanted: Callable[[str], bool] = lambda child: True) -> list[str]:
-    """Replace, in place, LSTMs and GRUs of `network` by their opened forms; return the names of what was opened.
+    """Replace LSTMs and GRUs of `network`, in place, by unfused ones; return their names.
 
-    Those are opened one of whose children, by its full name (`rnn.ih_l0`), is `wanted`.
+    A layer is replaced if `wanted` is true for the full name of one of its children (`rnn.ih_l0`). A layer used under
+    several names stays one layer, named as in `named_modules`.
+    Raises `ValueError` if the network itself is such a layer: there is no parent in which to replace it.
 
-    A layer used under several names stays one layer, named as in `named_modules`.
-    Raises `ValueError` if the network itself is such a layer, for which there is no place to put another.
+    >>> network = nn.Sequential(nn.LSTM(4, 3))
+    >>> unfuse_recurrent(network)
+    ['0']
+    >>> [name for name, _ in network[0].named_children()]
+    ['ih_l0', 'hh_l0']
     """
-    opened: dict[nn.Module, nn.Module] = {}
+    unfused: dict[nn.Module, nn.Module] = {}
     names = []
     for name, layer in network.named_modules():
         if isinstance(layer, nn.LSTM | nn.GRU) and why_fused(layer) is None:
             if layer is network:
-                raise ValueError(f"the network is itself an {layer.mode}: put it into a module to open it")
+                raise ValueError(f"the network is itself an {layer.mode}: put it into an nn.Sequential")
             replacement = UnfusedLSTM(layer) if isinstance(layer, nn.LSTM) else UnfusedGRU(layer)
             if any(wanted(f"{name}.{child}") for child, _ in replacement.named_children()):
-                opened[layer] = replacement
+                unfused[layer] = replacement
                 names.append(name)
     for parent in list(network.modules()):
         for key, child in parent._modules.items():
-            if child in opened:
-                parent._modules[key] = opened[child]
+            if child in unfused:
+                parent._modules[key] = unfused[child]
     return names

@@ -36,12 +36,12 @@ NUM_JOINING_SWEEPS = 3
 
 
 def largest_rank(sizes: Sequence[int]) -> int:
-    """The rank at which every tensor of these sizes is exact: one term a fibre of the longest mode."""
+    """Return the rank at which CP is exact for all tensors of these sizes: a term for each fibre of the longest."""
     return math.prod(sizes) // max(sizes)
 
 
 def exact_fit(tensor: Tensor) -> list[Tensor]:
-    """Factors of `largest_rank`: the fibres of the longest mode, and unit vectors that say where they stand."""
+    """Return exact factors, of `largest_rank`: the fibres of the longest mode, and unit vectors for their places."""
     longest = max(range(tensor.ndim), key=lambda mode: tensor.shape[mode])
     others = [size for mode, size in enumerate(tensor.shape) if mode != longest]
     fibres = tensor.movedim(longest, 0).flatten(1)  # (longest, rank)
@@ -51,9 +51,10 @@ def exact_fit(tensor: Tensor) -> list[Tensor]:
 
 
 def fit(tensor: Tensor, rank: int, start: Sequence[Tensor], sweeps: int) -> list[Tensor]:
-    """Factors `(size, rank)` of a float64 tensor of at least three modes, starting from factors of a smaller rank.
+    """Fit factors `(size, rank)` to a float64 tensor of at least three modes, starting from factors of a smaller rank.
 
-    New terms start at random, the same for the same sizes. A degenerate fit is reported as a `RuntimeWarning`.
+    New terms start at random numbers, which are the same for the same sizes and rank. A degenerate fit is reported as a
+    `RuntimeWarning`.
     """
     generator = torch.Generator().manual_seed(rank)
     new = rank - start[0].shape[1]
@@ -76,25 +77,30 @@ def fit(tensor: Tensor, rank: int, start: Sequence[Tensor], sweeps: int) -> list
 
 
 def polish(tensor: Tensor, factors: list[Tensor], sweeps: int) -> list[Tensor]:
-    """More sweeps on the whole tensor, unless these end degenerate."""
+    """Refine factors by more sweeps on the whole tensor; return the old ones if the new are degenerate."""
     better = _sweep(tensor, list(factors), sweeps, DAMPINGS[0])
     return factors if is_degenerate(better) else better
 
 
 def is_degenerate(factors: Sequence[Tensor]) -> bool:
-    """Whether the terms are much larger than their sum."""
+    """Return True if the terms are much larger than their sum."""
     gram = _product([factor.T @ factor for factor in factors])
     return float(gram.diagonal().sum()) > DEGENERATE * max(float(gram.sum()), 0.0)
 
 
 def to_tensor(factors: Sequence[Tensor]) -> Tensor:
-    """The sum of the terms."""
+    """Sum the terms: the tensor of the factors."""
     sizes = [len(factor) for factor in factors]
     return (factors[0] @ _khatri_rao(factors[1:]).T).reshape(sizes)
 
 
 def balanced(factors: Sequence[Tensor]) -> list[Tensor]:
-    """The same terms with the norm of each shared equally by its factors; a term of norm 0 is unit vectors times 0."""
+    """Share the norm of each term equally among its factors; a term of norm 0 becomes unit vectors times 0.
+
+    >>> left, right = balanced([torch.tensor([[4.0]]), torch.tensor([[9.0]])])
+    >>> round(left.item(), 4), round(right.item(), 4)
+    (6.0, 6.0)
+    """
     norms = torch.stack([factor.norm(dim=0) for factor in factors])  # (mode, rank)
     size = norms.prod(dim=0)
     alive = size > 1e-12 * size.amax() if len(size) else size > 0
@@ -108,7 +114,7 @@ def balanced(factors: Sequence[Tensor]) -> list[Tensor]:
 
 
 def _leading(tensor: Tensor, mode: int, rank: int) -> Tensor:
-    """Orthonormal basis of the `rank` strongest directions of a mode."""
+    """Return an orthonormal basis of the `rank` strongest directions of a mode."""
     unfolding = tensor.movedim(mode, 0).flatten(1)
     return eigh(unfolding @ unfolding.T)[1][:, :rank]
 
@@ -139,7 +145,7 @@ def _sweep(tensor: Tensor, factors: list[Tensor], sweeps: int, damping: float) -
 
 
 def _solve(right: Tensor, grams: Sequence[Tensor], mode: int, damping: float) -> Tensor:
-    """The normal equations of one factor: `F · Π_{m ≠ mode} A_mᵀ A_m = right`, damped relative to their trace."""
+    """Solve the normal equations of one factor: `F · Π_{m ≠ mode} A_mᵀ A_m = right`, damped relative to their trace."""
     matrix = _product([gram for other, gram in enumerate(grams) if other != mode])
     ridge = damping * matrix.diagonal().mean().clamp(min=1e-300)
     matrix = matrix + ridge * torch.eye(len(matrix)).to(matrix)
@@ -147,7 +153,7 @@ def _solve(right: Tensor, grams: Sequence[Tensor], mode: int, damping: float) ->
 
 
 def _khatri_rao(factors: Sequence[Tensor]) -> Tensor:
-    """All products of rows, column by column: `(Π size, rank)`, the last mode fastest."""
+    """Return all products of rows, column by column: `(Π size, rank)`, the last mode fastest."""
     return reduce(lambda left, right: (left[:, None] * right[None]).flatten(0, 1), factors)
 
 

@@ -1,4 +1,4 @@
-"""What the formats compute spectra with: weights in float64 at scale 1, and Gram matrices of the smaller side."""
+"""Spectra of weights: float64 at scale 1, eigenvalues of the Gram matrix of the smaller side, sums of their tails."""
 
 from __future__ import annotations
 
@@ -10,9 +10,13 @@ from torch import Tensor
 
 
 def scaled(weight: Tensor) -> tuple[Float64[Tensor, "..."], float]:
-    """A contiguous copy in float64 with largest entry 1, so that squares neither overflow nor vanish, and that entry.
+    """Return a contiguous float64 copy with largest entry 1, and the factor that undoes the scaling (1 for zeros).
 
-    Raises `ValueError` for NaN or infinite weights: no format has an answer for them.
+    At this scale squares neither overflow nor vanish. Raises `ValueError` for NaN or infinite weights.
+
+    >>> tensor, scale = scaled(torch.tensor([2.0, -4.0]))
+    >>> tensor.tolist(), scale
+    ([0.5, -1.0], 4.0)
     """
     weight = weight.detach()
     scale = max(-float(weight.min()), float(weight.max())) if weight.numel() else 0.0
@@ -23,16 +27,20 @@ def scaled(weight: Tensor) -> tuple[Float64[Tensor, "..."], float]:
 
 
 def gram(matrix: Float64[Tensor, "rows columns"]) -> Float64[Tensor, "side side"]:
-    """`A Aᵀ` or `Aᵀ A`, whichever is smaller; its eigenvalues are the squared singular values."""
+    """Return `A Aᵀ` or `Aᵀ A`, whichever is smaller; its eigenvalues are the squared singular values."""
     return matrix @ matrix.T if matrix.shape[0] <= matrix.shape[1] else matrix.T @ matrix
 
 
 def tails(energy: Float64[Tensor, " value"]) -> Float64[Tensor, " rank"]:
-    """What lies beyond rank 0, 1, …: sums of small numbers, not differences of large ones."""
+    """Return the energy beyond rank 0, 1, …: sums of small numbers, not differences of large ones.
+
+    >>> tails(torch.tensor([4.0, 2.0, 1.0]).double()).tolist()
+    [7.0, 3.0, 1.0, 0.0]
+    """
     return torch.cat([energy.flip(0).cumsum(0).flip(0), energy.new_zeros(1)])
 
 
 def eigh(symmetric: Float64[Tensor, "side side"]) -> tuple[Float64[Tensor, " side"], Float64[Tensor, "side side"]]:
-    """Eigenvalues in falling order, none below 0, and their eigenvectors."""
+    """Return the eigenvalues in falling order, clamped at 0, and the eigenvectors as columns."""
     values, vectors = torch.linalg.eigh(symmetric)
     return values.flip(0).clamp(min=0), vectors.flip(1)

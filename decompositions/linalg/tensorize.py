@@ -1,4 +1,4 @@
-"""How a weight becomes a tensor: into which modes each size is cut (1024 = 4·8·8·4), and in which order they stand."""
+"""Reshape a weight into a tensor of many modes: how each size is cut (1024 = 4·8·8·4), and the order of the modes."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ class Layout:
 
     @property
     def kernel(self) -> int | None:
-        """Kernel positions; None for a linear layer."""
+        """Count the kernel positions; None for a linear layer."""
         return math.prod(self.shape[2:]) if len(self.shape) > 2 else None
 
     @property
     def in_pairs(self) -> bool:
-        """Whether each mode holds one of the outputs' and one of the inputs'."""
+        """Return True if each mode pairs one of the outputs' with one of the inputs'."""
         return self.kernel is None or self.kernel_first
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """The sizes of the train's modes."""
+        """Return the sizes of the tensor's modes."""
         pairs = tuple(m * n for m, n in zip(self.out, self.into, strict=True)) if self.in_pairs else ()
         if self.kernel is None:
             return pairs
         return (self.kernel, *pairs) if self.kernel_first else (*self.out, self.kernel, *self.into)
 
     def to_train(self, weight: Tensor) -> Tensor:
-        """`(out, in, *kernel)` as a tensor of `sizes`."""
+        """Reshape a weight `(out, in, *kernel)` to a tensor of `sizes`."""
         if not self.in_pairs:
             return weight.flatten(2).movedim(1, 2).reshape(self.sizes)
         d = len(self.out)
@@ -51,7 +51,7 @@ class Layout:
         return first.reshape(kernel, *self.out, *self.into).permute(0, *pairs).reshape(self.sizes)
 
     def from_train(self, tensor: Tensor) -> Tensor:
-        """The inverse of `to_train`."""
+        """Undo `to_train`: reshape a tensor of `sizes` to the weight."""
         kernel = 1 if self.kernel is None else self.kernel
         if not self.in_pairs:
             return tensor.reshape(self.shape[0], kernel, self.shape[1]).movedim(2, 1).reshape(self.shape)
@@ -62,9 +62,12 @@ class Layout:
 
 
 def modes_of(size: int, num_modes: int, given: Mapping[str, Sequence[int]] | None) -> tuple[int, ...]:
-    """The modes given for this size, else `num_modes` balanced ones; raises `ValueError` for a wrong product.
+    """Return the modes given for this size, or `num_modes` balanced ones; raises `ValueError` for a wrong product.
 
-    `given` names the sizes by their digits, as YAML's keys become; numbers do as well.
+    The keys of `given` are sizes, as numbers or as text (which YAML's keys become).
+
+    >>> modes_of(784, 4, {"784": [7, 4, 7, 4]})
+    (7, 4, 7, 4)
     """
     modes = next((tuple(modes) for key, modes in (given or {}).items() if str(key) == str(size)), ())
     if not modes:
@@ -75,7 +78,11 @@ def modes_of(size: int, num_modes: int, given: Mapping[str, Sequence[int]] | Non
 
 
 def balanced(size: int, num_modes: int) -> tuple[int, ...]:
-    """`num_modes` factors of `size`, rising: its primes, largest first, each to the smallest product so far."""
+    """Return `num_modes` rising factors of `size`: its primes, largest first, each multiply the smallest one so far.
+
+    >>> balanced(1024, 3), balanced(360, 3), balanced(7, 2)
+    ((8, 8, 16), (6, 6, 10), (1, 7))
+    """
     modes = [1] * num_modes
     for prime in reversed(prime_factors(size)):
         modes[modes.index(min(modes))] *= prime
@@ -83,7 +90,11 @@ def balanced(size: int, num_modes: int) -> tuple[int, ...]:
 
 
 def prime_factors(number: int) -> list[int]:
-    """In rising order; none for 1."""
+    """Return the prime factors in rising order; none for 1.
+
+    >>> prime_factors(360)
+    [2, 2, 2, 3, 3, 5]
+    """
     factors, divisor = [], 2
     while divisor * divisor <= number:
         while number % divisor == 0:

@@ -27,8 +27,8 @@ CoreShape = tuple[int, int, int, int]
 class Plan:
     """How to multiply: `groups` are the ends of the merged stretches, contracted from the left or from the right.
 
-    `chunk` rows are taken at a time, so that what stands between two steps stays in the cache. `price` is what it was
-    chosen by, in units of a multiply-add.
+    `chunk` rows are multiplied at a time, so that the state between two steps stays in the cache. `price` is the
+    estimated time, in units of a multiply-add, by which the plan was chosen.
     """
 
     groups: tuple[tuple[int, int], ...]
@@ -40,9 +40,9 @@ class Plan:
 
 @dataclass(frozen=True)
 class Prices:
-    """What a device needs for one byte moved and one operation started, in units of one multiply-add.
+    """The time of a device for one byte moved and one operation started, in units of one multiply-add.
 
-    A byte costs `far` times as much where more than `cached_bytes` stand between two steps; None: it never does.
+    A byte costs `far` times as much if the state between two steps has more than `cached_bytes`; None: it never does.
     """
 
     byte: float
@@ -68,10 +68,13 @@ def plan(
     directions: tuple[bool, ...] = (False, True),
     backward: bool = False,
 ) -> Plan:
-    """The cheapest way to multiply `rows` vectors by the chain, on a kind of device ("cpu", "cuda").
+    """Return the cheapest way to multiply `rows` vectors by the chain, on a kind of device ("cpu", "cuda").
 
-    An open bond at an end of the chain leaves one direction: `directions` are the values of `from_left` that it may be.
-    With `backward` the gradients' pass is counted too.
+    `directions` are the allowed values of `from_left`: a chain with an open bond at one end leaves only one. With
+    `backward` the pass of the gradients is counted too.
+
+    >>> plan(((1, 4, 4, 2), (2, 4, 4, 1)), rows=1, device_type="cpu").groups  # for one row: core by core
+    ((0, 1), (1, 2))
     """
     return min(orders(shapes, rows, device_type, directions, backward), key=lambda order: order.price)
 
@@ -79,7 +82,7 @@ def plan(
 def orders(
     shapes: tuple[CoreShape, ...], rows: int, device_type: str, directions: tuple[bool, ...], backward: bool
 ) -> list[Plan]:
-    """Every grouping in these directions, with all rows at once and with as many as stay in the cache."""
+    """Return every grouping in these directions, with all rows at once and with as many as fit the cache."""
     prices, rows = prices_of(device_type), max(rows, 1)
     found = []
     for cuts in itertools.product((False, True), repeat=len(shapes) - 1):
@@ -99,12 +102,12 @@ def orders(
 
 
 def prices_of(device_type: str) -> Prices:
-    """The prices of a kind of device; unknown ones count as a CPU."""
+    """Return the prices of a kind of device; an unknown one has those of a CPU."""
     return PRICES.get(device_type, PRICES["cpu"])
 
 
 def sequence_macs(shapes: Sequence[CoreShape], rows: int) -> int:
-    """Multiply-adds of contracting core by core from the right, nothing merged."""
+    """Count the multiply-adds of contracting core by core from the right, without merging."""
     return _count(shapes, [(k, k + 1) for k in range(len(shapes))], False, rows)[0]
 
 
@@ -144,7 +147,7 @@ def step(state: Tensor, core: Tensor, done: int, *, from_left: bool) -> Tensor:
 
 
 def merge(cores: Sequence[Tensor]) -> Tensor:
-    """One core `(r_first, M, N, r_last)` for neighbouring ones."""
+    """Merge neighbouring cores into one, `(r_first, M, N, r_last)`."""
     result = cores[0]
     for core in cores[1:]:
         before, m, n, rank = result.shape
@@ -156,12 +159,12 @@ def merge(cores: Sequence[Tensor]) -> Tensor:
 
 
 def merge_macs(shapes: Sequence[CoreShape]) -> int:
-    """Multiply-adds of `merge`."""
+    """Count the multiply-adds of `merge`."""
     return _merge_count(shapes)[1]
 
 
 def _merge_count(shapes: Sequence[CoreShape]) -> tuple[CoreShape, int, int]:
-    """The merged core, the multiply-adds, and the numbers written on the way."""
+    """Return the shape of the merged core, the multiply-adds, and how many numbers are written on the way."""
     before, m, n, after = shapes[0]
     macs = written = 0
     for _, m_next, n_next, after_next in shapes[1:]:
@@ -175,7 +178,7 @@ def _merge_count(shapes: Sequence[CoreShape]) -> tuple[CoreShape, int, int]:
 def _count(
     shapes: Sequence[CoreShape], groups: Sequence[tuple[int, int]], from_left: bool, rows: int
 ) -> tuple[int, int, int]:
-    """Multiply-adds, bytes moved (in float32), and the widest state of one row, in numbers."""
+    """Return multiply-adds, bytes moved (in float32), and the numbers in the widest state of one row."""
     macs = moved = widest = 0
     merged: list[CoreShape] = []
     for start, end in groups:

@@ -33,12 +33,16 @@ DENSE_RANKS = 64
 
 
 def bond_limits(sizes: Sequence[int]) -> list[int]:
-    """The largest rank of each of the d − 1 bonds."""
+    """Return the largest rank of each of the d − 1 bonds.
+
+    >>> bond_limits([4, 6, 8])
+    [4, 8]
+    """
     return [min(math.prod(sizes[:k]), math.prod(sizes[k:])) for k in range(1, len(sizes))]
 
 
 def unfolding_spectra(tensor: Tensor) -> tuple[list[Tensor], Float64[Tensor, "side side"]]:
-    """Squared singular values of the d − 1 unfoldings of a float64 tensor, in falling order, and the first's basis.
+    """Return the squared singular values of the d − 1 unfoldings of a float64 tensor, falling, and the first's basis.
 
     They are the eigenvalues of Gram matrices of the smaller sides; the basis is that of the smaller side.
     """
@@ -51,11 +55,11 @@ def unfolding_spectra(tensor: Tensor) -> tuple[list[Tensor], Float64[Tensor, "si
 
 
 def tt_svd(tensor: Tensor, ranks: Sequence[int], first_basis: Tensor) -> list[Tensor]:
-    """Cores `(r_{k−1}, n_k, r_k)` of a float64 tensor at these bond ranks, from the shorter end of each unfolding.
+    """Return cores `(r_{k−1}, n_k, r_k)` of a float64 tensor at these bond ranks, from the smaller side of unfoldings.
 
-    `first_basis` is that of `unfolding_spectra`. All cores but the last are orthonormal; the error is at most the sum
-    of the energies beyond `ranks`. TensorLy's `tensor_train` is the reference of the tests: as exact, but by full SVDs
-    of the larger side.
+    `first_basis` is the one that `unfolding_spectra` returns. All cores but the last are orthonormal; the error is at
+    most the sum of the energies beyond `ranks`. TensorLy's `tensor_train` is the reference of the tests: as exact, but
+    by full SVDs of the larger side.
     """
     cores: list[Tensor] = []
     rest, before = tensor, 1
@@ -70,7 +74,7 @@ def tt_svd(tensor: Tensor, ranks: Sequence[int], first_basis: Tensor) -> list[Te
 
 
 def contract(cores: Sequence[Tensor]) -> Tensor:
-    """The tensor of cores `(r_{k−1}, n_k, r_k)`, with the outer ranks as its first and last mode."""
+    """Contract cores `(r_{k−1}, n_k, r_k)` to their tensor; outer ranks other than 1 stay as first and last mode."""
     result = cores[0]
     for core in cores[1:]:
         result = torch.tensordot(result, core, dims=1)
@@ -78,7 +82,7 @@ def contract(cores: Sequence[Tensor]) -> Tensor:
 
 
 def hull(sizes: Sequence[int], tails: Sequence[np.ndarray], min_rank: int, max_params: int) -> list[tuple[int, ...]]:
-    """The bond ranks on the lower convex hull of (parameters, error bound), from few parameters to many.
+    """Return the bond ranks on the lower convex hull of (parameters, error bound), from few parameters to many.
 
     `tails[k][r]` is the energy of bond k beyond rank r. At most `MAX_POINTS` points, those that fill the widest gaps
     first; chains of more than `max_params` parameters are not refined.
@@ -88,7 +92,7 @@ def hull(sizes: Sequence[int], tails: Sequence[np.ndarray], min_rank: int, max_p
         return []
 
     def solve(theta: float) -> tuple[int, float, tuple[int, ...]]:
-        """The chain that minimises parameters + θ · bound: forward over the bonds, back along the choices."""
+        """Minimise parameters + θ · bound over all chains: forward over the bonds, back along the choices."""
         best = sizes[0] * candidates[0] + theta * tails[0][candidates[0]]
         choices = []
         for k in range(1, len(candidates)):
@@ -126,7 +130,11 @@ def hull(sizes: Sequence[int], tails: Sequence[np.ndarray], min_rank: int, max_p
 
 
 def num_params(sizes: Sequence[int], ranks: Sequence[int]) -> int:
-    """`Σ r_{k−1} n_k r_k`."""
+    """Count the parameters of a train: `Σ r_{k−1} n_k r_k`.
+
+    >>> num_params([4, 6, 8], [2, 3])
+    68
+    """
     return sum(a * size * b for a, size, b in zip((1, *ranks), sizes, (*ranks, 1), strict=True))
 
 
@@ -141,6 +149,6 @@ Point = tuple[int, float, tuple[int, ...]]
 
 
 def _gap(left: Point, right: Point) -> tuple[float, float, Point, Point]:
-    """Two neighbours for the heap: the widest first, with the θ at which both are equally good."""
+    """Return two neighbours as an entry of the heap, widest first, with the θ at which both are equally good."""
     fall, rise = left[1] - right[1], right[0] - left[0]
     return -fall * rise, rise / fall if fall > 0 else 0.0, left, right

@@ -1,4 +1,4 @@
-"""Compress a network in one call: for people who have a model, and neither configurations nor training here.
+"""Compress a network in one call, without a configuration and without training.
 
     from decompositions import compress
     from decompositions.tucker2 import Tucker2
@@ -6,7 +6,7 @@
     small, report = compress(model, Tucker2(), budget=0.3, example_input=torch.randn(1, 3, 224, 224))
     print(report)
 
-Nothing is trained: fine-tune `small` as any other module.
+Fine-tune `small` as any other module.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from decompositions.search.prepare import prepare
 
 @dataclass(frozen=True)
 class LayerReport:
-    """One layer: its rank (None: dense, for this `reason`), counts after and before, and `‖W − Ŵ‖² / ‖W‖²`.
+    """One layer: its rank (None: dense, and `reason` says why), its counts after and before, and its relative error.
 
-    For a nonlinear tensor train the error is that of its train without activations.
-    The multiply-adds of a layer that was not looked at are None; the network's count them.
+    `relative_error` is `‖W − Ŵ‖² / ‖W‖²`; for a nonlinear tensor train that of its train without activations. The
+    multiply-adds of a layer that is no site are None; those of the network include them.
     """
 
     name: str
@@ -50,9 +50,9 @@ class LayerReport:
 
 @dataclass(frozen=True)
 class CompressionReport:
-    """What became of every linear and convolution layer; parameters and multiply-adds of the whole network.
+    """Every linear and convolution layer after compression; parameters and multiply-adds of the whole network.
 
-    `structure` is what `save_network` needs besides the network and the function that builds the dense one.
+    `rank_reason` says how the ranks were chosen. Pass `structure` to `save_network`.
     """
 
     layers: tuple[LayerReport, ...]
@@ -64,7 +64,7 @@ class CompressionReport:
     structure: Structure
 
     def __str__(self) -> str:
-        """A table, a line a layer."""
+        """Format a table with one line for each layer."""
         lines = [f"{'layer':<28} {'rank':>14} {'error':>8} {'parameters':>23} {'MACs':>29}"]
         for layer in self.layers:
             rank = "dense" if layer.rank is None else str(layer.rank)
@@ -93,12 +93,28 @@ def compress(
 ) -> tuple[nn.Module, CompressionReport]:
     """Return a compressed copy of `model`, in its mode, on its device, and the report of its layers.
 
-    `example_input` is a batch `(batch, …)`; only its shape and type are read. How ranks are chosen is one of `budget`
-    (the share of the whole network's parameters or multiply-adds, see `of`, that may remain), `ranks` (an int, one a
-    mode, or a mapping of name patterns to these), `rule` (any rank rule). `layers` are name patterns; the weights of an
-    LSTM or GRU `rnn` are the layers `rnn.ih_l0`, `rnn.hh_l0`, … `normalize` counts errors as shares of each weight's
-    squared norm. `evaluate` returns a model's accuracy on validation data in percent, for the rule that asks.
-    Raises `ValueError` for what cannot be done.
+    `example_input` is a batch `(batch, …)`; only its shape and type are read. Give exactly one of
+
+    - `budget`: the share of the whole network's parameters or multiply-adds (`of`) that may remain;
+    - `ranks`: an int, one int for each mode, or a mapping of name patterns to these;
+    - `rule`: any rank rule.
+
+    `layers` are name patterns; the weights of an LSTM or GRU `rnn` are the layers `rnn.ih_l0`, `rnn.hh_l0`, … No rank
+    is below `min_rank`. `normalize` measures errors relative to each weight's squared norm. `evaluate` returns the
+    accuracy of a model on validation data in percent, for a rule that measures it.
+    Raises `ValueError` if an argument is wrong, no layer can be compressed, or no ranks meet the budget.
+
+    >>> import torch
+    >>> from decompositions.svd import SVD
+    >>> model = nn.Sequential(nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 4))
+    >>> small, report = compress(model, SVD(), ranks={"0": 2}, example_input=torch.zeros(1, 8))
+    >>> small[0]
+    FactoredSequential(
+      (0): Linear(in_features=8, out_features=2, bias=False)
+      (1): Linear(in_features=2, out_features=6, bias=True)
+    )
+    >>> report.dense_params, report.num_params
+    (82, 62)
     """
     if sum(choice is not None for choice in (budget, ranks, rule)) != 1:
         raise ValueError("compress: expected exactly one of budget, ranks and rule")
@@ -154,7 +170,7 @@ def _report(model: nn.Module, search: RankSearch, step: CStep) -> CompressionRep
         search.rest_params + sum(site.num_params for site in search.sites.values()),
         search.rest_macs + sum(site.macs for site in search.sites.values()),
         step.choice.reason,
-        describe(search.format, step.ranks, search.opened),
+        describe(search.format, step.ranks, search.unfused),
     )
 
 
@@ -162,12 +178,12 @@ def _plain(
     ranks: int | Sequence[int] | Mapping[str, int | Sequence[int]],
 ) -> int | list[int] | dict[str, int | list[int]]:
     if isinstance(ranks, Mapping):
-        return {str(pattern): _one(rank) for pattern, rank in ranks.items()}
-    return _one(ranks)
+        return {str(pattern): _plain_rank(rank) for pattern, rank in ranks.items()}
+    return _plain_rank(ranks)
 
 
-def _one(rank: int | Sequence[int]) -> int | list[int]:
-    """Plain ints, whatever kind of integer was given."""
+def _plain_rank(rank: int | Sequence[int]) -> int | list[int]:
+    """Convert any kind of integer, or sequence of them, to plain ints; else raise `ValueError`."""
     try:
         return [index(mode) for mode in rank] if isinstance(rank, Sequence) else index(rank)
     except TypeError:

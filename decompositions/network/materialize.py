@@ -1,6 +1,4 @@
-"""Merge compressed layers back into dense ones where these are faster on this device: factors save memory, not always
-time.
-"""
+"""Merge compressed layers back into dense ones if these are faster: factors save memory, but not always time."""
 
 from __future__ import annotations
 
@@ -19,9 +17,9 @@ from evaluation.latency import measure_latency_ms
 
 @dataclass(frozen=True)
 class Merge:
-    """One compressed layer: milliseconds of its passes as it was and merged, and whether it was merged.
+    """The decision about one compressed layer: the milliseconds of its passes as factors and merged, and the choice.
 
-    `reason` says why a layer could not be (no times then).
+    A layer that cannot be merged has a `reason` and no times.
     """
 
     name: str
@@ -31,7 +29,7 @@ class Merge:
     reason: str | None = None
 
     def __str__(self) -> str:
-        """One line."""
+        """Say in one line which form was faster, or why the layer was kept."""
         if self.reason is not None or self.factored_ms is None or self.dense_ms is None:
             return f"{self.name}: kept, {self.reason}"
         verdict = "merged" if self.merged else "kept"
@@ -39,11 +37,12 @@ class Merge:
 
 
 def materialize(network: nn.Module, example_input: Tensor) -> tuple[nn.Module, list[Merge]]:
-    """Return a copy of `network` whose compressed layers are dense where that is faster, and what became of each.
+    """Return a copy of `network` whose compressed layers are dense if that is faster, and the decision about each.
 
-    Every layer that equals a dense one (it has `to_dense`) is timed against it, in turns, on inputs of the shapes that
-    it meets when the network passes `example_input` `(batch, …)`: batch size and device are those to be used later.
+    Every layer that equals a dense one (it has `to_dense`) is timed against it, in turns, on random inputs of the same
+    shapes as in a pass of `example_input` `(batch, …)`: take the batch size and device of later use.
     Nonlinear layers are kept. A merged layer has as many parameters as before compression.
+    Raises `ValueError` if the network is itself a compressed layer.
     """
     if isinstance(network, Factored):
         raise ValueError("materialize: the network is itself a compressed layer; put it into an nn.Sequential")
@@ -53,10 +52,10 @@ def materialize(network: nn.Module, example_input: Tensor) -> tuple[nn.Module, l
     merges = []
     for name, layer in found.items():
         if not callable(to_dense := getattr(layer, "to_dense", None)):
-            merges.append(Merge(name, None, None, False, "nonlinear, or vanished: no dense layer to merge it into"))
+            merges.append(Merge(name, None, None, False, "nonlinear, or of rank 0: no dense layer equals it"))
             continue
         if isinstance(network.get_submodule(name.rpartition(".")[0]), UnfusedLSTM | UnfusedGRU):
-            merges.append(Merge(name, None, None, False, "part of a recurrent layer, whose steps are not timed apart"))
+            merges.append(Merge(name, None, None, False, "part of a recurrent layer, whose parts are not timed alone"))
             continue
         if not shapes[name]:
             merges.append(Merge(name, None, None, False, "not used in this pass"))
@@ -83,7 +82,7 @@ def _about(x: Tensor) -> Input:
 def _input_shapes(
     network: nn.Module, layers: Mapping[str, nn.Module], example_input: Tensor
 ) -> dict[str, Counter[Input]]:
-    """The inputs that each layer meets in one pass in evaluation mode, and how often."""
+    """Return the kinds of input that each layer gets in one pass in evaluation mode, and how often each."""
     shapes: dict[str, Counter[Input]] = {name: Counter() for name in layers}
     hooks = [
         layer.register_forward_pre_hook(

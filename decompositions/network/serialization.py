@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -12,43 +11,39 @@ import torch
 from torch import nn
 
 from decompositions.network.structure import Structure, restore
+from runtime.atomic import atomic_write
+from runtime.messages import first_line
 
 FILE_VERSION = 1
 
 
 def build_network(builder: dict[str, Any]) -> Any:
-    """Call the function `builder["target"]`, a dotted path, with `builder["arguments"]`: it should return a network."""
+    """Import the function `builder["target"]`, a dotted path, and call it with `builder["arguments"]`."""
     module, _, name = builder["target"].rpartition(".")
     return getattr(importlib.import_module(module), name)(**builder["arguments"])
 
 
 def save_network(path: str | Path, network: nn.Module, builder: dict[str, Any], structure: Structure) -> None:
-    """Write `network` to `path` in one atomic step.
+    """Write `network` to `path`, whole or not at all; raises `OSError` if it cannot be written.
 
     `builder` is `{"target": dotted path, "arguments": {...}}` of the function that builds the dense network;
-    `structure` says which layers were replaced (see `replace.describe`).
+    `structure` says which layers were replaced (`CompressionReport.structure`, or see `structure.describe`).
     """
     state = {k: v.detach().cpu() for k, v in network.state_dict().items()}
     content = {"version": FILE_VERSION, "builder": builder, "structure": structure, "state": state}
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with atomic_write(Path(path)) as temporary:
         try:
             torch.save(content, temporary)
         except RuntimeError as error:  # how torch says that the disk is full
             raise OSError(f"{path}: cannot be written ({_reason(error)})") from None
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def load_network(path: str | Path) -> nn.Module:
-    """Load a working network, in evaluation mode, on the CPU.
+    """Load the network that `save_network` wrote: in evaluation mode, on the CPU.
 
     The file names the Python function that builds the dense network, which is imported and called: load only files
-    whose origin you trust. Raises `ValueError` for a file that is not one of these or whose builder now makes another
-    network, `FileNotFoundError` for none.
+    whose origin you trust. Raises `FileNotFoundError` if there is no file, `ValueError` if it is damaged, is no network
+    file, or names a builder that now makes another network.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -71,4 +66,4 @@ def load_network(path: str | Path) -> nn.Module:
 
 
 def _reason(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".partition("\n")[0]
+    return f"{type(error).__name__}: {first_line(error)}"

@@ -15,10 +15,14 @@ from decompositions.core.format import Factors, Format
 from decompositions.core.frontier import Rank
 from decompositions.layers.unfuse import unfuse_recurrent
 
-# Plain data: {layer name: {"format": dotted path, "options": {...}, "rank": int | list[int]}}, {"opened": True} for a
-# recurrent layer whose weights were made layers of their own, and {"rebuild": dotted path, "arguments": {...}} for a
-# layer of another kind: the function takes the dense layer and returns one with the same state to load.
+# Plain data, one entry for each replaced layer, by its name:
+#   {"format": dotted path, "options": {...}, "rank": int | list[int]}   the layer of a format at this rank;
+#   {"opened": True}                                                     an unfused LSTM or GRU;
+#   {"rebuild": dotted path, "arguments": {...}}                         what this function makes of the dense layer.
 Structure = dict[str, dict[str, Any]]
+
+# Dotted paths in files that earlier releases wrote, and the paths of today. Files outlive names: this stays.
+FORMER_PATHS = {"decompositions.int8_layers.int8_layer": "decompositions.layers.int8.int8_layer"}
 
 
 def replace_layers(network: nn.Module, format: Format, factors: Mapping[str, Factors]) -> nn.Module:
@@ -31,22 +35,26 @@ def replace_layers(network: nn.Module, format: Format, factors: Mapping[str, Fac
     return network
 
 
-def describe(format: Format, ranks: Mapping[str, Rank | None], opened: Sequence[str] = ()) -> Structure:
-    """The structure of a network compressed at `ranks`, as plain data; dense layers are left out.
+def describe(format: Format, ranks: Mapping[str, Rank | None], unfused: Sequence[str] = ()) -> Structure:
+    """Return the structure of a network compressed at `ranks`, as plain data; dense layers (None) are left out.
 
-    `opened` names the recurrent layers that were opened to reach their weights.
+    `unfused` names the recurrent layers that were unfused to reach their weights.
+
+    >>> from decompositions.svd import SVD
+    >>> describe(SVD(), {"fc1": 8, "fc2": None})
+    {'fc1': {'format': 'decompositions.svd.SVD', 'options': {}, 'rank': 8}}
     """
     kind = type(format)
     options = dataclasses.asdict(format)  # type: ignore[call-overload]
     entry = {"format": f"{kind.__module__}.{kind.__qualname__}", "options": options}
     layers = {name: {**entry, "rank": rank} for name, rank in ranks.items() if rank is not None}
-    return {name: {"opened": True} for name in opened} | layers
+    return {name: {"opened": True} for name in unfused} | layers
 
 
 def restore(network: nn.Module, structure: Structure) -> nn.Module:
-    """Give a dense `network` the `structure` of a compressed one, with zero factors to load a state into."""
-    opened = {name for name, entry in structure.items() if entry.get("opened")}
-    unfuse_recurrent(network, lambda child: child.rpartition(".")[0] in opened)
+    """Give a dense `network`, in place, the `structure` of a compressed one, with zero factors to load a state into."""
+    unfused = {name for name, entry in structure.items() if entry.get("opened")}
+    unfuse_recurrent(network, lambda child: child.rpartition(".")[0] in unfused)
     for name, entry in structure.items():
         if entry.get("opened"):
             continue
@@ -62,6 +70,6 @@ def restore(network: nn.Module, structure: Structure) -> nn.Module:
 
 
 def _named(path: str) -> Any:
-    """What a dotted path names."""
-    module, _, name = path.rpartition(".")
+    """Import what a dotted path names, or named in an earlier release."""
+    module, _, name = FORMER_PATHS.get(path, path).rpartition(".")
     return getattr(importlib.import_module(module), name)

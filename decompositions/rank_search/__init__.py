@@ -1,1 +1,1 @@
-"""Rank rules: functions of the layers' frontiers that choose one point of each. One rule a file."""
+"""Rank rules: functions of the layers' frontiers that choose a rank for each layer. One rule a file."""

@@ -1,4 +1,4 @@
-"""The cheapest network whose validation accuracy stays within ε of the reference: bisection on λ.
+"""Find the cheapest network whose validation accuracy stays within ε of the reference, by bisection on λ.
 
     min Σ C_l(r_l)   s.t.   accuracy(r) ≥ accuracy(reference) − ε
 
@@ -25,7 +25,7 @@ from decompositions.rank_search.rule import RankChoice, RankProblem
 
 @dataclass(frozen=True)
 class Accuracy:
-    """`epsilon`, in percentage points, may be lost; cost is counted in parameters or multiply-adds (`of`)."""
+    """Lose at most `epsilon` percentage points; cost is counted in parameters or multiply-adds (`of`)."""
 
     epsilon: Annotated[float, Ge(0), Le(100)]
     of: Literal["params", "macs"] = "params"
@@ -43,7 +43,7 @@ class Accuracy:
         steps = path(costs, errors)
 
         def after(number: int) -> dict[str, int]:
-            """The points after so many steps."""
+            """Return the points after so many steps."""
             return cheapest(costs, errors) | {step.name: step.index for step in steps[:number]}
 
         def ranks(number: int) -> dict[str, Rank | None]:

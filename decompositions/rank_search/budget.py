@@ -13,7 +13,16 @@ from decompositions.rank_search.rule import RankChoice, RankProblem
 
 @dataclass(frozen=True)
 class Budget:
-    """`share` of the whole uncompressed network's parameters or multiply-adds (`of`) that may remain."""
+    """Let a `share` of the whole uncompressed network's parameters or multiply-adds (`of`) remain.
+
+    >>> import torch
+    >>> from decompositions.core.site import survey
+    >>> from decompositions.svd import SVD
+    >>> site = survey(torch.nn.Sequential(torch.nn.Linear(20, 10)), (20,)).sites["0"]  # 210 parameters, 30 r + 10 at r
+    >>> frontier = SVD().analyse(torch.eye(10, 20)).frontier(site)
+    >>> Budget(share=0.5)(RankProblem({"0": frontier}, penalty=1.0)).ranks
+    {'0': 3}
+    """
 
     share: Annotated[float, Gt(0), Le(1)]
     of: Literal["params", "macs"] = "params"

@@ -12,12 +12,12 @@ from decompositions.rank_search.rule import RankChoice, RankProblem
 
 @dataclass(frozen=True)
 class Energy:
-    """Per layer the cheapest point with `‖W − Ŵ‖² ≤ (1 − keep) ‖W‖²`; dense where no rank that saves keeps so much."""
+    """Take each layer's cheapest point with `‖W − Ŵ‖² ≤ (1 − keep) ‖W‖²`; dense if no useful rank has it."""
 
     keep: Annotated[float, Gt(0), Le(1)]
 
     def __call__(self, problem: RankProblem) -> RankChoice:
-        """Look the first sufficient point of each frontier up (points are sorted by cost)."""
+        """Take the first sufficient point of each frontier; points are sorted by cost."""
         points = {}
         for name, frontier in problem.frontiers.items():
             sufficient = frontier.squared_error <= (1 - self.keep) * frontier.squared_norm

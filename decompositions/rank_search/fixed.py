@@ -1,4 +1,4 @@
-"""The ranks of the configuration, as papers that choose them by hand give them [YSLY21].
+"""Take the ranks from the configuration, as papers that choose them by hand report them [YSLY21].
 
 [YSLY21] Yin, Sui, Liao & Yuan, Towards efficient tensor decomposition-based DNN model compression, CVPR 2021.
 """
@@ -19,7 +19,7 @@ Size = Annotated[int, Ge(0)]
 
 @dataclass(frozen=True)
 class Fixed:
-    """`ranks` is one rank for all layers, or a mapping of name patterns to ranks in which the first match counts.
+    """Take `ranks`: one rank for all layers, or a mapping of name patterns to ranks, of which the first match counts.
 
     An int stands for all modes of a format with several, each at most its own size; a list gives one rank a mode.
     A layer that no pattern names stays dense.
@@ -46,7 +46,7 @@ class Fixed:
 
 
 def _checked(name: str, frontier: Frontier, wanted: int | list[int]) -> Rank:
-    """The rank of a layer in as many modes as it has."""
+    """Return the wanted rank in as many modes as the layer has; raises `ValueError` if it does not allow it."""
     if any(low > high for low, high in frontier.allowed):
         raise ValueError(
             f"rank.ranks: layer {name} has no rank of at least method.min_rank; leave it out of method.layers"

@@ -25,12 +25,16 @@ class Step:
 
 
 def cheapest(costs: Mapping[str, Sequence[float]], errors: Mapping[str, Sequence[float]]) -> Points:
-    """The cheapest point of every layer; of equal ones the best."""
+    """Return the cheapest point of every layer; of equally cheap ones the most accurate.
+
+    >>> cheapest({"a": [1.0, 2.0, 3.0], "b": [5.0, 5.0]}, {"a": [9.0, 4.0, 0.0], "b": [2.0, 1.0]})
+    {'a': 0, 'b': 1}
+    """
     return {name: min(range(len(c)), key=lambda i: (c[i], errors[name][i])) for name, c in costs.items()}
 
 
 def path(costs: Mapping[str, Sequence[float]], errors: Mapping[str, Sequence[float]]) -> list[Step]:
-    """The steps from the cheapest points to those without error, steepest first: one for each value of λ."""
+    """Return the steps from the cheapest points to those without error, steepest first: one for each value of λ."""
     steps = [step for name in costs for step in _hull_steps(name, costs[name], errors[name])]
     return sorted(steps, key=lambda step: (step.slope, step.name, step.index), reverse=True)
 
@@ -38,7 +42,13 @@ def path(costs: Mapping[str, Sequence[float]], errors: Mapping[str, Sequence[flo
 def least_error(
     costs: Mapping[str, Sequence[float]], errors: Mapping[str, Sequence[float]], budget: float
 ) -> tuple[Points, float]:
-    """Points whose costs sum to at most `budget`, which the cheapest must meet, and the λ reached (as a slope)."""
+    """Return points whose costs sum to at most `budget`, and the λ reached (as a slope).
+
+    The cheapest points must meet the budget.
+
+    >>> least_error({"a": [1.0, 2.0, 3.0], "b": [1.0, 2.0]}, {"a": [9.0, 4.0, 0.0], "b": [2.0, 0.0]}, budget=4.0)
+    ({'a': 2, 'b': 0}, 4.0)
+    """
     points, slope = cheapest(costs, errors), 0.0
     left = budget - sum(costs[name][index] for name, index in points.items())
     for step in path(costs, errors):
@@ -61,7 +71,7 @@ def least_error(
 
 
 def _hull_steps(name: str, cost: Sequence[float], error: Sequence[float]) -> list[Step]:
-    """The lower convex hull of (cost, error), from the cheapest point on."""
+    """Return the steps along the lower convex hull of (cost, error), from the cheapest point on."""
     hull: list[int] = []
     for i in sorted(range(len(cost)), key=lambda i: (cost[i], error[i])):
         if hull and (cost[i] == cost[hull[-1]] or error[i] >= error[hull[-1]]):
@@ -74,5 +84,5 @@ def _hull_steps(name: str, cost: Sequence[float], error: Sequence[float]) -> lis
 
 
 def _slope(cost: Sequence[float], error: Sequence[float], a: int, b: int) -> float:
-    """Error saved per cost from point `a` to the dearer point `b`."""
+    """Return the error saved per cost from point `a` to the dearer point `b`."""
     return (error[a] - error[b]) / (cost[b] - cost[a])

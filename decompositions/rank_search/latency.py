@@ -1,6 +1,6 @@
-"""Meet a budget of measured time with the least total squared error: counted multiply-adds promise what no clock keeps.
+"""Meet a budget of measured time with the least total squared error: fewer multiply-adds are not always faster.
 
-Each layer is measured at some ranks of its frontier and dense, on the device that holds it (see `layer_latency`); the
+Each layer is measured at some ranks of its frontier and dense, on the device that holds it (see `search.measure`); the
 choice among these is that of `knapsack`. Ours; no source.
 """
 
@@ -17,9 +17,9 @@ from decompositions.rank_search.rule import RankChoice, RankProblem
 
 @dataclass(frozen=True)
 class Latency:
-    """`share` of the time that the dense layers take for `batch_size` samples; `num_ranks` are measured a layer.
+    """Let a `share` of the dense layers' time for `batch_size` samples remain; `num_ranks` are measured for each layer.
 
-    What lies outside these layers (activations, norms, layers left dense by name) is not counted.
+    The time of all else (activations, norms, layers left dense by name) is not counted.
     """
 
     reads_a_clock: ClassVar[bool] = True
@@ -57,6 +57,10 @@ class Latency:
 
 
 def _spread(num_points: int, wanted: int) -> list[int]:
-    """Indices of up to `wanted` points besides the last (dense), evenly along the frontier, and the last."""
+    """Return the last index (dense) and up to `wanted` others, spread evenly along the frontier.
+
+    >>> _spread(10, wanted=3)
+    [0, 4, 8, 9]
+    """
     last = num_points - 1
     return sorted({round(step * max(last - 1, 0) / max(wanted - 1, 1)) for step in range(wanted)} | {last})

@@ -1,4 +1,4 @@
-"""The role of a rank rule, the problem it is given and the choice it returns."""
+"""The role of a rank rule, the problem that it solves and the choice that it returns."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from decompositions.core.frontier import Frontier, Rank
 
 @dataclass(frozen=True)
 class RankProblem:
-    """The frontiers of all layers, the weight `penalty` (μ) of their squared errors, and what no rank can change.
+    """The frontiers of all layers, and the weight `penalty` (μ) of their squared errors.
 
     `rest_params` and `rest_macs` count the network outside the frontiers, so that shares are of the whole network.
-    What cannot be counted is measured when a rule asks: `accuracy_percent(ranks)` of the network at these ranks on
-    validation data, to be held against `reference_percent()`; `latency_ms(layer, ranks, batch_size)` of one layer at
-    each of some ranks. They are None where nothing can be measured.
+    Three functions measure; each is None if it cannot. `accuracy_percent(ranks)` measures the network at these ranks on
+    validation data, `reference_percent()` the uncompressed one; `latency_ms(layer, ranks, batch_size)` measures one
+    layer at each of `ranks`.
     """
 
     frontiers: Mapping[str, Frontier]
@@ -28,11 +28,11 @@ class RankProblem:
     latency_ms: Callable[[str, Sequence[Rank | None], int], list[float]] | None = None
 
     def rest(self, of: str) -> int:
-        """What the rest of the network costs: `of` is "params" or "macs"."""
+        """Return the cost of the network outside the frontiers; `of` is "params" or "macs"."""
         return self.rest_params if of == "params" else self.rest_macs
 
     def dense_cost(self, of: str) -> float:
-        """What the whole uncompressed network costs."""
+        """Return the cost of the whole uncompressed network; `of` is "params" or "macs"."""
         return self.rest(of) + sum(float(f.cost(of)[-1]) for f in self.frontiers.values())
 
 
@@ -48,7 +48,7 @@ class RankChoice:
 
     @classmethod
     def of_points(cls, problem: RankProblem, points: Mapping[str, int], reason: str) -> RankChoice:
-        """The ranks at these indices of the frontiers; raises `ValueError` for an index that is none."""
+        """Return the ranks at these indices of the frontiers; raises `ValueError` for an index out of range."""
         for name, index in points.items():
             if not isinstance(index, int) or not 0 <= index < len(problem.frontiers[name]):
                 last = len(problem.frontiers[name]) - 1
@@ -60,7 +60,7 @@ class RankChoice:
 class RankRule(Protocol):
     """A pure function; implementations are frozen dataclasses whose fields are the options of their YAML file.
 
-    One whose choice depends on measured times says so: `reads_a_clock: ClassVar[bool] = True`.
+    A rule whose choice depends on measured times sets `reads_a_clock: ClassVar[bool] = True`.
     """
 
     def __call__(self, problem: RankProblem) -> RankChoice:

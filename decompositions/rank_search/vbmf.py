@@ -31,7 +31,7 @@ from decompositions.rank_search.rule import RankChoice, RankProblem
 
 @dataclass(frozen=True)
 class VBMF:
-    """Every mode gets the rank that stands out of its noise, within the ranks allowed; 1 ≥ `weakening` > 0."""
+    """Give every mode the rank that stands out of its noise, within the allowed ranks; `weakening` 1 is plain VBMF."""
 
     weakening: Annotated[float, Gt(0), Le(1)] = 1.0
 
@@ -59,7 +59,7 @@ class VBMF:
 
 
 def evbmf_rank(unfolding: Unfolding) -> int:
-    """How many singular values of a matrix with noise of unknown variance are signal [NSBT13, theorem 2]."""
+    """Count the singular values of a matrix that stand out of noise of unknown variance [NSBT13, theorem 2]."""
     energy = unfolding.energy.double().cpu().numpy()
     small, large = sorted(unfolding.shape)
     peak = float(energy.max(initial=0.0))

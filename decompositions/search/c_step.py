@@ -1,10 +1,10 @@
-"""The C step: fixed weights in, the best compressed weights out, ranks and all.
+"""The C step: for fixed weights, find the ranks and factors that compress them best.
 
     min over Θ_l and r_l of   λ Σ C_l(r_l) + μ/2 Σ ‖A_l − Θ_l‖²        (or whatever the rank rule minimises)
 
-Each layer's frontier holds the errors of its ranks (of some of them, where there are too many to list; for Tucker-2 and
-tensor trains bounds), so enumerating them costs nothing and factors are computed only for the ranks chosen. With SVD,
-whose factors are the best of their rank, the step never raises the joint objective of the `cost` rule.
+Each layer's frontier holds the errors of its ranks, or bounds on them, for Tucker-2 and tensor trains; formats with too
+many ranks to list hold some of them. So enumerating ranks costs nothing, and factors are computed only for those
+chosen. With SVD, whose factors are the best of their rank, the step never raises the `cost` rule's joint objective.
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ from decompositions.search.parallel import Alone, Processes, owners, shared
 
 @dataclass(frozen=True)
 class CStep:
-    """What a C step found, per layer: rank (None: dense), factors, Θ in dense shape, cost.
+    """The result of a C step, by layer: rank (None: dense), factors, Θ in dense shape (`compressed`), and cost.
 
-    A layer left dense has no factors and is its own Θ. `choice` is what the rank rule said.
+    A layer left dense has no factors, is its own Θ, and has a line in `dense_reasons`. `choice` is the rank rule's
+    answer.
     """
 
     ranks: dict[str, Rank | None]
@@ -45,9 +46,10 @@ class CStep:
 
 @dataclass(frozen=True)
 class Analyses:
-    """The frontiers of all layers, and the factors asked of them so far: probes and the final choice share these.
+    """The frontiers of all layers, and the factors computed so far, which probes and the final choice share.
 
-    `of` holds the analyses of the layers whose `owner` this process is: alone, of all.
+    `of` holds the analyses of the layers that this process owns (`owner` gives each layer's process): if there is one
+    process only, all of them.
     """
 
     of: dict[str, Analysis]
@@ -57,7 +59,7 @@ class Analyses:
     found: dict[tuple[str, Rank], Factors] = field(default_factory=dict)
 
     def factors(self, ranks: Mapping[str, Rank | None]) -> dict[str, Factors]:
-        """The factors of the layers that are not dense at `ranks`, each computed once; every process must ask."""
+        """Return the factors of the layers with a rank, each computed once; collective: every process must call it."""
         wanted = {name: rank for name, rank in ranks.items() if rank is not None}
         missing = {name: rank for name, rank in wanted.items() if (name, rank) not in self.found}
         if missing:
@@ -72,13 +74,13 @@ class Analyses:
 
 @dataclass(frozen=True)
 class RankSearch:
-    """A format and a rank rule on the sites of a network: all that a C step needs besides the weights.
+    """A format and a rank rule for the sites of a network. Called with weights, it makes one C step.
 
-    `rest_params` and `rest_macs` count what lies outside the sites. `normalize` divides each squared error by the
+    `rest_params` and `rest_macs` count the network outside the sites. `normalize` divides each squared error by the
     squared norm of the weight it is given (in the joint method `W − β/μ`) when ranks are chosen, as [IC20]'s code does
-    for deep networks. `probe` measures accuracies for the rules that ask for them. `skipped` says why other layers
-    stay dense, `opened` names the recurrent layers that were opened (see `recurrent`). Several `processes` share the
-    work (see `sharing`); then each must ask for the same steps.
+    for deep networks. `probe` measures accuracies for the rules that need them. `skipped` says why other layers stay
+    dense, `unfused` names the recurrent layers that were unfused (see `layers.recurrent`). Several `processes` share
+    the work (see `search.parallel`); then all of them must make the same steps.
     """
 
     sites: Mapping[str, Site]
@@ -90,21 +92,21 @@ class RankSearch:
     normalize: bool = False
     probe: Probe | None = None
     skipped: Mapping[str, str] = field(default_factory=dict)
-    opened: tuple[str, ...] = ()
+    unfused: tuple[str, ...] = ()
     processes: Processes = field(default_factory=Alone)
 
     @property
     def weights(self) -> dict[str, Tensor]:
-        """The weights of the sites as they are now."""
+        """Return the current weights of the sites, by name."""
         return {name: site.weight.detach() for name, site in self.sites.items()}
 
     def note_reference(self) -> None:
-        """Measure the reference's accuracy now, if it can be, because the network is about to change."""
+        """Measure the reference's accuracy before the network changes, if there is a probe."""
         if self.probe is not None:
             _ = self.probe.reference_percent
 
     def analyse(self, weights: Mapping[str, Tensor]) -> Analyses:
-        """Factorise every weight; raises `ValueError` that names a layer with NaN or infinite weights."""
+        """Factorise every weight; raises `ValueError` that names the layer if a weight is NaN or infinite."""
         owner, analyses = owners(weights, self.processes.size), dict[str, Analysis]()
 
         def frontier(name: str, weight: Tensor) -> Frontier:
@@ -116,7 +118,7 @@ class RankSearch:
         return Analyses(analyses, frontiers, owner, self.processes)
 
     def problem(self, analyses: Analyses, penalty: float) -> RankProblem:
-        """What the rank rule is asked: the frontier of every layer, and how to measure a choice."""
+        """Return the problem that the rank rule solves: every layer's frontier, and functions that measure a choice."""
         frontiers = {
             name: frontier.normalized() if self.normalize else frontier for name, frontier in analyses.frontiers.items()
         }
@@ -132,7 +134,7 @@ class RankSearch:
         )
 
     def choose(self, problem: RankProblem) -> RankChoice:
-        """Ask the rule; raises `ValueError` if it has no answer, or one that is no choice for these layers."""
+        """Return the rule's choice; raises `ValueError` if it finds none, or one that these layers do not allow."""
         choice, rule = self.rule(problem), type(self.rule).__name__
         if not isinstance(choice, RankChoice) or set(choice.ranks) != set(problem.frontiers):
             raise ValueError(
@@ -149,7 +151,7 @@ class RankSearch:
         return choice
 
     def __call__(self, weights: Mapping[str, Tensor], penalty: float, choice: RankChoice | None = None) -> CStep:
-        """Choose the ranks of `weights`, unless a `choice` is given, and factorise them: the C step at penalty μ."""
+        """Choose ranks for `weights` at penalty μ, unless a `choice` is given, and factorise them."""
         analyses = self.analyse(weights)
         problem = self.problem(analyses, penalty)
         choice = self.choose(problem) if choice is None else choice
@@ -174,8 +176,8 @@ class RankSearch:
         return CStep(ranks, factors, compressed, costs, dense_reasons, choice)
 
     def _latency_ms(self, name: str, ranks: Sequence[Rank | None], batch_size: int) -> list[float]:
-        """Of one layer at each rank."""
-        if name.rpartition(".")[0] in self.opened:
+        """Measure one layer at each rank; raises `ValueError` for a part of a recurrent layer."""
+        if name.rpartition(".")[0] in self.unfused:
             raise ValueError(
                 f"rank: layer {name} is part of a recurrent layer, whose dense weights run in one fused kernel: its "
                 "time cannot be measured alone; leave it out by layers=, or take another rank rule"
@@ -183,6 +185,6 @@ class RankSearch:
         return layer_latency_ms(self.format, self.sites[name], ranks, batch_size)
 
     def _accuracy_percent(self, probe: Probe, analyses: Analyses, ranks: Mapping[str, Rank | None]) -> float:
-        """Of the network with its layers at these ranks."""
+        """Measure the network with its layers at these ranks."""
         factors = analyses.factors(ranks)
         return probe.accuracy_percent({n: self.format.layer(self.sites[n].layer, f) for n, f in factors.items()})

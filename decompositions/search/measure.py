@@ -1,7 +1,6 @@
-"""What rank rules measure: the accuracy of a network with some layers replaced, and the latency of a layer at a rank.
+"""Measurements for rank rules: the accuracy of a network with some layers replaced, the latency of a layer at a rank.
 
-Latencies are kept for as long as the process lives: the same layer at the same rank is measured once, whatever its
-weights.
+A layer at a rank is timed once in the life of the process, whatever its weights.
 """
 
 from __future__ import annotations
@@ -23,18 +22,18 @@ from evaluation.latency import measure_latency_ms
 
 @dataclass(frozen=True)
 class Probe:
-    """`evaluate` returns the accuracy of `network`, as it is at that moment, on validation data, in percent."""
+    """A network whose accuracy can be measured: `evaluate` returns it, in percent, on validation data."""
 
     network: nn.Module
     evaluate: Callable[[], float]
 
     @cached_property
     def reference_percent(self) -> float:
-        """The accuracy of the network as it is when this is first asked: before anything was trained or replaced."""
+        """Return the accuracy of the network when this was first read: do so before anything is trained or replaced."""
         return self._evaluated()
 
     def accuracy_percent(self, layers: Mapping[str, nn.Module]) -> float:
-        """Accuracy with these layers in the place of those they are named after."""
+        """Measure the accuracy with `layers` in place of the layers of these names, which are then put back."""
         dense = {name: self.network.get_submodule(name) for name in layers}
         try:
             for name, layer in layers.items():
@@ -45,7 +44,7 @@ class Probe:
                 self.network.set_submodule(name, layer)
 
     def _evaluated(self) -> float:
-        """A finite number, whatever `evaluate` does to the modes of the modules."""
+        """Call `evaluate`, restore the modules' modes; raises `ValueError` unless it returns a finite number."""
         modes = {module: module.training for module in self.network.modules()}
         try:
             percent = self.evaluate()
@@ -61,9 +60,9 @@ _measured: dict[tuple[object, ...], float] = {}
 
 
 def layer_latency_ms(format: Format, site: Site, ranks: Sequence[Rank | None], batch_size: int) -> list[float]:
-    """Milliseconds that one pass of `batch_size` samples spends in the layer at each rank (None: dense).
+    """Measure the milliseconds that a pass of `batch_size` samples spends in the layer at each rank (None: dense).
 
-    The candidates run in turn on random numbers of the shapes that the layer meets (see `evaluation.latency`).
+    The candidates run in turn on random inputs of the layer's shapes (see `evaluation.latency`).
     """
     weight = site.weight
     place = torch.cuda.get_device_name(weight.device) if weight.is_cuda else torch.get_num_threads()
@@ -84,7 +83,7 @@ def layer_latency_ms(format: Format, site: Site, ranks: Sequence[Rank | None], b
 
 
 def _input_shape(site: Site, call: Call, batch_size: int) -> tuple[int, ...]:
-    """The input of one call for a batch: sizes of a linear layer already begin with those of one sample."""
+    """Return the input shape of one call for a batch; the leading sizes of a linear layer are those of one sample."""
     before, num_in = call[0], site.weight.shape[1]
     if site.weight.ndim > 2:
         return (batch_size, num_in, *before)

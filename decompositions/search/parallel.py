@@ -1,9 +1,9 @@
-"""Several processes share a rank search: each factorises some of the layers, and all learn what it found.
+"""Several processes share a rank search: each factorises some of the layers and sends the results to all.
 
-What goes from one to another is small: the frontiers of its layers, and the factors at the ranks that were asked for.
-An analysis, which holds tensors as large as the weight, stays where it was made, and every process multiplies the
-factors out itself, because Θ is as large as the network. A layer is computed by one process, in the way in which a
-process alone would do it, so that the results have the same bits in all of them, and the bits of one process.
+Only small things are sent: frontiers, and the factors at the ranks chosen. An analysis, which holds tensors as large as
+the weight, stays in its process, and every process multiplies the factors out itself, because Θ is as large as the
+network. Each layer is computed by one process, exactly as a single process would compute it, so that all processes
+hold the same bits, and those of a single process.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ EIGENVALUES = 10
 
 @runtime_checkable
 class Processes(Protocol):
-    """Those that search together; this one is number `rank`, from 0, of `size`."""
+    """The processes that search together; this one is number `rank`, from 0, of `size`.
+
+    `runtime.distributed.Group` is one.
+    """
 
     @property
     def rank(self) -> int: ...
@@ -30,24 +33,29 @@ class Processes(Protocol):
     def size(self) -> int: ...
 
     def all_gather(self, value: T) -> list[T]:
-        """What each process has, in the order of their ranks, its tensors on this process's device; all must ask."""
+        """Return every process's `value` in the order of ranks, tensors on this process's device; all must call it."""
         ...
 
 
 @dataclass(frozen=True)
 class Alone:
-    """One process, which does everything."""
+    """A single process, which computes everything."""
 
     rank: int = 0
     size: int = 1
 
     def all_gather(self, value: T) -> list[T]:
-        """Its own."""
+        """Return the one value there is."""
         return [value]
 
 
 def owners(weights: Mapping[str, Tensor], size: int) -> dict[str, int]:
-    """The process that has each layer: the most expensive layer first, to the one with the least to do so far."""
+    """Return the process of each layer: the most expensive layer first, to the process with the least work so far.
+
+    >>> import torch
+    >>> owners({"large": torch.ones(9, 9), "small": torch.ones(2, 2), "middle": torch.ones(3, 3)}, size=2)
+    {'large': 0, 'middle': 1, 'small': 1}
+    """
     loads = [0] * size
     owner = {}
     for name in sorted(weights, key=lambda name: cost(weights[name]), reverse=True):
@@ -57,15 +65,15 @@ def owners(weights: Mapping[str, Tensor], size: int) -> dict[str, int]:
 
 
 def cost(weight: Tensor) -> int:
-    """About how long a weight takes, in multiply-adds: its Gram matrix and the eigenvalues of that."""
+    """Estimate the time that a weight takes, in multiply-adds: its Gram matrix and the eigenvalues of that."""
     side = min(weight.shape[0], weight.numel() // max(weight.shape[0], 1))
     return side * weight.numel() + EIGENVALUES * side**3
 
 
 def shared(processes: Processes, owner: Mapping[str, int], work: Mapping[str, Callable[[], T]]) -> dict[str, T]:
-    """The result of each layer's `work`, done by its owner alone; all processes must ask for the same layers.
+    """Return the result of each layer's `work`, done by its owner; all processes must call it with the same layers.
 
-    What the first layer that fails raises, is raised in every process; a `ValueError` with the layer's name.
+    If layers fail, the error of the first of them is raised in every process; a `ValueError` names the layer.
     """
     done: dict[str, T | Exception] = {}
     for name, run in work.items():

@@ -163,5 +163,5 @@ def compressed_result(
     history: list[dict[str, Any]] | None = None,
 ) -> Compressed:
     """Return `network`, compressed as `step` says, with its structure and the record of its layers."""
-    structure = describe(search.format, step.ranks, search.opened)
+    structure = describe(search.format, step.ranks, search.unfused)
     return Compressed(network, structure, describe_layers(search, step), step.choice.reason, violation, history or [])

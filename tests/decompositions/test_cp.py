@@ -68,28 +68,6 @@ def test_a_rank_gives_the_same_factors_whatever_was_asked_before(rank):
         assert torch.equal(first, second)
 
 
-def test_terms_that_grow_and_cancel_are_not_used(monkeypatch):
-    """`a∘a∘b + a∘b∘a + b∘a∘a` has rank 3 and is the limit of rank 2 tensors with diverging terms [KHL89]."""
-    a, b = torch.eye(2, dtype=torch.float64)
-    tensor = sum(torch.einsum("i,j,k->ijk", *vectors) for vectors in ((a, a, b), (a, b, a), (b, a, a)))
-    sharp = 1e3
-    terms = [sharp * (a + b / sharp), -sharp * a]
-    diverging = [
-        torch.stack([terms[0], terms[1]], 1),
-        torch.stack([a + b / sharp, a], 1),
-        torch.stack([a + b / sharp, a], 1),
-    ]
-    assert float((cp_als.to_tensor(diverging) - tensor).norm()) < 0.01, "close, with terms a thousand times larger"
-    assert cp_als.is_degenerate(diverging)
-    monkeypatch.setattr(cp_als, "DEGENERATE", 10.0)  # they grow with the cube root of the sweeps: 100 takes too many
-    start = [torch.zeros(2, 0, dtype=torch.float64)] * 3
-    with pytest.warns(RuntimeWarning, match="CP of rank 2: terms grow and cancel"):
-        found = cp_als.fit(tensor, 2, start, 3000)
-    assert not cp_als.is_degenerate(found)
-    assert not cp_als.is_degenerate(cp_als.polish(tensor, found, 3000))
-    assert float((cp_als.to_tensor(found) - tensor).norm() / tensor.norm()) < 0.6
-
-
 def test_one_depthwise_convolution_a_kernel_axis_or_one_for_all():
     weight = weight_of((6, 4, 3, 2, 3))
     dense = nn.Conv3d(4, 6, (3, 2, 3), stride=(2, 1, 3), padding=1)

@@ -137,7 +137,6 @@ def test_layer_equals_dense_layer_with_the_reconstructed_weight_and_costs_what_w
     factors = {rank: analysis.decompose(rank) for rank in ranks_of(format, weight, site_of(shape))}
     for options in SHARES[kernel]:
         site = site_of(shape, **options)
-        assert format.refuses(site.layer) is None
         for rank, found in factors.items():
             layer = format.layer(site.layer, found).eval()
             equals_dense(layer, site.layer, found, x, options)

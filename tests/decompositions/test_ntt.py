@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
-from torch.nn import functional
 
 from decompositions.core.frontier import as_modes
-from decompositions.layers.ntt import Between, NTTConv, NTTLinear, Phi
+from decompositions.layers.ntt import NTTConv, NTTLinear, Phi
 from decompositions.layers.tt import TTConv, TTLinear
 from decompositions.ntt import NTT
 from decompositions.tt import TT
 from evaluation.counts import count_macs
+from tests.decompositions.layers.test_ntt import FUNCTIONS
 from tests.decompositions.weights import input_of, layer_of, site_of, weight_of
 
 
@@ -91,30 +91,6 @@ def test_images_without_a_batch_axis():
     x = torch.randn(4, 9, 8, dtype=torch.float64)
     assert torch.allclose(layer(x), layer(x[None])[0])
     assert isinstance(dense, nn.Conv2d)
-
-
-FUNCTIONS = {
-    "relu": functional.relu,
-    "leaky_relu": functional.leaky_relu,
-    "tanh": torch.tanh,
-    "gelu": functional.gelu,
-    "silu": functional.silu,
-    "identity": lambda x: x,
-}
-
-
-@pytest.mark.parametrize("norm", ["none", "batch", "layer"])
-@pytest.mark.parametrize("activation", FUNCTIONS)
-def test_what_stands_on_a_bond(activation, norm):
-    """`activation(norm(x) + bias)`, each against torch's function."""
-    torch.manual_seed(0)
-    x, bias = torch.randn(5, 3, 4, dtype=torch.float64), torch.randn(3, dtype=torch.float64)
-    over = {"none": None, "batch": (0, 2), "layer": (1, 2)}[norm]
-    normed = x
-    if over is not None:
-        normed = (x - x.mean(over, keepdim=True)) / (x.var(over, unbiased=False, keepdim=True) + 1e-5).sqrt()
-    expected = FUNCTIONS[activation](normed + bias[:, None])
-    assert torch.allclose(Phi(Between(activation, norm), bias)(x.clone()), expected, atol=1e-12)
 
 
 @pytest.mark.parametrize("activation", FUNCTIONS)

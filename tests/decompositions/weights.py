@@ -34,3 +34,7 @@ def weight_of(shape: tuple[int, ...], rank: int | None = None, scale: float = 1.
         u, s, v = torch.linalg.svd(matrix, full_matrices=False)
         matrix = u[:, :rank] * s[:rank] @ v[:rank]
     return (matrix * scale).reshape(shape)
+
+
+def tensor_of(sizes: tuple[int, ...], seed: int = 0) -> torch.Tensor:
+    return torch.randn(*sizes, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))

@@ -127,7 +127,7 @@ def test_a_network_with_opened_layers_is_restored():
     search = prepare(model, (10, 48), format, Fixed({"rnn.ih_l0": 3}))
     step = search({name: site.weight.detach() for name, site in search.sites.items()}, 1.0)
     compressed = replace_layers(model, format, step.factors)
-    structure = describe(format, step.ranks, search.opened)
+    structure = describe(format, step.ranks, search.unfused)
     assert set(structure) == {"rnn", "back", "rnn.ih_l0"}
     rebuilt = restore(Tagger(), structure)
     rebuilt.load_state_dict(compressed.state_dict())
