@@ -14,6 +14,8 @@ TARGET = re.compile(r"^\s*_target_:\s*([\w.]+)\s*$", re.MULTILINE)
 # Who searches for a word wants the guides first.
 LATE = "---\nsearch:\n  boost: 0.3\n---\n\n"
 
+SHORT_NAME = "\n    options:\n      show_root_full_path: false\n\n"
+
 # Page: title, what it says first, the role (package, class) and the folders of conf/ whose targets it shows.
 PAGES = {
     "formats": ("Formats", "How a weight is written with fewer numbers.", ("decompositions", "Format"), ["decomposition"]),
@@ -81,6 +83,6 @@ def _python(root: Path) -> str:
     names = [f"{n.module}.{alias.name}" for n in tree.body if isinstance(n, ast.ImportFrom) for alias in n.names]
     what = "`from decompositions import compress, initialise, materialize, load_network, save_network`: the whole\n"
     what += "interface for people who have a model; see [From Python](../guides/python.md).\n"
-    report = f"::: {_defines(root, 'decompositions', 'CompressionReport')}.CompressionReport"
-    layer = report.replace(".CompressionReport", ".LayerReport")
-    return f"# From Python\n\n{what}\n" + _blocks(names) + f"\n{report}\n\n{layer}\n"
+    names += [f"{_defines(root, 'decompositions', name)}.{name}" for name in ("CompressionReport", "LayerReport")]
+    # Where a function is defined does not matter to who imports it from the package.
+    return f"# From Python\n\n{what}\n" + _blocks(names).replace("\n\n", SHORT_NAME).rstrip() + SHORT_NAME

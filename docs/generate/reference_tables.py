@@ -14,7 +14,8 @@ from typing import Any
 import yaml
 
 PACKAGE = "# @package"
-MANY = 6  # more entries of a dictionary of a row are cut
+# How many entries of a dictionary of a row are shown; all of the others.
+CUT = {"config": 3, "environment": 6, "layers": 1, "dataset": 2, "network": 2, "schedule": 2, "trainer": 2, "method": 2}
 
 
 def table(root: Path, folder: str) -> str:
@@ -94,15 +95,12 @@ def _is_typical(content: dict[str, Any]) -> bool:
     return content["status"] == "ok" and content["choices"]["method"] == "lc_svd"
 
 
-def _short(value: Any, depth: int = 0) -> Any:
+def _short(value: Any, name: str = "") -> Any:
     if isinstance(value, list):
-        return [_short(item, depth + 1) for item in value[:1]] + (["…"] if len(value) > 1 else [])
+        return [_short(item) for item in value[:1]] + (["…"] if len(value) > 1 else [])
     if isinstance(value, dict):
-        limit = MANY if depth == 1 else None
-        if depth > 0 and limit and any(isinstance(item, dict) for item in value.values()):
-            limit = 1
-        items = {key: _short(item, depth + 1) for key, item in list(value.items())[:limit]}
-        return items | ({"…": "…"} if limit and len(value) > limit else {})
+        kept = list(value)[: CUT.get(name)]
+        return {key: _short(value[key], key) for key in kept} | ({"…": "…"} if len(kept) < len(value) else {})
     return value
 
 
