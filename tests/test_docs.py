@@ -1,7 +1,8 @@
 """Every command and every Python block of the documents is run, or checked as far as this machine can.
 
-A command of run.py goes through the real composition and checks, a sweep through its grid; those on data that are always
-here really run, in miniature. Commands of report.py run on rows of `measured/`. What cannot be run is named below.
+A command of run.py goes through the real composition and checks, a sweep through its grid; in the tutorial and in some
+guides those on data that are always here really run, in miniature. Commands of report.py run on rows of `measured/`.
+What cannot be run is named below.
 """
 
 from __future__ import annotations
@@ -32,10 +33,15 @@ NOT_RUN = {
 
 # What makes a run small. A word of the command itself wins.
 MINIATURE = (
-    "logger=none", "schedule.reference.epochs=1", "schedule.l_step.epochs=1", "schedule.fine_tune.epochs=1",
+    "latency_batch_size=2", "schedule.reference.epochs=1", "schedule.l_step.epochs=1", "schedule.fine_tune.epochs=1",
     "schedule.from_scratch.epochs=1", "schedule.penalty.num_steps=1", "trainer.limit_batches=2", "num_threads=1",
 )  # fmt: skip
 SMALL = {"mlp", "custom"}  # networks that are trained within a second
+
+# Pages whose commands really run, where data and network are those: their later blocks read what was left.
+FOLLOWED = {"docs/tutorial.md", *map("docs/guides/{}.md".format, ("own-network", "own-method", "sweeps", "results"))}
+
+SWEEPS = ROOT / "measured" / "sweeps.sh"
 
 # The rows that report.py finds below `results`, as the tutorial's sweep leaves them.
 ROWS = {"mnist/lenet300/tt_svd": "lenet300/tt_svd", "mnist/lenet300/reference": "lenet300/reference"}
@@ -86,13 +92,13 @@ def check(command: Command, folder: Path, monkeypatch) -> None:
     with monkeypatch.context() as patch:
         match words:
             case ["python", "run.py", *rest]:
-                check_run(rest, folder, patch)
+                check_run(rest, folder, patch, is_followed=command.where.partition(":")[0] in FOLLOWED)
             case ["python", "report.py", *rest]:
                 check_report(rest, folder, patch, is_run=str(command) not in NOT_RUN)
             case ["python", "-m", module, *rest] if module.startswith("benchmarks."):
                 check_benchmark(module, rest, patch)
             case ["bash", "measured/sweeps.sh", *tables]:
-                check_sweeps(tables, folder, patch)
+                assert lines_of(tables)
             case ["make", *targets]:
                 makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
                 assert targets and all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in targets)
@@ -102,23 +108,32 @@ def check(command: Command, folder: Path, monkeypatch) -> None:
                 assert str(command) in NOT_RUN, f"{command}: the test does not know what to do with it"
 
 
-def check_run(words: list[str], folder: Path, monkeypatch) -> None:
-    """Compose and check; run it if the data are here and the network is small."""
+def check_run(words: list[str], folder: Path, monkeypatch, *, is_followed: bool = False) -> None:
+    """Compose and check; run it if the data are here, the network is small and the page goes on from there."""
     if "--help" in words or "--cfg" in words:
         done = subprocess.run([sys.executable, str(ROOT / "run.py"), *words], capture_output=True, text=True)
         assert done.returncode == 0 and done.stdout, done.stderr
         return
-    results = [f"results_dir={folder / 'results'}"]
     if "-m" in words or "--multirun" in words:
-        points = grid([*words, *results], monkeypatch)
-        assert len(points) > 1, "a sweep of one point"
-        return
-    point = single([*words, *results, "plan=true"], monkeypatch)
-    is_here = point.choices["dataset"] == "digits" and point.choices["network"] in SMALL
-    if is_here and point.config["trainer"]["accelerator"] == "cpu" and "plan=true" not in words:
+        assert _is_seen(words) or len(grid(words, monkeypatch)) > 1, "a sweep of one point"
+    elif is_followed:
         given = {word.partition("=")[0] for word in words}
         small = [word for word in MINIATURE if word.partition("=")[0] not in given or "epochs" in word]
-        start([*words, *results, *small], monkeypatch)
+        point = single([*words, "plan=true"], monkeypatch)
+        if point.choices["dataset"] == "digits" and point.choices["network"] in SMALL:
+            start([*words, *small, f"results_dir={folder / 'results'}", "logger=none"], monkeypatch)
+    elif not _is_seen(words):
+        single([*words, "plan=true"], monkeypatch)
+
+
+_SEEN: set[tuple[str, ...]] = set()
+
+
+def _is_seen(words: list[str]) -> bool:
+    """Whether another page has the same command: it is composed once."""
+    is_seen = tuple(words) in _SEEN
+    _SEEN.add(tuple(words))
+    return is_seen
 
 
 def start(words: list[str], monkeypatch) -> None:
@@ -155,16 +170,12 @@ def grid(words: list[str], monkeypatch) -> list:
     return points
 
 
-_REPORTED: set[tuple[str, ...]] = set()
-
-
 def check_report(words: list[str], folder: Path, monkeypatch, *, is_run: bool) -> None:
     """Run it on committed rows, once for all pages; read the options of what is not run."""
     arguments = report._parser().parse_args(words)
     report._require_sense(arguments, report._parser())
-    if not is_run or tuple(words) in _REPORTED:
+    if not is_run or _is_seen(["report.py", *words]):
         return
-    _REPORTED.add(tuple(words))
     for name, source in ROWS.items():
         if not (path := folder / "results" / name).exists():
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -194,14 +205,20 @@ def check_benchmark(module: str, words: list[str], monkeypatch) -> None:
         runpy.run_module(module, run_name="__main__")
 
 
-def check_sweeps(tables: list[str], folder: Path, monkeypatch) -> None:
-    """The grids of all commands that the script would run."""
-    shell = {"PYTHON": "echo", "RESULTS": str(folder / "results"), "PATH": "/usr/bin:/bin"}
-    done = subprocess.run(["bash", str(ROOT / "measured/sweeps.sh"), *tables], capture_output=True, text=True, env=shell)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout
-    for line in done.stdout.splitlines():
-        assert grid(line.removeprefix("run.py ").split(), monkeypatch)
+def lines_of(tables: list[str]) -> list[str]:
+    """The commands of run.py in some functions of measured/sweeps.sh."""
+    shell = {"PYTHON": "echo", "RESULTS": "results", "PATH": "/usr/bin:/bin"}
+    command = ["bash", str(SWEEPS), *tables]
+    done = subprocess.run(command, capture_output=True, text=True, env=shell)
+    assert done.returncode == 0 and done.stdout, done.stderr
+    return [line.removeprefix("run.py ") for line in done.stdout.splitlines()]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("table", re.findall(r"^(\w+)\(\) {  #", SWEEPS.read_text(encoding="utf-8"), re.MULTILINE))
+def test_the_sweeps_behind_the_measured_tables(table, monkeypatch):
+    for line in lines_of([table]):
+        assert grid(line.split(), monkeypatch)
 
 
 def check_install(what: list[str]) -> None:

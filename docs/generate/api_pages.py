@@ -18,7 +18,7 @@ SHORT_NAME = "\n    options:\n      show_root_full_path: false\n\n"
 
 # Page: title, what it says first, the role (package, class) and the folders of conf/ whose targets it shows.
 PAGES = {
-    "formats": ("Formats", "How a weight is written with fewer numbers.", ("decompositions", "Format"), ["decomposition"]),
+    "formats": ("Formats", "How a weight is written.", ("decompositions", "Format"), ["decomposition"]),
     "rank-rules": ("Rank rules", "How ranks are chosen.", ("decompositions", "RankRule"), ["rank"]),
     "methods": ("Methods", "What trains when.", ("lightning_modules", "Method"), ["method"]),
     "datasets": ("Data sets", "What batches are.", ("datamodules", "Data"), ["dataset"]),
@@ -50,7 +50,8 @@ def _blocks(modules: list[str]) -> str:
 
 def targets(root: Path, group: str) -> list[str]:
     """Every `_target_` in the YAML files of one group."""
-    return [name for path in sorted((root / "conf" / group).glob("*.yaml")) for name in TARGET.findall(path.read_text())]
+    files = sorted((root / "conf" / group).glob("*.yaml"))
+    return [name for path in files for name in TARGET.findall(path.read_text(encoding="utf-8"))]
 
 
 def _module(root: Path, target: str) -> str:

@@ -50,7 +50,7 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
     name = page.file.src_uri
     source = ELSEWHERE.get(name, DOCS / name)
     text = DIRECTIVE.sub(lambda match: _made(match, source), markdown)
-    return name.startswith("api/") and text or relinked(text, source, name)
+    return text if name.startswith("api/") else relinked(text, source, name)
 
 
 def _made(match: re.Match[str], source: Path) -> str:
@@ -83,7 +83,7 @@ def _link(match: re.Match[str], source: Path, page: str) -> str:
         path = path / "README.md"
     if path in pages:
         found = pages[path]
-    elif path.is_relative_to(DOCS / "api") or (path.is_file() and path.is_relative_to(DOCS)):
+    elif path.is_file() and path.is_relative_to(DOCS):
         found = path.relative_to(DOCS).as_posix()
     elif path.exists():
         return match["text"].removeprefix("[").removesuffix("]")  # a file of the repository that is no page
