@@ -11,6 +11,7 @@ import argparse
 import re
 import runpy
 import shlex
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -20,6 +21,10 @@ from pathlib import Path
 import pytest
 import yaml
 from documents import PAGES, ROOT, Block, Command, blocks, commands
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.plugins import Plugins
+from hydra.types import RunMode
 
 import report
 import run
@@ -115,15 +120,15 @@ def check_run(words: list[str], folder: Path, monkeypatch, *, is_followed: bool 
         assert done.returncode == 0 and done.stdout, done.stderr
         return
     if "-m" in words or "--multirun" in words:
-        assert _is_seen(words) or len(grid(words, monkeypatch)) > 1, "a sweep of one point"
+        assert _is_seen(words) or len(grid(words)) > 1, "a sweep of one point"
     elif is_followed:
         given = {word.partition("=")[0] for word in words}
         small = [word for word in MINIATURE if word.partition("=")[0] not in given or "epochs" in word]
-        point = single([*words, "plan=true"], monkeypatch)
+        point = single(words)
         if point.choices["dataset"] == "digits" and point.choices["network"] in SMALL:
             start([*words, *small, f"results_dir={folder / 'results'}", "logger=none"], monkeypatch)
     elif not _is_seen(words):
-        single([*words, "plan=true"], monkeypatch)
+        single(words)
 
 
 _SEEN: set[tuple[str, ...]] = set()
@@ -144,30 +149,22 @@ def start(words: list[str], monkeypatch) -> None:
     run.main()
 
 
-def single(words: list[str], monkeypatch):
-    """The point that `python run.py … plan=true` prints."""
-    points: list = []
-    with monkeypatch.context() as patch:
-        patch.setattr(run, "make_plan", lambda found, standings: points.extend(found))
-        patch.setattr(run, "print_plan", lambda plan: None)
-        start(words, patch)
-    (point,) = points
-    return point
+def single(words: list[str]):
+    """The point that `python run.py …` would run, composed and checked."""
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        config = compose("config", overrides=run.arranged(words), return_hydra_config=True)
+        return run.Point.from_hydra(config, config.hydra)
 
 
-def grid(words: list[str], monkeypatch) -> list:
-    """The points of a sweep, composed and checked by the sweeper itself; nothing is launched."""
-    from hydra.core.plugins import Plugins
-
+def grid(words: list[str]) -> list:
+    """The points of `python run.py -m …`, composed and checked as the sweeper does it; nothing is launched."""
     sweeper = Plugins.instance().class_name_to_class["hydra_plugins.plan_sweeper.PlanSweeper"]
     combined = sweeper.sweep.__globals__["combined"]
-    points: list = []
-    with monkeypatch.context() as patch:
-        patch.setattr(
-            sweeper, "sweep", lambda s, arguments: points.extend(combined(s.context.config_loader, s.base, arguments))
-        )
-        start(words, patch)
-    return points
+    overrides = [word for word in run.arranged(words) if word not in ("-m", "--multirun")]
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        base = loader.load_configuration("config", overrides=overrides, run_mode=RunMode.MULTIRUN)
+        return combined(loader, base, list(base.hydra.overrides.task))
 
 
 def check_report(words: list[str], folder: Path, monkeypatch, *, is_run: bool) -> None:
@@ -178,8 +175,7 @@ def check_report(words: list[str], folder: Path, monkeypatch, *, is_run: bool) -
         return
     for name, source in ROWS.items():
         if not (path := folder / "results" / name).exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.symlink_to(ROOT / "measured" / source)
+            shutil.copytree(ROOT / "measured" / source, path)
     if arguments.rebuild:  # a copy: the figure of the README is drawn into the folder
         (folder / "README.md").unlink()
         (folder / "README.md").write_text("<!-- report.py measured/lenet5/svd --markdown -->\n<!-- end -->\n")
@@ -216,9 +212,9 @@ def lines_of(tables: list[str]) -> list[str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("table", re.findall(r"^(\w+)\(\) {  #", SWEEPS.read_text(encoding="utf-8"), re.MULTILINE))
-def test_the_sweeps_behind_the_measured_tables(table, monkeypatch):
+def test_the_sweeps_behind_the_measured_tables(table):
     for line in lines_of([table]):
-        assert grid(line.split(), monkeypatch)
+        assert grid(line.split())
 
 
 def check_install(what: list[str]) -> None:
