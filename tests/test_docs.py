@@ -60,7 +60,7 @@ def test_blocks_of(page, tmp_path, monkeypatch, capfd):
     monkeypatch.delenv("DATA_ROOT", raising=False)
     for name in ("measured", "conf", "README.md"):
         (tmp_path / name).symlink_to(ROOT / name)
-    names: dict[str, object] = {"__name__": "document"}
+    names: dict[str, object] = {"__name__": "__main__"}
     for block in blocks(page):
         try:
             check_block(block, tmp_path, names, monkeypatch)
@@ -228,7 +228,7 @@ def check_install(what: list[str]) -> None:
 @pytest.mark.parametrize(
     ("command", "said"),
     [
-        ("python run.py rank.wieght=1", "unknown key"),
+        ("python run.py rank.wieght=1", "rank.wieght"),
         ("python run.py -m method=svd,lc_svdd", "there is no 'lc_svdd'"),
         ("python run.py -m seed=0,1 rank.share=0.1", "rank.share"),
         ("python report.py results --acros share", ""),
