@@ -125,7 +125,8 @@ def check_run(words: list[str], folder: Path, monkeypatch, *, is_followed: bool 
         given = {word.partition("=")[0] for word in words}
         small = [word for word in MINIATURE if word.partition("=")[0] not in given or "epochs" in word]
         point = single(words)
-        if point.choices["dataset"] == "digits" and point.choices["network"] in SMALL:
+        is_here = point.choices["dataset"] == "digits" and point.config["trainer"]["accelerator"] == "cpu"
+        if is_here and point.choices["network"] in SMALL:
             start([*words, *small, f"results_dir={folder / 'results'}", "logger=none"], monkeypatch)
     elif not _is_seen(words):
         single(words)
