@@ -1,0 +1,259 @@
+"""Every command and every Python block of the documents is run, or checked as far as this machine can.
+
+A command of run.py goes through the real composition and checks, a sweep through its grid; in the tutorial and in some
+guides those on data that are always here really run, in miniature. Commands of report.py run on rows of `measured/`.
+What cannot be run is named below.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import runpy
+import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+import warnings
+from pathlib import Path
+
+import pytest
+import yaml
+from documents import PAGES, ROOT, Block, Command, blocks, commands
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.plugins import Plugins
+from hydra.types import RunMode
+
+import report
+import run
+
+# What is not run at all, and why. A command that nothing below knows, and that is not here, fails the test.
+NOT_RUN = {
+    "python report.py results --watch": "it ends with Ctrl-C; its options are read",
+    "python report.py results --wandb my-project": "it needs a server; tests/reporting runs it against one of ours",
+    "python docs/dashboard.py": "it needs a browser, and overwrites a committed picture",
+}
+
+# What makes a run small. A word of the command itself wins.
+MINIATURE = (
+    "latency_batch_size=2", "schedule.reference.epochs=1", "schedule.l_step.epochs=1", "schedule.fine_tune.epochs=1",
+    "schedule.from_scratch.epochs=1", "schedule.penalty.num_steps=1", "trainer.limit_batches=2", "num_threads=1",
+)  # fmt: skip
+SMALL = {"mlp", "custom"}  # networks that are trained within a second
+
+# Pages whose commands really run, where data and network are those: their later blocks read what was left.
+FOLLOWED = {"docs/tutorial.md", *map("docs/guides/{}.md".format, ("own-network", "own-method", "sweeps", "results"))}
+
+SWEEPS = ROOT / "measured" / "sweeps.sh"
+
+# The rows that report.py finds below `results`, as the tutorial's sweep leaves them.
+ROWS = {"mnist/lenet300/tt_svd": "lenet300/tt_svd", "mnist/lenet300/reference": "lenet300/reference"}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_blocks_of(page, tmp_path, monkeypatch, capfd):
+    """In order, in one folder and one Python namespace per page, as a reader follows it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delenv("DATA_ROOT", raising=False)
+    for name in ("measured", "conf", "README.md"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    names: dict[str, object] = {"__name__": "__main__"}
+    for block in blocks(page):
+        try:
+            check_block(block, tmp_path, names, monkeypatch)
+        except (Exception, SystemExit) as error:
+            said = capfd.readouterr()
+            last = "\n".join((said.out + said.err).splitlines()[-5:])
+            pytest.fail(f"{block.where}: {type(error).__name__}: {error}\n{block.body}\n{last}")
+
+
+def check_block(block: Block, folder: Path, names: dict[str, object], monkeypatch) -> None:
+    """Run a block, or check it; raises whatever is wrong with it."""
+    if block.title is not None:
+        path = folder / block.title
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(block.body, encoding="utf-8")
+    if block.language == "python":
+        compiled = compile(block.body, block.where, "exec")
+        if block.title is None:
+            exec(compiled, names)
+    elif block.language == "yaml":
+        assert isinstance(yaml.safe_load(block.body), dict)
+    elif block.language == "sh":
+        for command in commands(block):
+            check(command, folder, monkeypatch)
+    else:
+        assert block.language == "text", f"a block is sh, python, yaml or text, not '{block.language}'"
+
+
+def check(command: Command, folder: Path, monkeypatch) -> None:
+    """One command, by its first words."""
+    words = list(command.words)
+    if words[0] == "srun":
+        words = words[words.index("python") :]
+    with monkeypatch.context() as patch:
+        match words:
+            case ["python", "run.py", *rest]:
+                check_run(rest, folder, patch, is_followed=command.where.partition(":")[0] in FOLLOWED)
+            case ["python", "report.py", *rest]:
+                check_report(rest, folder, patch, is_run=str(command) not in NOT_RUN)
+            case ["python", "-m", module, *rest] if module.startswith("benchmarks."):
+                check_benchmark(module, rest, patch)
+            case ["bash", "measured/sweeps.sh", *tables]:
+                assert lines_of(tables)
+            case ["make", *targets]:
+                makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+                assert targets and all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in targets)
+            case ["pip", "install", *what]:
+                check_install([word for word in what if not word.startswith("-")])
+            case _:
+                assert str(command) in NOT_RUN, f"{command}: the test does not know what to do with it"
+
+
+def check_run(words: list[str], folder: Path, monkeypatch, *, is_followed: bool = False) -> None:
+    """Compose and check; run it if the data are here, the network is small and the page goes on from there."""
+    if "--help" in words or "--cfg" in words:
+        done = subprocess.run([sys.executable, str(ROOT / "run.py"), *words], capture_output=True, text=True)
+        assert done.returncode == 0 and done.stdout, done.stderr
+        return
+    if "-m" in words or "--multirun" in words:
+        assert _is_seen(words) or len(grid(words)) > 1, "a sweep of one point"
+    elif is_followed:
+        given = {word.partition("=")[0] for word in words}
+        small = [word for word in MINIATURE if word.partition("=")[0] not in given or "epochs" in word]
+        point = single(words)
+        is_here = point.choices["dataset"] == "digits" and point.config["trainer"]["accelerator"] == "cpu"
+        if is_here and point.choices["network"] in SMALL:
+            start([*words, *small, f"results_dir={folder / 'results'}", "logger=none"], monkeypatch)
+    elif not _is_seen(words):
+        single(words)
+
+
+_SEEN: set[tuple[str, ...]] = set()
+
+
+def _is_seen(words: list[str]) -> bool:
+    """Whether another page has the same command: it is composed once."""
+    is_seen = tuple(words) in _SEEN
+    _SEEN.add(tuple(words))
+    return is_seen
+
+
+def start(words: list[str], monkeypatch) -> None:
+    """`python run.py …` in this process."""
+    monkeypatch.setattr(sys, "argv", ["run.py", *words])
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)  # what the command changes is put back
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    run.main()
+
+
+def single(words: list[str]):
+    """The point that `python run.py …` would run, composed and checked."""
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        config = compose("config", overrides=run.arranged(words), return_hydra_config=True)
+        return run.Point.from_hydra(config, config.hydra)
+
+
+def grid(words: list[str]) -> list:
+    """The points of `python run.py -m …`, composed and checked as the sweeper does it; nothing is launched."""
+    sweeper = Plugins.instance().class_name_to_class["hydra_plugins.plan_sweeper.PlanSweeper"]
+    combined = sweeper.sweep.__globals__["combined"]
+    overrides = [word for word in run.arranged(words) if word not in ("-m", "--multirun")]
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        base = loader.load_configuration("config", overrides=overrides, run_mode=RunMode.MULTIRUN)
+        return combined(loader, base, list(base.hydra.overrides.task))
+
+
+def check_report(words: list[str], folder: Path, monkeypatch, *, is_run: bool) -> None:
+    """Run it on committed rows, once for all pages; read the options of what is not run."""
+    arguments = report._parser().parse_args(words)
+    report._require_sense(arguments, report._parser())
+    if not is_run or _is_seen(["report.py", *words]):
+        return
+    for name, source in ROWS.items():
+        if not (path := folder / "results" / name).exists():
+            shutil.copytree(ROOT / "measured" / source, path)
+    if arguments.rebuild:  # a copy: the figure of the README is drawn into the folder
+        (folder / "README.md").unlink()
+        (folder / "README.md").write_text("<!-- report.py measured/lenet5/svd --markdown -->\n<!-- end -->\n")
+    monkeypatch.setattr(sys, "argv", ["report.py", *words])
+    report.main()
+
+
+class _Read(Exception):
+    """The options of a benchmark were read."""
+
+
+def check_benchmark(module: str, words: list[str], monkeypatch) -> None:
+    """Import it and read its options; what it measures takes minutes."""
+    real = argparse.ArgumentParser.parse_args
+
+    def read(self, *arguments):
+        real(self, *arguments)
+        raise _Read
+
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", read)
+    monkeypatch.setattr(sys, "argv", [module, *words])
+    with pytest.raises(_Read):
+        runpy.run_module(module, run_name="__main__")
+
+
+def lines_of(tables: list[str]) -> list[str]:
+    """The commands of run.py in some functions of measured/sweeps.sh."""
+    shell = {"PYTHON": "echo", "RESULTS": "results", "PATH": "/usr/bin:/bin"}
+    command = ["bash", str(SWEEPS), *tables]
+    done = subprocess.run(command, capture_output=True, text=True, env=shell)
+    assert done.returncode == 0 and done.stdout, done.stderr
+    return [line.removeprefix("run.py ") for line in done.stdout.splitlines()]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("table", re.findall(r"^(\w+)\(\) {  #", SWEEPS.read_text(encoding="utf-8"), re.MULTILINE))
+def test_the_sweeps_behind_the_measured_tables(table):
+    for line in lines_of([table]):
+        assert grid(line.split())
+
+
+def check_install(what: list[str]) -> None:
+    """The extras of what is installed are in pyproject.toml."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    for word in what:
+        name, _, extra = word.rstrip("]").partition("[")
+        assert name in (".", "compression-bench") and (not extra or extra in extras), word
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("python run.py rank.wieght=1", "rank.wieght"),
+        ("python run.py -m method=svd,lc_svdd", "there is no 'lc_svdd'"),
+        ("python run.py -m seed=0,1 rank.share=0.1", "rank.share"),
+        ("python report.py results --acros share", ""),
+        ("python -m benchmarks.layers --round 3 --nothing", ""),
+        ("python -m benchmarks.nothing", "benchmarks.nothing"),
+        ("bash measured/sweeps.sh nothing", ""),
+        ("make nothing", ""),
+        ("pip install 'compression-bench[nothing]'", "nothing"),
+        ("curl https://example.org", "does not know"),
+    ],
+)
+def test_a_wrong_command_is_seen(command, said, tmp_path, monkeypatch, capfd):
+    with pytest.raises((Exception, SystemExit)) as caught:
+        check(Command("here:1", tuple(shlex.split(command))), tmp_path, monkeypatch)
+    printed = capfd.readouterr()
+    assert said in str(caught.value) + printed.out + printed.err
+
+
+def test_the_readme_is_short():
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 150
+
+
+def test_what_is_not_run_is_in_the_documents():
+    """No reason outlives its command."""
+    written = {str(c) for page in PAGES for block in blocks(page) if block.language == "sh" for c in commands(block)}
+    inline = "".join((ROOT / page).read_text(encoding="utf-8").replace("\n", " ") for page in PAGES)
+    assert [command for command in NOT_RUN if command not in written and f"`{command}`" not in inline] == []
