@@ -20,7 +20,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from documents import PAGES, ROOT, Block, Command, blocks, commands
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.plugins import Plugins
@@ -28,6 +27,7 @@ from hydra.types import RunMode
 
 import report
 import run
+from tests.documents import PAGES, ROOT, Block, Command, blocks, commands
 
 # What is not run at all, and why. A command that nothing below knows, and that is not here, fails the test.
 NOT_RUN = {
@@ -153,19 +153,19 @@ def start(words: list[str], monkeypatch) -> None:
 def single(words: list[str]):
     """The point that `python run.py …` would run, composed and checked."""
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        config = compose("config", overrides=run.arranged(words), return_hydra_config=True)
+        config = compose("config", overrides=run.normalize_overrides(words), return_hydra_config=True)
         return run.Point.from_hydra(config, config.hydra)
 
 
 def grid(words: list[str]) -> list:
     """The points of `python run.py -m …`, composed and checked as the sweeper does it; nothing is launched."""
     sweeper = Plugins.instance().class_name_to_class["hydra_plugins.plan_sweeper.PlanSweeper"]
-    combined = sweeper.sweep.__globals__["combined"]
-    overrides = [word for word in run.arranged(words) if word not in ("-m", "--multirun")]
+    expand_grid = sweeper.sweep.__globals__["expand_grid"]
+    overrides = [word for word in run.normalize_overrides(words) if word not in ("-m", "--multirun")]
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
         base = loader.load_configuration("config", overrides=overrides, run_mode=RunMode.MULTIRUN)
-        return combined(loader, base, list(base.hydra.overrides.task))
+        return expand_grid(loader, base, list(base.hydra.overrides.task))
 
 
 def check_report(words: list[str], folder: Path, monkeypatch, *, is_run: bool) -> None:

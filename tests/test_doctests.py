@@ -6,7 +6,8 @@ import doctest
 import importlib
 
 import pytest
-from documents import ROOT
+
+from tests.documents import ROOT
 
 PACKAGES = ("decompositions", "datamodules", "networks", "lightning_modules", "evaluation", "reporting")
 PACKAGES += ("orchestration", "runtime")

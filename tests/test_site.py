@@ -9,7 +9,8 @@ import subprocess
 import sys
 
 import pytest
-from documents import ROOT
+
+from tests.documents import ROOT
 
 sys.path.insert(0, str(ROOT / "docs" / "generate"))
 
