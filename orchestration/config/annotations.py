@@ -15,7 +15,9 @@ import annotated_types
 from pydantic import BeforeValidator
 
 from orchestration.config.signatures import definition
+from runtime.identity import AsBefore, NotIdentity
 
+MARKS = (NotIdentity.__name__, AsBefore.__name__)
 SIGNS = {"Ge": ">=", "Gt": ">", "Le": "<=", "Lt": "<", "MinLen": "length >=", "MaxLen": "length <="}
 
 
@@ -40,7 +42,8 @@ def readable(annotation: ast.expr, module: Path) -> str:
         words = [readable(part, module) for part in parts]
         match ast.unparse(annotation.value).removeprefix("typing."):
             case "Annotated":
-                return f"{words[0]} " + ", ".join(_bound(part) for part in parts[1:])
+                bounds = ", ".join(_bound(part) for part in parts[1:] if not _is_mark(part))
+                return f"{words[0]} {bounds}".strip()
             case "Optional":
                 return f"{words[0]} or None"
             case "Union":
@@ -67,6 +70,11 @@ def _alias(name: str, module: Path) -> tuple[ast.expr, Path] | None:
     if found is not None and isinstance(found[0], ast.Assign | ast.AnnAssign) and found[0].value is not None:
         return found[0].value, found[1]
     return None
+
+
+def _is_mark(part: ast.expr) -> bool:
+    """Return whether a part of `Annotated` is a mark of runtime/identity.py, which limits no value."""
+    return isinstance(part, ast.Call) and ast.unparse(part.func) in MARKS
 
 
 def _bound(call: ast.expr) -> str:
@@ -103,6 +111,7 @@ class _Names(dict[str, Any]):
     def __init__(self, module: Path) -> None:
         super().__init__(vars(annotated_types) | {n: getattr(typing, n) for n in typing.__all__})
         self.update(Path=str, Sequence=list, Mapping=dict, Any=Any, Callable=_Callable)
+        self.update(NotIdentity=NotIdentity, AsBefore=AsBefore)
         self.module = module
 
     def __missing__(self, name: str) -> Any:
