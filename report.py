@@ -1,4 +1,4 @@
-"""Make a report of all results below the given folders: a page, tables, figures, the runs as one table.
+"""Make a report of all results below the given folders: a page, tables, figures, the rows as one table.
 
 python report.py results                                 writes report/: open report/index.html
 python report.py results --watch                         again whenever a row is added, until Ctrl-C
@@ -124,7 +124,7 @@ def _write(folder: Path, rows: Rows) -> str:
 
     written = write_folder(folder, rows.results, published(rows.results), reconstructions(), rows.places)
     if not any(path.suffix == ".parquet" for path in written):
-        print("note: no runs.parquet without pyarrow: pip install 'compression-bench[parquet]'", file=sys.stderr)
+        print("note: no rows.parquet without pyarrow: pip install 'compression-bench[parquet]'", file=sys.stderr)
     return f"{len(rows.results)} runs in {len(written)} files; open {folder / 'index.html'}\n"
 
 

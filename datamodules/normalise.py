@@ -1,4 +1,4 @@
-"""Bytes to what a network reads: `(samples / scale − mean) / deviation`, in float32, where the samples lie."""
+"""Turn bytes into what a network reads: `(samples / scale − mean) / deviation`, in float32, on the samples' device."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Normalise:
-    """Divide by `scale`, the largest value, subtract `mean` and divide by `deviation`, which may be absent.
+    """Divide by `scale`, the largest value, subtract `mean` and divide by `deviation` unless that is None.
 
-    `mean` is that of every pixel, of the shape of a sample, or that of the channels, `(channel, 1, …)`.
+    `mean` has the shape of a sample, or `(channel, 1, …)`.
     """
 
     scale: float
@@ -21,11 +21,11 @@ class Normalise:
     deviation: Float[Tensor, "..."] | None = None
 
     def __call__(self, samples: UInt8[Tensor, "batch ..."]) -> Float[Tensor, "batch ..."]:
-        """Normalise a batch."""
+        """Return the normalised batch."""
         values = samples.to(torch.float32).div_(self.scale).sub_(self.mean)
         return values if self.deviation is None else values.div_(self.deviation)
 
     def to(self, device: torch.device | str) -> Normalise:
-        """The same on another device."""
+        """Return a copy on `device`."""
         deviation = None if self.deviation is None else self.deviation.to(device)
         return Normalise(self.scale, self.mean.to(device), deviation)

@@ -1,9 +1,8 @@
-"""Random data of any shape: for throughput, and to see that a run goes through, without a file on the disk."""
+"""Random data of any shape, to measure throughput and to try a run without any file on the disk."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from typing import Annotated
@@ -13,8 +12,10 @@ from annotated_types import Ge, MaxLen, MinLen
 from jaxtyping import Int64, UInt8
 from torch import Generator, Tensor
 
-from datamodules.data import Data, epoch_generator, share_of
+from datamodules.batches import Chosen, EpochBatches
+from datamodules.data import Data
 from datamodules.normalise import Normalise
+from runtime.digest import digest_bytes
 
 GRID = 8  # cells along the height and the width of a class's pattern
 MAX_NOISES, MAX_POOL_BYTES = 256, 2**25
@@ -22,10 +23,10 @@ MAX_NOISES, MAX_POOL_BYTES = 256, 2**25
 
 @dataclass(frozen=True)
 class Pool:
-    """What samples are put together from: a coarse pattern of each class, and noise, both below 128.
+    """The pieces of all samples: a coarse pattern of each class, and noise, both below 128.
 
-    A sample is `pattern + noise`, so that thousands of 224×224 images need the memory of a few: `num_noises` of the
-    shape of a sample (at most 256, and 32 MiB, but one at least), each used again by many samples.
+    A sample is `pattern + noise`, and many samples share a noise: thousands of 224×224 images need the memory of a few.
+    There are at most 256 noises, of at most 32 MiB together, but one at least.
     """
 
     patterns: UInt8[Tensor, "num_classes *leading rows columns"]
@@ -42,7 +43,7 @@ class Pool:
     def samples(
         self, labels: Int64[Tensor, " sample"], noises: Int64[Tensor, " sample"]
     ) -> UInt8[Tensor, "sample *leading height width"]:
-        """Put together the samples of these classes with these noises."""
+        """Return the samples of the classes `labels` with the noises at `noises`."""
         patterns = self.patterns[labels]
         for axis in (-2, -1):
             size = self.noises.shape[axis]
@@ -51,12 +52,12 @@ class Pool:
         return patterns.add_(self.noises[noises])
 
     def to(self, device: torch.device | str) -> Pool:
-        """The same on another device."""
+        """Return a copy on `device`."""
         return Pool(self.patterns.to(device), self.noises.to(device))
 
 
-class SyntheticBatches:
-    """An epoch of samples that are put together batch by batch; shuffled, as `epoch` says, if a `seed` is given."""
+class SyntheticBatches(EpochBatches):
+    """An epoch of samples, made from the pool batch by batch."""
 
     def __init__(
         self,
@@ -67,32 +68,24 @@ class SyntheticBatches:
         device: torch.device | str,
         seed: int | None = None,
     ) -> None:
+        super().__init__(len(labels), batch_size, device, seed)
         self.pool = pool
         self.labels, self.noises = labels.to(device), noises.to(device)
-        self.batch_size = batch_size
         # The mean of `pattern + noise`, and about its deviation.
         self.normalise = Normalise(255.0, torch.tensor(0.5), torch.tensor(0.2)).to(device)
-        self.seed = seed
-        self.epoch = 0
-        self.share = slice(None)
 
-    def __len__(self) -> int:
-        return -(-len(self.labels) // self.batch_size)
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        order = torch.arange(len(self.labels))
-        if self.seed is not None:
-            order = torch.randperm(len(self.labels), generator=epoch_generator(self.seed, self.epoch))
-        for index in order.to(self.labels.device).split(self.batch_size):
-            index = share_of(index, self.share, self.seed is not None)
+    def read(self, batches: Iterable[Chosen]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Make the samples of each batch."""
+        for index, _ in batches:
+            index = index.to(self.device)
             labels = self.labels[index]
             yield self.normalise(self.pool.samples(labels, self.noises[index])), labels
 
 
 class Synthetic(Data):
-    """Noise around a pattern of each class, drawn from `seed`: easy to learn, so that no accuracy on it counts.
+    """Noise around a pattern of each class, drawn from `seed`; it is easy to learn, so its accuracies mean nothing.
 
-    `shape` is (channel, height, width), or (frame, channel, height, width) of a clip.
+    `shape` is (channel, height, width) of an image, or (frame, channel, height, width) of a clip.
     """
 
     def __init__(
@@ -109,7 +102,7 @@ class Synthetic(Data):
         self.num_classes = num_classes
         self.sizes = {"train": num_train, "validation": num_validation, "test": num_test}
         self.seed = seed
-        # Clips are large: no more pixels in a batch than in 250 images of 3×224×224.
+        # Clips are large: a batch has at most as many pixels as 250 images of 3×224×224.
         self.evaluation_batch_size = max(1, min(1000, 250 * 3 * 224 * 224 // torch.Size(shape).numel()))
         counts = ", ".join(f"{num} {part}" for part, num in self.sizes.items())
         self.split = f"synthetic: {counts}; {'×'.join(map(str, shape))}, {num_classes} classes, seed {seed}"
@@ -126,22 +119,20 @@ class Synthetic(Data):
             part: [torch.randint(limit, (num,), generator=generator) for limit in limits]
             for part, num in self.sizes.items()
         }
-        digest = hashlib.sha256(self.split.encode())
-        for tensor in (pool.patterns, pool.noises, *chain.from_iterable(self._drawn.values())):
-            digest.update(tensor.numpy().data)
-        self.fingerprint = digest.hexdigest()[:12]
+        tensors = (pool.patterns, pool.noises, *chain.from_iterable(self._drawn.values()))
+        self.fingerprint = digest_bytes([self.split.encode(), *(tensor.numpy().data for tensor in tensors)])
         self._pools[torch.device("cpu")] = pool
 
     def train_batches(self, batch_size: int, seed: int, device: torch.device | str = "cpu") -> SyntheticBatches:
-        """The training part, shuffled."""
+        """Return the training part, shuffled anew in every epoch."""
         return self._batches("train", batch_size, device, seed)
 
     def validation_batches(self, device: torch.device | str = "cpu") -> SyntheticBatches:
-        """The validation part, in order."""
+        """Return the validation part, in order."""
         return self._batches("validation", self.evaluation_batch_size, device)
 
     def test_batches(self, device: torch.device | str = "cpu") -> SyntheticBatches:
-        """The test part, in order."""
+        """Return the test part, in order."""
         return self._batches("test", self.evaluation_batch_size, device)
 
     def _batches(

@@ -1,1 +1,1 @@
-"""What a number means: accuracy, counts, latency, memory, the row of a result and its statistics."""
+"""Measure networks: accuracy, counts, latency and memory; the row of a result, and statistics over rows."""

@@ -12,9 +12,9 @@ from torch.nn import functional
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Share of samples whose most probable class is right, in percent, and mean cross-entropy in nats.
+    """The share of samples whose most probable class is right, in percent, and the mean cross-entropy in nats.
 
-    `top5_percent` is None below 100 classes.
+    `top5_percent` is the share with the right class among the five most probable; None for fewer than 100 classes.
     """
 
     top1_percent: float
@@ -29,9 +29,10 @@ def accuracy(
     device: torch.device | str,
     all_reduce: Callable[[Tensor], Tensor] = lambda sums: sums,
 ) -> Accuracy:
-    """Evaluate `network` in evaluation mode; its mode is restored. A network that outputs NaN has a NaN loss.
+    """Evaluate `network` in evaluation mode over `batches` of samples and labels; restore its mode afterwards.
 
-    Where several processes read a part of the batches each, `summed` adds their sums.
+    Where several processes read a share of the batches each, `all_reduce` adds a tensor of sums over them. A network
+    that outputs NaN has a NaN loss. Raises `ValueError` for no sample.
     """
     was_training = network.training
     network.eval()

@@ -1,8 +1,8 @@
-"""Count parameters, bytes and multiply-adds of a network, both sides of a comparison in the same way.
+"""Count parameters, bytes and multiply-adds of a network, in the same way for both sides of a comparison.
 
-Multiply-adds come from every operator that really runs, by the formulas of `torch.utils.flop_counter` (which counts 2
-a multiply-add). An operator that has no formula and is not known to be free of matrix products raises, so that no
-layer is ever counted as nothing.
+Multiply-adds are those of every operator that runs, by the formulas of `torch.utils.flop_counter` (which counts 2 per
+multiply-add). An operator without a formula raises unless it is known to have no multiply-add, so that no layer is ever
+counted as nothing.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ FREE = frozenset(
     _unsafe_view _reshape_alias resize""".split()
 )
 
-# Products in int8, with the formulas of those in float: by name, for not every build of torch has them. On the meta
-# device their weight, the fourth argument, has its plain shape.
+# Products in int8, with the formulas of float products; by name, because not every build of torch has them. On the meta
+# device the weight, the fourth argument of a convolution, has its plain shape.
 INT8_FLOPS = {
     "aten._int_mm": lambda args, result: 2 * args[0].numel() * result.shape[-1],
     "onednn.qconv_pointwise": lambda args, result: 2 * result.numel() * args[3].numel() // args[3].shape[0],
@@ -44,11 +44,11 @@ INT8_FLOPS = {
 
 @dataclass(frozen=True)
 class Counts:
-    """`num_params` counts every stored parameter, `num_bytes` the file of the state, `macs` one sample.
+    """The sizes of a network: stored parameters, bytes of the file of its state, multiply-adds of one sample.
 
-    `num_nonzero` counts the parameters that are not zero. It is all that pruning lowers: zeros in a dense tensor take
-    as many bytes, multiply-adds and milliseconds as other numbers. A number counts as one whatever its type: int8
-    weights are told from float ones by the bytes.
+    `num_nonzero` counts the parameters that are not zero. Pruning lowers nothing else: zeros in a dense tensor take as
+    many bytes, multiply-adds and milliseconds as other numbers. A parameter counts as one whatever its type; int8
+    weights have fewer bytes than float weights.
     """
 
     num_params: int
@@ -58,7 +58,7 @@ class Counts:
 
 
 def count(network: nn.Module, input_shape: Sequence[int]) -> Counts:
-    """Count a network for one sample of `input_shape`; raises `ValueError` for an operator it cannot count."""
+    """Count a network for one sample of `input_shape`; raise `ValueError` for an operator that cannot be counted."""
     buffer = io.BytesIO()
     torch.save({k: v.detach().cpu() for k, v in network.state_dict().items()}, buffer)
     parameters = list(network.parameters())
@@ -71,9 +71,10 @@ def count(network: nn.Module, input_shape: Sequence[int]) -> Counts:
 
 
 def count_macs(network: nn.Module, input_shape: Sequence[int], dtype: torch.dtype | None = None) -> int:
-    """Multiply-adds of one sample in evaluation mode, counted on the meta device: nothing is computed.
+    """Count the multiply-adds of one sample of `input_shape` in evaluation mode.
 
-    The sample's type is that of the floating-point parameters, unless `dtype` says otherwise.
+    They are counted on the meta device, so nothing is computed. The sample has the type of the floating-point
+    parameters, unless `dtype` is given. Raises `ValueError` for an operator that cannot be counted.
     """
     twin = copy.deepcopy(network).to("meta").eval()
     dtype = dtype or next((p.dtype for p in network.parameters() if p.is_floating_point()), None)

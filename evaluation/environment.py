@@ -1,4 +1,4 @@
-"""Where a number was measured: versions, device, threads, commit."""
+"""Describe where a number was measured: versions, device, threads, commit."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PACKAGES = ("torch", "pytorch-lightning", "hydra-core", "wandb", "numpy", "scipy
 
 
 def environment(device: torch.device) -> dict[str, Any]:
-    """Plain data for a result row."""
+    """Return the environment of a row as plain data; `device` computes."""
     is_cuda = device.type == "cuda"
     return {
         "commit": commit(),
@@ -28,7 +28,7 @@ def environment(device: torch.device) -> dict[str, Any]:
 
 
 def commit() -> str | None:
-    """The git commit of this source, with "-dirty" if it was changed since; None outside a checkout."""
+    """Return the git commit of this source, with "-dirty" if files changed since; None outside a checkout."""
     here = Path(__file__).resolve().parent
     try:
         done = subprocess.run(

@@ -1,4 +1,4 @@
-"""Measured latency of two networks in one process, in turn, so that a drifting clock hits both alike."""
+"""Measure the latency of networks in one process, in turn, so that a drifting clock rate affects all alike."""
 
 from __future__ import annotations
 
@@ -18,13 +18,16 @@ PROTOCOL = (
 
 
 def measure_latency_ms(networks: Sequence[nn.Module], batch: Tensor) -> list[float]:
-    """Milliseconds of a forward pass of each network on `batch`, by `PROTOCOL`, on the device that holds them."""
+    """Return the milliseconds of a forward pass of each network on `batch`, by `PROTOCOL`; restore their modes.
+
+    The networks must lie on the device of `batch`.
+    """
     modes = [network.training for network in networks]
     with torch.inference_mode():
         for network in networks:
             network.eval()
         for network in networks:
-            _timed(network, batch, 3)  # first passes allocate and choose kernels: none may enter the calibration
+            _timed(network, batch, 3)  # first passes allocate and choose kernels: keep them out of the calibration
         num_passes = [max(1, round(SECONDS_PER_ROUND / max(_timed(network, batch, 3), 1e-9))) for network in networks]
         rounds = [[_timed(n, batch, k) for n, k in zip(networks, num_passes, strict=True)] for _ in range(NUM_ROUNDS)]
     for network, mode in zip(networks, modes, strict=True):
@@ -33,7 +36,7 @@ def measure_latency_ms(networks: Sequence[nn.Module], batch: Tensor) -> list[flo
 
 
 def _timed(network: nn.Module, batch: Tensor, num_passes: int) -> float:
-    """Seconds of one pass, as the mean over `num_passes`."""
+    """Return the seconds of one pass, as the mean over `num_passes`."""
     _synchronize(batch.device)
     start = time.perf_counter()
     for _ in range(num_passes):

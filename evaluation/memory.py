@@ -1,4 +1,4 @@
-"""Measured peak memory of a forward pass: the parameters and everything that was allocated at one time."""
+"""Measure the peak memory of a forward pass: the state plus all that is allocated at one time."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ MIB = 2**20
 
 
 def measure_peak_memory_mib(network: nn.Module, batch: Tensor) -> float:
-    """Peak MiB held by state, input and intermediate results while `network` evaluates `batch`.
+    """Return the peak MiB of state, input and intermediate results while `network` evaluates `batch`.
 
-    On CUDA from the allocator's own peak; on the CPU from the profiler's record of each allocation. A module that holds
-    more than its state, made in an earlier pass, says so by `num_extra_bytes`.
+    On CUDA the allocator reports the peak; on the CPU it follows from the profiler's record of each allocation. A
+    module that holds more than its state, such as weights of an earlier pass, has an attribute `num_extra_bytes`.
     """
     was_training = network.training
     network.eval()

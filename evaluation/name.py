@@ -1,4 +1,4 @@
-"""The name of an experiment in tables, logs and W&B."""
+"""Name an experiment in tables, logs and W&B."""
 
 from __future__ import annotations
 
@@ -12,7 +12,11 @@ METHODS = Path(__file__).parent.parent / "conf" / "method"
 
 
 def experiment_name(choices: Mapping[str, str]) -> str:
-    """`dataset/network/method`, and `+decomposition` where it is not the one that the method's file names."""
+    """Return `dataset/network/method`, plus `+decomposition` where the method's YAML file chooses another one.
+
+    >>> experiment_name({"dataset": "mnist", "network": "lenet5", "method": "svd", "decomposition": "tt"})
+    'mnist/lenet5/svd+tt'
+    """
     name = "/".join(choices[group] for group in ("dataset", "network", "method"))
     decomposition = choices.get("decomposition", "None")
     return name if decomposition in ("None", own_decomposition(choices["method"])) else f"{name}+{decomposition}"
@@ -20,7 +24,7 @@ def experiment_name(choices: Mapping[str, str]) -> str:
 
 @functools.cache
 def own_decomposition(method: str) -> str | None:
-    """The decomposition that a method's YAML file, or the file that it builds on, chooses; None if it takes any."""
+    """Return the decomposition that a method's YAML file, or one that it builds on, chooses; None if there is none."""
     path = METHODS / f"{method}.yaml"
     if not path.is_file():
         return None

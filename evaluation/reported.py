@@ -1,6 +1,6 @@
-"""A number that a paper reports, how it is known, and whether our runs come as near as the experiment's file asks.
+"""Numbers that a paper reports, how they are known, and whether our rows reproduce them.
 
-Torch-free: experiment files (`conf/experiment/<paper>/<row>.yaml`) are checked against it before anything is imported.
+The module imports no torch: experiment files (`conf/experiment/<paper>/<row>.yaml`) are checked against it at start-up.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from evaluation.statistics import Mean, mean
 class Reported:
     """One row of a published table.
 
-    `source` is the paper, `place` the table, figure or file in it, `provenance` how the number is known (the paper's
-    own text, its authors' README, digitised from a figure, a third party). `tolerance_points` is how far the mean
-    accuracy of ours may lie below it to count as reproduced, `tolerance_size_percent` how much larger (or, of ratios,
-    less compressed) the network may be than each size that is reported; a top-5 accuracy is shown and decides nothing.
-    `differs` says where our experiment is not the paper's, `reconstruction` that the paper's text was not at hand.
-    `cost` estimates what a run takes.
+    `source` is the paper, `place` the table, figure or file in it, and `provenance` how the number is known (the
+    paper's own text, its authors' README, digitised from a figure, a third party). Our rows reproduce it if their mean
+    accuracy is at most `tolerance_points` lower, and their network at most `tolerance_size_percent` larger (for ratios:
+    less compressed) than each reported size. A top-5 accuracy is shown but decides nothing. `differs` says how our
+    experiment differs from the paper's; `reconstruction` is true if the paper's text was not at hand. `cost` estimates
+    the time of a run.
     """
 
     source: Annotated[str, MinLen(1)]
@@ -44,12 +44,15 @@ class Reported:
     differs: str | None = None
 
 
-# A published row counts as reproduced, or not, from so many seeds on.
+# With fewer seeds there is no verdict.
 MIN_SEEDS = 3
 
 
 def verdict(reported: Reported, results: Sequence[Result]) -> str:
-    """ "reproduced" if the mean accuracy is at most the tolerance below the reported one, and the network as small."""
+    """Return "reproduced", "not reproduced: …" and what failed, or why there is no verdict.
+
+    Accuracy and sizes are means over `results`, compared within the tolerances of `reported`.
+    """
     if not results:
         return "not run"
     if failed := sum(not result.is_ok for result in results):
@@ -66,7 +69,7 @@ def verdict(reported: Reported, results: Sequence[Result]) -> str:
 
 
 def sizes(reported: Reported, results: Sequence[Result]) -> list[tuple[str, float, float]]:
-    """Name, reported and mean value of ours, for every size that is reported; NaN where nothing was run."""
+    """Return the name, the reported value and our mean of every reported size; NaN where no result is ok."""
     pairs = [(r.reference, r.compressed) for r in results if r.is_ok and r.reference and r.compressed]
     ours: dict[str, list[float]] = {
         "num_params": [c.num_params for _, c in pairs],
@@ -79,11 +82,11 @@ def sizes(reported: Reported, results: Sequence[Result]) -> list[tuple[str, floa
 
 
 def _as_small(name: str, theirs: float, ours: float, reported: Reported) -> bool:
-    """Whether ours is at most the tolerance larger; smaller is better."""
+    """Return whether our size is at most the tolerance larger than theirs."""
     excess = theirs / ours if name.endswith("ratio") else ours / theirs
     return excess <= 1 + reported.tolerance_size_percent / 100
 
 
 def mean_top1(results: Sequence[Result]) -> Mean:
-    """Mean test accuracy in percent of the runs that are ok."""
+    """Return the mean test accuracy in percent over the results that are ok."""
     return mean([r.compressed.test_top1_percent for r in results if r.is_ok and r.compressed])

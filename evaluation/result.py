@@ -1,4 +1,4 @@
-"""The row that a point leaves behind: one `result.json`, raw values only; ratios and means are made by reports."""
+"""The row that a point leaves behind: one `result.json` of raw values; reports compute ratios and means."""
 
 from __future__ import annotations
 
@@ -6,22 +6,25 @@ import dataclasses
 import functools
 import json
 import math
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-# Rows whose schema has the same major number can be compared.
+from runtime.atomic import atomic_write
+from runtime.json_trees import map_leaves
+
+# Rows of one major version can be compared.
 SCHEMA_VERSION = "1.2"
 
 
 @dataclass(frozen=True)
 class Measure:
-    """What is known of one network. Accuracies in percent; `macs` of one sample; latency and memory as measured.
+    """All that is measured of one network; `macs` are those of one sample.
 
-    `latency_ms` and `peak_memory_mib` map batch sizes to values. `num_nonzero` is None in rows older than schema 1.1.
+    `latency_ms` and `peak_memory_mib` map batch sizes to values. `epochs` and `seconds` are those spent on the network.
+    `num_nonzero` is None in rows older than schema 1.1.
     """
 
     test_top1_percent: float
@@ -41,21 +44,20 @@ class Measure:
 # The choices that name every row.
 NAMING = ("dataset", "network", "method")
 
-# What a diverged network may leave undefined: null in the file, NaN in memory.
+# The values that a diverged network may lack: null in the file, NaN in memory.
 FLOATS = [f.name for f in dataclasses.fields(Measure) if f.type == "float"]
 
 
 @dataclass(frozen=True)
 class Result:
-    """One point. `config` and `overrides` leave out what differs between machines.
+    """The row of one point. `config` and `overrides` leave out what differs between machines.
 
-    `status` is "ok", "diverged: …" or "failed: …"; what was not reached is None or empty. `seconds` are those of the
-    last process, if a run was killed and went on; a `Measure` has those of all.
-    `layers` maps each linear or convolution layer to its rank (None: dense), parameters, MACs and the reason why it
-    stayed dense; `form` says what became of it where that is no rank. `history` has one entry per L step or stage.
-    `violation` is `Σ‖W − Θ‖²` before the last factorisation. `reported` is what a paper says of this experiment (see
-    `reported.Reported`).
-    `reference` is the uncompressed network, measured in the same process as `compressed`.
+    `status` is "ok", "diverged: …" or "failed: …"; values that were not reached are None or empty. If a run was killed
+    and resumed, `seconds` are those of the last process; a `Measure` has those of all. `reference` is the uncompressed
+    network, measured in the same process as `compressed`. `layers` maps each linear or convolution layer to its rank
+    (None: dense), parameters, MACs and the reason why it stayed dense; `form` names its new form where that is no rank.
+    `history` has one entry per L step or stage. `violation` is `Σ‖W − Θ‖²` before the last factorisation. `reported` is
+    the published row of this experiment (`evaluation.reported.Reported`).
     """
 
     id: str
@@ -81,30 +83,26 @@ class Result:
 
     @property
     def is_ok(self) -> bool:
-        """Whether the point ran to its end."""
+        """True if the point ran to its end."""
         return self.status == "ok"
 
 
 def write_result(path: Path, result: Result) -> None:
-    """Write atomically: a reader sees the old file, the new file or none, never a part."""
+    """Write a row in one atomic step, as `write_json` does."""
     write_json(path, dataclasses.asdict(result))
 
 
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as JSON in one atomic step; NaN and infinities become null, which strict readers accept."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_text(json.dumps(_finite(value), indent=1, allow_nan=False) + "\n", encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with atomic_write(path) as temporary:
+        text = json.dumps(map_leaves(finite, value), indent=1, allow_nan=False)
+        temporary.write_text(text + "\n", encoding="utf-8")
 
 
 def read_result(path: Path) -> Result:
-    """Read a row; raises `ValueError` for a file that is damaged, foreign or of another schema.
+    """Read a row; raise `ValueError` that names a damaged or foreign file, or one of another major schema version.
 
-    Keys that a newer minor version may have are ignored.
+    Keys of newer minor versions are ignored.
     """
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
@@ -137,15 +135,10 @@ def _require_what_reports_read(result: Result) -> None:
 
 @functools.cache
 def _adapter() -> Any:
-    """Pydantic's reader of rows; making it takes as long as reading fifty."""
+    """Return Pydantic's reader of rows; making it takes as long as reading fifty rows."""
     return TypeAdapter(Result)
 
 
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {str(k): _finite(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(v) for v in value]
-    return value
+def finite(leaf: Any) -> Any:
+    """Return None for NaN and infinities, which JSON lacks, and any other leaf as it is."""
+    return None if isinstance(leaf, float) and not math.isfinite(leaf) else leaf

@@ -1,7 +1,7 @@
-"""What several runs say together: means with intervals, differences over equal seeds, fronts and the area below them.
+"""Summarise many results: means with intervals, Pareto fronts, and the area that a front encloses.
 
-A mean of few values has the interval of Student's t; from `BOOTSTRAP_FROM` values on, where resampling begins to know
-the distribution, that of the bias-corrected and accelerated bootstrap [Efr87].
+The interval of a mean is Student's t for few values. From `BOOTSTRAP_FROM` values on, enough to resample, it is the
+bias-corrected and accelerated bootstrap [Efr87].
 
 [Efr87] Efron, Better bootstrap confidence intervals, Journal of the American Statistical Association 82, 1987.
 """
@@ -9,7 +9,7 @@ the distribution, that of the bias-corrected and accelerated bootstrap [Efr87].
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,12 +17,12 @@ import numpy as np
 LEVEL = 0.95
 BOOTSTRAP_FROM = 20
 NUM_RESAMPLES = 9999
-NEGLIGIBLE = 1e-9  # values that differ by rounding alone, relative to the largest, have no distribution to resample
+NEGLIGIBLE = 1e-9  # relative to the largest value: smaller differences are rounding, which cannot be resampled
 
 
 @dataclass(frozen=True)
 class Mean:
-    """A mean over `num` values with its 95 % interval from `low` to `high` (NaN for a single value)."""
+    """A mean over `num` values, with its 95 % interval from `low` to `high`: NaN for a single value."""
 
     value: float
     low: float
@@ -31,15 +31,22 @@ class Mean:
 
     @property
     def half_width(self) -> float:
-        """Half of the interval."""
+        """Half of the interval's width."""
         return (self.high - self.low) / 2
 
 
 def mean(values: Sequence[int | float], generator: np.random.Generator | None = None) -> Mean:
-    """Mean and 95 % interval: bootstrap of `BOOTSTRAP_FROM` values or more, else Student's t with n − 1 degrees.
+    """Return the mean and its 95 % interval: Student's t with n − 1 degrees; bootstrap from `BOOTSTRAP_FROM` values on.
 
-    NaN values make the mean NaN. The bootstrap draws from `generator`, by default from one of a fixed seed: the same
-    values have the same interval.
+    NaN among the values makes the mean NaN. The bootstrap draws from `generator`, by default one of a fixed seed: then
+    the same values always have the same interval. Raises `ValueError` for no values.
+
+    >>> average = mean([1.0, 2.0, 3.0])
+    >>> average.value, round(average.low, 2), round(average.high, 2)
+    (2.0, -0.48, 4.48)
+    >>> resampled = mean([n / 10 for n in range(20)])
+    >>> resampled.value, round(resampled.low, 1), round(resampled.high, 1)
+    (0.95, 0.7, 1.2)
     """
     num = len(values)
     if num == 0:
@@ -67,23 +74,14 @@ def mean(values: Sequence[int | float], generator: np.random.Generator | None = 
     return Mean(value, value - half_width, value + half_width, num)
 
 
-def paired_difference(
-    first: Mapping[int, float], second: Mapping[int, float], generator: np.random.Generator | None = None
-) -> Mean:
-    """Mean of `first − second` over the seeds that both have: what differs from seed to seed in both alike cancels.
-
-    Raises `ValueError` if they have no seed in common.
-    """
-    common = sorted(first.keys() & second.keys())
-    if not common:
-        raise ValueError(f"paired_difference: expected a common seed, got {sorted(first)} and {sorted(second)}")
-    return mean([first[seed] - second[seed] for seed in common], generator)
-
-
 def pareto_front(costs: Sequence[float], values: Sequence[float]) -> list[int]:
-    """Indices of the points that no other beats in one of cost (less) and value (more) without losing in the other.
+    """Return the indices of the points that no other point beats, in the order of their costs.
 
-    In order of their cost; of equal points the first. Points with NaN are on no front.
+    A point beats another if its cost is no higher, its value no lower, and one of them better; of equal points the
+    first is on the front. Points with NaN are on no front.
+
+    >>> pareto_front([1, 2, 3, 3], [10, 9, 11, 12])
+    [0, 3]
     """
     order = sorted(
         (index for index in range(len(costs)) if not math.isnan(costs[index]) and not math.isnan(values[index])),
@@ -97,9 +95,12 @@ def pareto_front(costs: Sequence[float], values: Sequence[float]) -> list[int]:
 
 
 def hypervolume(costs: Sequence[float], values: Sequence[float], corner: tuple[float, float]) -> float:
-    """Area between the front of the points and a `corner`, the cost and the value that are worth nothing.
+    """Return the area between the front of the points and `corner`, a cost and a value that are worth nothing.
 
-    It is the union of the rectangles from each point to the corner; points beyond it add none.
+    It is the area of the union of the rectangles from each point to the corner; points beyond the corner add none.
+
+    >>> hypervolume([1, 2], [1, 3], corner=(4, 0))
+    7.0
     """
     area, covered = 0.0, corner[1]
     for index in pareto_front(costs, values):

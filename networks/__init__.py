@@ -1,1 +1,1 @@
-"""Networks: functions of the input's shape and the number of classes that return an `nn.Module`; one family a file."""
+"""Networks: functions from the input's shape and the number of classes to an `nn.Module`; one family a file."""

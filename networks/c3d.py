@@ -28,11 +28,11 @@ def c3d(
     hidden: list[Annotated[int, Ge(1)]],
     dropout: Annotated[float, Ge(0), Lt(1)] = 0.5,
 ) -> nn.Sequential:
-    """Stages of convolutions with these `widths`, then linear layers of `hidden` units.
+    """Build one stage of convolutions per list of `widths`, then linear layers of `hidden` units.
 
-    A stage ends with a pooling that halves pixels and, but for the first stage, frames. Names are `conv1_1`, …, `fc1`,
-    …. Weights start at He's variance. Raises `ValueError` for samples that are no clips `(channel, frame, height,
-    width)` or too small for the poolings.
+    `input_shape` is (channel, frame, height, width). A stage ends with a pooling that halves height and width and, from
+    the second stage on, the frames. Layers are called `conv1_1`, …, `fc1`, …. Weights start at He's variance. Raises
+    `ValueError` for samples that are no clips or too small for the poolings.
     """
     if len(input_shape) != 4:
         raise ValueError(

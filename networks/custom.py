@@ -1,4 +1,4 @@
-"""Anybody's own network: a class or function that can be imported, named in the configuration."""
+"""Your own network: an importable class or function that the configuration names."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from torch import nn
 
 
 def custom(input_shape: Sequence[int], num_classes: int, target: str, arguments: dict[str, Any]) -> nn.Module:
-    """Call `target`, a dotted path, with `arguments`; also with the shape and the number of classes, if it names them.
+    """Call `target`, a dotted path, with `arguments`, plus `input_shape` and `num_classes` if it has such parameters.
 
-    What it takes as `**kwargs` the `arguments` must say, the number of classes too.
-    Raises `ValueError` in one line if it cannot be imported, called so, or returns no module.
+    A target that takes `**kwargs` gets nothing but `arguments`: put the number of classes there. Raises `ValueError` in
+    one line if the target cannot be imported, does not take the arguments, or returns no module.
     """
     module, _, name = target.rpartition(".")
     try:

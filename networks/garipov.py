@@ -1,7 +1,7 @@
 """The two CIFAR networks of [GPNV16]: six 3×3 convolutions, with one linear layer or three behind them.
 
 Widths 64, 64, 128, 128, 128, 128, each with batch norm and ReLU; max-pooling 3/2 after the second and the fourth.
-What their paper leaves open is ours: no biases beside norms, a padding of 1 everywhere, He's variance at the start.
+Where their paper is silent, we choose: no biases before norms, a padding of 1 everywhere, He's variance at the start.
 
 [GPNV16] Garipov, Podoprikhin, Novikov & Vetrov, Ultimate tensorization: compressing convolutional and FC layers alike,
 arXiv:1611.03214, 2016.
@@ -23,14 +23,14 @@ HIDDEN = (1536, 512)
 
 
 def garipov_conv(input_shape: Sequence[int], num_classes: int) -> nn.Sequential:
-    """The convolutions, their mean over all pixels, and a linear layer: 557,258 parameters on CIFAR-10."""
+    """Build the convolutions, the mean over all pixels, and one linear layer: 557,258 parameters on CIFAR-10."""
     layers = _convolutions(input_shape)
     layers |= OrderedDict(pool=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten(), fc=nn.Linear(WIDTHS[-1], num_classes))
     return start(nn.Sequential(layers))
 
 
 def garipov_conv_fc(input_shape: Sequence[int], num_classes: int) -> nn.Sequential:
-    """The convolutions and linear layers 8192-1536-512-10 with batch norms: 13.93 million parameters on CIFAR-10."""
+    """Build the convolutions and linear layers 8192-1536-512-10 with norms: 13.93 million parameters on CIFAR-10."""
     layers = _convolutions(input_shape)
     height, width = (-(-side // 4) for side in input_shape[1:])  # two poolings that round up
     layers["flatten"] = nn.Flatten()

@@ -1,4 +1,4 @@
-"""How networks before ReLU start: weights of variance 2 / fan-in, which keeps the signal's scale, and no biases [He15].
+"""Initialise layers before ReLU: weights of variance 2 / fan-in, which keeps the signal's scale, zero biases [He15].
 
 [He15] He, Zhang, Ren & Sun, Delving deep into rectifiers, ICCV 2015.
 """
@@ -14,7 +14,7 @@ LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 def start(network: Network) -> Network:
-    """Draw the weights of all linear and convolution layers anew, in their order; return the network."""
+    """Draw the weights of all linear and convolution layers anew, in their order, in place; return the network."""
     for layer in network.modules():
         if isinstance(layer, LAYERS):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")

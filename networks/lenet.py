@@ -18,14 +18,14 @@ from networks.mlp import mlp
 
 
 def lenet300(input_shape: Sequence[int], num_classes: int) -> nn.Sequential:
-    """784-300-100-10 with tanh: 266,610 parameters on MNIST."""
+    """Build the network 784-300-100-10 with tanh: 266,610 parameters on MNIST."""
     return mlp(input_shape, num_classes, hidden=[300, 100], activation="tanh")
 
 
 def lenet5(input_shape: Sequence[int], num_classes: int, dropout: float = 0.5) -> nn.Sequential:
-    """Caffe's LeNet5: 20 and 50 5×5 filters, 500 hidden units; 431,080 parameters and 2,293,000 MACs on MNIST.
+    """Build Caffe's LeNet5: 20 and 50 5×5 filters, 500 hidden units; 431,080 parameters and 2,293,000 MACs on MNIST.
 
-    Raises `ValueError` for images below 16×16, which the two convolutions and poolings leave without a pixel.
+    Raises `ValueError` for images below 16×16, of which the convolutions and poolings leave no pixel.
     """
     channels, height, width = input_shape
     if min(height, width) < 16:

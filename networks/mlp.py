@@ -19,9 +19,9 @@ def mlp(
     hidden: list[Annotated[int, Ge(1)]],
     activation: Literal["relu", "tanh"] = "relu",
 ) -> nn.Sequential:
-    """A perceptron with the widths `hidden`; `(batch, *input_shape)` to `(batch, num_classes)`.
+    """Build a perceptron with the widths `hidden`, from `(batch, *input_shape)` to `(batch, num_classes)`.
 
-    Weights start at Xavier's variance for tanh and at He's for ReLU, biases at zero.
+    Layers are called `fc1`, `fc2`, …. Weights start at Xavier's variance for tanh and at He's for ReLU, biases at zero.
     """
     widths = [math.prod(input_shape), *hidden, num_classes]
     network = nn.Sequential(nn.Flatten())

@@ -1,7 +1,7 @@
 """Network in network for 32×32 images [LCY14], with batch norms, as [IC20] compress it: 222.5 million MACs.
 
-Three stages of a k×k convolution and two of 1×1, pooling and dropout between them, and the mean over all pixels of the
-last one's channels, one a class.
+Three stages, each of a k×k and two 1×1 convolutions, with pooling and dropout between them; the logits are the means
+over all pixels of the last stage's channels, one channel a class.
 
 [LCY14] Lin, Chen & Yan, Network in network, ICLR 2014.
 [IC20] Idelbayev & Carreira-Perpiñán, Low-rank compression of neural nets: learning the rank of each layer, CVPR 2020.
@@ -20,7 +20,7 @@ from networks.init import start
 
 
 def nin(input_shape: Sequence[int], num_classes: int, dropout: Annotated[float, Ge(0), Lt(1)] = 0.5) -> nn.Sequential:
-    """Network in network; names are `conv1` … `conv9`. Weights start at He's variance, biases at zero."""
+    """Build network in network; layers are called `conv1` … `conv9`. Weights start at He's variance, biases at zero."""
     stages = (
         ((192, 5), (160, 1), (96, 1)),
         ((192, 5), (192, 1), (192, 1)),

@@ -1,6 +1,6 @@
-"""The networks of torchvision, with weights from a file where there is one; nothing is ever fetched.
+"""The classifiers of torchvision, untrained or with weights from a file; nothing is ever downloaded.
 
-Any name of torchvision's registry that classifies images or clips: alexnet, resnet50, mobilenet_v2, r3d_18, …
+Any classifier of images or clips in torchvision's registry has its name here: alexnet, resnet50, r3d_18, …
 """
 
 from __future__ import annotations
@@ -13,18 +13,20 @@ import torch
 from torch import Tensor, nn
 from torchvision import models
 
+from runtime.messages import first_line
+
 CHANNELS = 3
 
 
 def torchvision_network(
     input_shape: Sequence[int], num_classes: int, name: str, weights: str | None = None, new_head: bool = False
 ) -> nn.Module:
-    """The network `name`, untrained, or with the `weights` of a file or of torchvision's name for them.
+    """Build the network `name`, untrained if `weights` is None.
 
-    A name (IMAGENET1K_V1) must have been fetched into torchvision's cache before. Weights for another number of classes
-    are refused, unless a `new_head` is asked for: then the last layer starts untrained. Raises `ValueError` in one line
-    for a name that is not known, weights that are not there or of another network, and samples that are no RGB images
-    or clips.
+    `weights` is a file, or torchvision's name of weights (IMAGENET1K_V1) that are in its cache already. Weights for
+    another number of classes are refused unless `new_head` is true: then the last layer starts untrained. Raises
+    `ValueError` in one line for an unknown name, weights that are missing or of another network, and samples that are
+    no RGB images or clips.
     """
     known = models.list_models(module=models) + models.list_models(module=models.video)
     if name not in known:
@@ -35,7 +37,7 @@ def torchvision_network(
         raise ValueError(f"{name} takes samples of {expected}, got {list(input_shape)}; take other data")
     options = {}
     if name in ("googlenet", "inception_v3"):
-        # Without the first it warns; torchvision's own weights of these were made for other moments of the input.
+        # Without init_weights they warn; torchvision's own weights of the two expect inputs of other moments.
         published = weights in models.get_model_weights(name).__members__
         options = {"init_weights": True, "aux_logits": False, "transform_input": published}
     network = models.get_model(name, weights=None, num_classes=num_classes, **options)
@@ -60,8 +62,7 @@ def _state(name: str, weights: str) -> dict[str, Tensor]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged bytes make torch raise almost anything
-        reason = str(error).partition("\n")[0] or type(error).__name__
-        raise ValueError(f"network.weights: {path} cannot be read ({reason}); fetch it again") from None
+        raise ValueError(f"network.weights: {path} cannot be read ({first_line(error)}); fetch it again") from None
     if isinstance(state, dict) and (inside := [key for key, value in state.items() if isinstance(value, dict)]):
         raise ValueError(
             f"network.weights: {path} is a checkpoint; expected a state_dict alone, as torch.save(checkpoint"
@@ -74,7 +75,7 @@ def _state(name: str, weights: str) -> dict[str, Tensor]:
 
 def _load(network: nn.Module, state: dict[str, Tensor], what: str, new_head: bool) -> None:
     own = network.state_dict()
-    if any(".norm.1." in key for key in state):  # the published files of densenets are older than their names
+    if any(".norm.1." in key for key in state):  # the published files of densenets have older names
         state = {re.sub(r"\.(norm|relu|conv)\.([12])\.", r".\1\2.", key): value for key, value in state.items()}
     last = [name for name, layer in network.named_modules() if isinstance(layer, nn.Linear | nn.Conv2d)][-1]
     fitting = {key: value for key, value in state.items() if key in own and value.shape == own[key].shape}

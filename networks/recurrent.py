@@ -1,7 +1,7 @@
 """An LSTM or GRU that reads a sequence frame by frame and classifies by its last state, as [YKT17] do with videos.
 
-A frame is flattened as it is: 160×120×3 pixels are 57,600 inputs, and 256 hidden units of an LSTM then have 58,982,400
-input weights, which is what tensor trains are for.
+Frames are flattened: 160×120×3 pixels are 57,600 inputs, so an LSTM of 256 hidden units has 58,982,400 input weights
+for tensor trains to compress.
 
 [YKT17] Yang, Krompass & Tresp, Tensor-train recurrent neural networks for video classification, ICML 2017.
 """
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 
 class FrameReader(nn.Module):
-    """`(batch, frame, …)` to `(batch, class)`; frames at the end that are exactly zero are padding and not read out."""
+    """Classify `(batch, frame, …)` by the state after the last frame that is not exactly zero; zeros are padding."""
 
     def __init__(self, rnn: nn.LSTM | nn.GRU, dropout: float, num_classes: int) -> None:
         super().__init__()
@@ -28,11 +28,11 @@ class FrameReader(nn.Module):
         self.fc = nn.Linear(rnn.hidden_size, num_classes)
 
     def forward(self, x: Float[Tensor, "batch frame ..."]) -> Float[Tensor, "batch num_classes"]:
-        """Read all frames, and classify by the state after the last one that is no padding."""
+        """Return the logits of a batch of sequences."""
         frames = x.flatten(2)  # (batch, frame, input)
         states = self.rnn(frames)[0]  # (batch, frame, hidden)
         number = torch.arange(frames.shape[1], device=x.device)
-        last = ((frames != 0).any(dim=2) * number).amax(dim=1)  # of nothing but padding, the first frame
+        last = ((frames != 0).any(dim=2) * number).amax(dim=1)  # the first frame where all are padding
         state = states.gather(1, last[:, None, None].expand(-1, 1, states.shape[2])).squeeze(1)
         return self.fc(self.dropout(state))
 
@@ -44,7 +44,7 @@ def recurrent(
     hidden: Annotated[int, Ge(1)] = 256,
     dropout: Annotated[float, Ge(0), Lt(1)] = 0.0,
 ) -> FrameReader:
-    """One layer of `hidden` units on frames of `input_shape[1:]`; `input_shape[0]` is their number.
+    """Build one LSTM or GRU layer of `hidden` units on frames of `input_shape[1:]`; `input_shape[0]` is their number.
 
     Raises `ValueError` for samples that are no sequences.
     """

@@ -1,6 +1,6 @@
 """The ResNets for 32×32 images of [He16], section 4.2: 6n + 2 layers, three stages of 16, 32 and 64 channels.
 
-Shortcuts are of option A: where a stage begins they take every second pixel and add channels of zeros, so they have no
+Shortcuts are of option A: where a stage begins, they take every second pixel and add channels of zeros. So they have no
 parameters.
 
 [He16] He, Zhang, Ren & Sun, Deep residual learning for image recognition, CVPR 2016.
@@ -35,12 +35,12 @@ class Block(nn.Module):
         self.num_added = width - width_in
 
     def forward(self, x: Float[Tensor, "batch channel h w"]) -> Float[Tensor, "batch width h_out w_out"]:
-        """Both convolutions, and the input beside them."""
+        """Add the shortcut to both convolutions."""
         out = functional.relu(self.bn1(self.conv1(x)))
         return functional.relu(self.bn2(self.conv2(out)) + self.shortcut(x))
 
     def shortcut(self, x: Float[Tensor, "batch channel h w"]) -> Float[Tensor, "batch width h_out w_out"]:
-        """Every `stride`-th pixel, with channels of zeros on both sides."""
+        """Return every `stride`-th pixel, with channels of zeros on both sides."""
         if self.stride == 1 and self.num_added == 0:
             return x
         before = self.num_added // 2
@@ -48,7 +48,7 @@ class Block(nn.Module):
 
 
 def resnet(input_shape: Sequence[int], num_classes: int, depth: Annotated[int, Ge(8)]) -> nn.Sequential:
-    """The ResNet of `depth` layers with weights; 20 on CIFAR-10: 269,722 parameters and 40.55 million MACs.
+    """Build the ResNet of `depth` layers with weights; depth 20 on CIFAR-10: 269,722 parameters, 40.55 million MACs.
 
     Weights start at He's variance, biases at zero. Raises `ValueError` unless the depth is 6n + 2.
     """

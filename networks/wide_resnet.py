@@ -1,7 +1,6 @@
 """Wide residual networks for 32×32 images [ZK16]: 6n + 4 layers in three stages, k times as wide as [He16]'s.
 
-Norm and ReLU stand before each convolution; where the width changes the shortcut is a 1×1 convolution of what they
-give.
+Norm and ReLU come before each convolution; where the width changes, the shortcut is a 1×1 convolution of their output.
 
 [ZK16] Zagoruyko & Komodakis, Wide residual networks, BMVC 2016.
 [He16] He, Zhang, Ren & Sun, Deep residual learning for image recognition, CVPR 2016.
@@ -35,7 +34,7 @@ class WideBlock(nn.Module):
         self.shortcut = None if same else nn.Conv2d(width_in, width, 1, stride, bias=False)
 
     def forward(self, x: Float[Tensor, "batch channel h w"]) -> Float[Tensor, "batch width h_out w_out"]:
-        """Both convolutions, and the shortcut beside them."""
+        """Add the shortcut to both convolutions."""
         y = functional.relu(self.bn1(x))
         out = self.conv2(self.dropout(functional.relu(self.bn2(self.conv1(y)))))
         return out + (x if self.shortcut is None else self.shortcut(y))
@@ -48,7 +47,7 @@ def wide_resnet(
     widening: Annotated[int, Ge(1)],
     dropout: Annotated[float, Ge(0), Lt(1)] = 0.0,
 ) -> nn.Sequential:
-    """WRN-`depth`-`widening`; 16-8 on CIFAR-10: 10.96 million parameters, 1.55 billion MACs.
+    """Build WRN-`depth`-`widening`; 16-8 on CIFAR-10: 10.96 million parameters, 1.55 billion MACs.
 
     Weights start at He's variance, biases at zero. Raises `ValueError` unless the depth is 6n + 4.
     """

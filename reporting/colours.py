@@ -1,9 +1,9 @@
-"""One colour and one shape a method, in every figure and on the page.
+"""Give each method one colour and one shape, in every figure and on the page.
 
-Eight colours that the colour-blind tell apart [OI08] are fewer than there are methods: those of one colour have
-different shapes. Methods of conf/method have theirs by their place in the alphabet, others by their letters.
+There are fewer colours that the colour-blind can tell apart [OI08] than methods, so methods of one colour differ in
+shape. A method of conf/method gets its pair by its place in the alphabet, any other by its letters.
 
-[OI08] Okabe & Ito, Color universal design, 2008; yellow, which no white page shows, is a brown here.
+[OI08] Okabe & Ito, Color universal design, 2008; brown replaces their yellow, which is invisible on white.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ import zlib
 from evaluation.name import METHODS
 
 PALETTE = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#7f7f7f", "#8c6d31")
-# Names of Vega, and what Matplotlib calls them.
+# Vega's names of the shapes, and Matplotlib's.
 SHAPES = {"circle": "o", "square": "s", "triangle-up": "^", "diamond": "D", "cross": "P", "triangle-down": "v"}
 
 
 def colour(method: str) -> str:
-    """The colour of a method, as `#rrggbb`."""
+    """Return the colour of a method, as `#rrggbb`."""
     return PALETTE[_place(method) % len(PALETTE)]
 
 
 def shape(method: str) -> str:
-    """The shape of a method's marks, one of `SHAPES`."""
+    """Return the shape of a method's marks, one of `SHAPES`."""
     return list(SHAPES)[_place(method) // len(PALETTE) % len(SHAPES)]
 
 

@@ -1,4 +1,4 @@
-"""The columns of tables, figures and the page: what each is of one result's two networks, and which way is better."""
+"""The columns of tables, figures and the page: a function of a row's two networks each, and which way is better."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from evaluation.result import Measure
 
 @dataclass(frozen=True)
 class Column:
-    """A number of one result: `of(reference, compressed)`, their raw values; `better` is None where nobody can say."""
+    """A number of one row, `of(reference, compressed)`; `better` is None where neither more nor less is better."""
 
     of: Callable[[Measure, Measure], float]
     better: Literal["more", "less"] | None = None
 
     def __call__(self, reference: Measure, compressed: Measure) -> float:
-        """The number."""
+        """Return the number of a row's two networks."""
         return self.of(reference, compressed)
 
 
 def _ratio(before: int | float, after: int | float) -> float:
-    """Infinite where nothing is left: every layer may vanish."""
+    """Return `before / after`; infinity where nothing is left, because every layer may have rank zero."""
     return before / after if after else math.inf
 
 
 def _at(values: dict[str, float], which: Callable[[list[int]], int]) -> float:
-    """The value at the smallest or largest batch."""
+    """Return the value at the smallest (`min`) or largest (`max`) batch."""
     return values[str(which([int(size) for size in values]))]
 
 

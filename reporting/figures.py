@@ -1,4 +1,4 @@
-"""Test error against what is gained by it, of all methods of a dataset and network: the picture of a comparison."""
+"""Draw test error against a gain in size, work or time, for all methods on one dataset and network."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
-# Of a published row, what the gain is called, and the size that it follows from where no ratio is reported.
+# The field of a published row that holds the gain, and the size to compute it from where no ratio is reported.
 REPORTED = {"params ratio": ("params_ratio", "num_params"), "MACs ratio": ("macs_ratio", "macs")}
-# The same rows make the same bytes.
+# With a fixed salt the same rows make the same bytes.
 STYLE: Any = {"svg.hashsalt": "compression-bench", "svg.fonttype": "none", "font.size": 9}
 
 
@@ -35,10 +35,11 @@ def draw(
     experiments: Sequence[Published] = (),
     reconstructions: Options = (),
 ) -> Figure:
-    """The figure of one dataset and network: means with 95 % intervals, their front, published rows as hollow marks.
+    """Draw one dataset and network: means with 95 % intervals, their front, published rows as hollow marks.
 
-    Both axes are logarithmic, that of the error only where no network is without one. Raises `ValueError` where nothing
-    was compressed.
+    `gain` is a column of `reporting.pareto.GAINS`; `experiments` are the published rows; methods among the
+    `reconstructions` are marked. Both axes are logarithmic; that of the error is linear if some network makes none.
+    Raises `ValueError` if no compressed network is ok.
     """
     import matplotlib as mpl
     from matplotlib.figure import Figure
@@ -51,7 +52,7 @@ def draw(
         axes = figure.add_subplot()
         references = [r for r, _ in measured(results)]
         _draw_references(axes, results)
-        steps = front(found)  # from the largest gain on; until the next one begins, its error is the least to be had
+        steps = front(found)  # from the largest gain on; each error holds until the next step
         axes.step(
             [s.gain for s in steps], [_error(s.top1_percent) for s in steps], where="post", color="0.6", zorder=1,
             label="front",
@@ -70,7 +71,7 @@ def draw(
         axes.set(xscale="log", xlabel=f"{gain} (log)", ylabel="test error [%]", title=title)
         if all(np.min(np.asarray(line.get_ydata(), float)) > 0 for line in axes.get_lines()):
             axes.set(yscale="log", ylabel="test error [%] (log)")
-        axes.set_ylim(top=min(axes.get_ylim()[1], 100))  # an interval may reach farther than an error can
+        axes.set_ylim(top=min(axes.get_ylim()[1], 100))  # an interval may reach beyond 100 %, an error cannot
         for axis in (axes.xaxis, axes.yaxis):
             _label(axis)
         axes.tick_params(which="minor", labelsize=7)
@@ -81,7 +82,7 @@ def draw(
 
 
 def save(figure: Figure, path: Path, about: str = "") -> None:
-    """Write as the ending says, with the words `about` inside and no date."""
+    """Write the figure in the format of the path's ending; the file holds the text `about` and no date."""
     import matplotlib as mpl
 
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -91,7 +92,7 @@ def save(figure: Figure, path: Path, about: str = "") -> None:
 
 
 def _draw_references(axes: Axes, results: Sequence[Result]) -> None:
-    """A line for each way in which a reference was trained: on other data, or for another time."""
+    """Draw one line for each training of a reference: references differ in data or schedule."""
     errors: dict[str, list[float]] = {}
     for result in results:
         trained = (result.config.get("dataset"), result.config.get("schedule", {}).get("reference"))
@@ -129,7 +130,7 @@ def _reported_gain(reported: Any, gain: str, references: Sequence[Measure]) -> f
 
 
 def _label(axis: Axis) -> None:
-    """Plain numbers, as many as do not touch each other."""
+    """Label the axis with plain numbers that do not overlap."""
     from matplotlib.ticker import LogLocator
 
     axis.set_major_formatter("{x:g}")
@@ -145,7 +146,7 @@ def _error(top1_percent: float) -> float:
 
 
 def _arms(spot: Spot) -> tuple[float, float]:
-    """An interval's arms; the lower one ends above zero, which a logarithm needs; none of a single seed."""
+    """Return the arms of an interval: the lower one ends above zero, for the logarithm; a single seed has none."""
     if math.isnan(spot.low):
         return 0.0, 0.0
     return min(spot.high - spot.top1_percent, 0.9 * _error(spot.top1_percent)), spot.top1_percent - spot.low

@@ -1,4 +1,4 @@
-"""The folder that a report is: the page, tables, figures, and the runs as one table."""
+"""Write a report as a folder: the page, tables, figures, and all rows as one flat table."""
 
 from __future__ import annotations
 
@@ -7,44 +7,45 @@ from pathlib import Path
 
 from evaluation.result import Result
 from reporting.figures import draw, save
+from reporting.flat_table import write_flat_table
 from reporting.markup import comma_separated, latex, markdown
 from reporting.page import write_page
 from reporting.papers import Published, papers
 from reporting.pareto import GAINS, fronts, placed
-from reporting.runs import write_runs
 from reporting.table import Table, by_task, comparison, measured
 from reporting.variants import Options
 
-Runs = Mapping[str, Sequence[Result]]
+BySchedule = Mapping[str, Sequence[Result]]
 
 
 def write_folder(
     folder: Path,
     results: Sequence[Result],
-    experiments: Sequence[tuple[Published, Runs]],
+    experiments: Sequence[tuple[Published, BySchedule]],
     reconstructions: Options,
     places: Mapping[str, Path],
 ) -> list[Path]:
-    """Write everything that `results` say; `places` maps the id of a result to the folder of its files.
+    """Write the report of `results` into `folder`, made if missing; return the files written.
 
-    `experiments` are the published rows, each with our runs of it by schedule. Returns the files written.
+    `experiments` are published rows, each with our rows of it by schedule. `reconstructions` are the options whose
+    paper was not at hand. `places` maps the id of a row to the folder of its files.
     """
     folder.mkdir(parents=True, exist_ok=True)
     published = [experiment for experiment, _ in experiments]
     page = folder / "index.html"
     write_page(page, results, published, reconstructions, places)
-    written = [page, *write_runs(folder, results)]
+    written = [page, *write_flat_table(folder, results)]
     for task, of in by_task(results).items():
         name = task.replace("/", "-")
         written += _write_table(folder / "tables" / name, comparison(of, reconstructions=reconstructions))
         if not any(result.choices["method"] != "reference" and measured([result]) for result in of):
             continue
         written += _write_table(folder / "tables" / f"{name}-fronts", fronts(of, reconstructions, task))
-        rows = [e for e in published if f"{e.choices['dataset']}/{e.choices['network']}" == task]
+        of_task = [e for e in published if f"{e.choices['dataset']}/{e.choices['network']}" == task]
         for gain, word in GAINS.items():
             if not placed(of, gain):
                 continue
-            figure = draw(of, gain, task, rows, reconstructions)
+            figure = draw(of, gain, task, of_task, reconstructions)
             for ending in (".svg", ".pdf"):
                 save(figure, path := folder / "figures" / f"{name}-{word}{ending}")
                 written.append(path)
@@ -54,7 +55,7 @@ def write_folder(
 
 
 def _write_table(path: Path, table: Table) -> list[Path]:
-    """The table in three forms, under one name."""
+    """Write the table in three formats under one name; return the files written."""
     path.parent.mkdir(parents=True, exist_ok=True)
     forms = {".md": f"# {table.title}\n\n{markdown(table)}", ".tex": latex(table), ".csv": comma_separated(table)}
     for ending, text in forms.items():

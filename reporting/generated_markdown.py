@@ -1,26 +1,27 @@
-"""Parts of Markdown files that are made from rows: between two comments, the first of which says how.
+"""Rebuild the parts of Markdown files that are generated from rows, between two comments:
 
     <!-- report.py measured/lenet300 --across share -->
     … what that command prints …
     <!-- end -->
 
-So a table in the README is never written by hand, and a test sees when it and the rows disagree. Where the command is
-one of a figure, `--figure docs/figures/lenet300.svg`, the part is the image, and the figure is drawn anew.
+So no table in the README is written by hand, and a test fails when a table and the rows disagree. A command with
+`--figure docs/figures/lenet300.svg` draws the figure anew, and the part shows it.
 """
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 from collections.abc import Callable
 from pathlib import Path
 
+from runtime.atomic import atomic_write
+
 PART = re.compile(r"(<!-- report\.py (?P<command>.+?) -->\n)(?P<body>.*?)(<!-- end -->)", re.DOTALL)
 
 
 def rebuilt(text: str, made: Callable[[list[str]], str]) -> str:
-    """`text` with every part replaced by what `made` returns for the arguments of its command."""
+    """Return `text` with every part replaced by what `made` returns for the arguments of its command."""
 
     def part(match: re.Match[str]) -> str:
         return f"{match[1]}\n{made(shlex.split(match['command'])).strip()}\n\n{match[4]}"
@@ -29,7 +30,7 @@ def rebuilt(text: str, made: Callable[[list[str]], str]) -> str:
 
 
 def rebuild(path: Path, made: Callable[[list[str]], str]) -> bool:
-    """Bring a file up to date; returns whether it was changed. Raises `ValueError` for a file without such a part."""
+    """Bring a file up to date and return whether it changed; raise `ValueError` for a file without such a part."""
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
@@ -42,7 +43,6 @@ def rebuild(path: Path, made: Callable[[list[str]], str]) -> bool:
         raise ValueError(f"{path}: {error}") from None
     if new == text:
         return False
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(new, encoding="utf-8")
-    os.replace(temporary, path)
+    with atomic_write(path) as temporary:
+        temporary.write_text(new, encoding="utf-8")
     return True

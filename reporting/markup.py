@@ -1,4 +1,4 @@
-"""A table as Markdown, LaTeX (booktabs) or CSV."""
+"""Write a table as Markdown, LaTeX (booktabs) or CSV."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import re
 
 from reporting.table import Cell, Table
 
-# In LaTeX these characters are commands, or not in the usual fonts.
+# LaTeX reads these characters as commands, or its usual fonts lack them.
 LATEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "_": r"\_", "%": r"\%",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "†": r"\textdagger{}", "Δ": r"$\Delta$",
@@ -17,12 +17,12 @@ LATEX = {
     "≥": r"$\geq$", "≤": r"$\leq$", "<": r"\textless{}", ">": r"\textgreater{}", "²": r"$^2$",
 }  # fmt: skip
 
-# How the text of a number, of none, or of a count of runs begins.
+# The beginning of a number, of a missing number, or of a count of runs.
 NUMBER = re.compile(r"[+-]?\d|–|inf|nan|$")
 
 
 def markdown(table: Table) -> str:
-    """The best of each column in bold; footnotes below."""
+    """Return the table as Markdown, the best of each column in bold, footnotes below."""
     lines = [table.header, ["---:" if right else "---" for right in _to_the_right(table)]]
     lines += [[f"**{_pipe(c.text)}**" if c.is_best else _pipe(c.text) for c in row] for row in table.rows]
     text = "".join(f"| {' | '.join(line)} |\n" for line in lines)
@@ -30,7 +30,7 @@ def markdown(table: Table) -> str:
 
 
 def latex(table: Table) -> str:
-    r"""A `tabular` for a document with `\usepackage{booktabs}`, with its footnotes below the last rule."""
+    r"""Return a `tabular` for a document with `\usepackage{booktabs}`, footnotes below the last rule."""
     header = " & ".join(map(latex_escaped, table.header))
     body = "".join(f"{' & '.join(map(_latex_cell, row))} \\\\\n" for row in table.rows)
     notes = "".join(
@@ -45,7 +45,7 @@ def latex(table: Table) -> str:
 
 
 def comma_separated(table: Table) -> str:
-    """Plain values: of every mean its value, and the ends of its interval beside it."""
+    """Return plain values; a mean has two more columns for the ends of its interval."""
     means = [any(row[place].mean for row in table.rows) for place in range(len(table.header))]
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
@@ -56,12 +56,12 @@ def comma_separated(table: Table) -> str:
 
 
 def latex_escaped(text: str) -> str:
-    """`text` as LaTeX shows it letter by letter."""
+    """Return `text` escaped, so that LaTeX prints it letter by letter."""
     return "".join(LATEX.get(letter, letter) for letter in text)
 
 
 def _to_the_right(table: Table) -> list[bool]:
-    """Of each column whether it holds numbers; words begin at the left."""
+    """Return for each column whether it is right-aligned: numbers are, words are not."""
     columns = [[row[place].text for row in table.rows] for place in range(len(table.header))]
     return [False, *(all(NUMBER.match(text) for text in column) for column in columns[1:])]
 

@@ -1,4 +1,4 @@
-"""Published rows against ours, a table a paper."""
+"""Compare published rows with ours, in one table a paper."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ HEADER = [
     "verdict",
     "command",
 ]
-# The schedule that decides, and the one whose runs are shown beside it.
+# The schedule that decides, and the one that is shown beside it.
 SCHEDULES = ("published", "short")
 
 
 class Published(Protocol):
-    """One row of a published table, and which results are runs of it; `orchestration.config.published` has them."""
+    """One row of a published table; `orchestration.config.published` reads them from `conf/experiment`."""
 
     @property
     def name(self) -> str: ...
@@ -35,7 +35,7 @@ class Published(Protocol):
 
 
 def papers(experiments: Iterable[tuple[Published, Mapping[str, Sequence[Result]]]]) -> dict[str, Table]:
-    """The table of each paper, by the name of its folder; `experiments` are pairs of a row and its runs by schedule."""
+    """Return one table a paper, by the name of its folder; `experiments` are published rows and ours by schedule."""
     tables: dict[str, Table] = {}
     for experiment, runs in experiments:
         paper = experiment.name.partition("/")[0]
@@ -46,7 +46,7 @@ def papers(experiments: Iterable[tuple[Published, Mapping[str, Sequence[Result]]
 
 
 def reported_row(experiment: Published, runs: Mapping[str, Sequence[Result]]) -> list[str]:
-    """What is reported, how it is known, what we found, the verdict, and the command; short runs decide nothing."""
+    """Return the cells of `HEADER` for one published row; rows of the short schedule decide nothing."""
     reported = experiment.reported
     published, short = (runs.get(schedule, ()) for schedule in SCHEDULES)
     size = [f"{of}: {_shown(ours)}, reported {_shown(theirs)}" for of, theirs, ours in sizes(reported, published)]

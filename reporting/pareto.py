@@ -1,4 +1,4 @@
-"""Who is on the front of accuracy against size, work and time, and how much each method's own front encloses."""
+"""Compute which variants are on the front of accuracy against size, work and time, and each method's hypervolume."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from reporting.columns import COLUMNS
 from reporting.table import Cell, Table, measured
 from reporting.variants import MARK, Options, variants
 
-# What accuracy may be traded for: each of these columns is a gain; the word names its figure.
+# The columns that accuracy is traded for, each with the word in its figure's file name.
 GAINS = {"params ratio": "parameters", "MACs ratio": "macs", "speed-up, large batch": "speed"}
-# A network that is so much worse than its reference, or no smaller, is worth nothing.
+# A network that loses more than this against its reference, or is no smaller, is worth nothing.
 LOSS_POINTS = 5.0
 
 
 @dataclass(frozen=True)
 class Spot:
-    """A variant in a figure: its mean gain and top-1 over seeds, and the loss against its own references, in points."""
+    """A variant in a figure: its mean gain, its mean top-1 with a 95 % interval, and its mean loss in points."""
 
     name: str
     method: str
@@ -32,7 +32,7 @@ class Spot:
 
 
 def spots(results: Iterable[Result], gain: str, reconstructions: Options = ()) -> list[Spot]:
-    """Every compressed variant with a run that is ok; references are where they start."""
+    """Return one spot for each compressed variant with a row that is ok; `gain` is one of `GAINS`."""
     found = []
     for variant in variants(results, reconstructions=reconstructions):
         method = variant.results[0].choices["method"]
@@ -46,20 +46,20 @@ def spots(results: Iterable[Result], gain: str, reconstructions: Options = ()) -
 
 
 def placed(results: Iterable[Result], gain: str, reconstructions: Options = ()) -> list[Spot]:
-    """Those spots that have a place on a logarithmic axis: a network of which nothing is left has none."""
+    """Return the spots that fit on a logarithmic axis: a network of which nothing is left does not."""
     return [spot for spot in spots(results, gain, reconstructions) if spot.gain > 0 and math.isfinite(spot.gain)]
 
 
 def front(found: Sequence[Spot]) -> list[Spot]:
-    """Those that no other beats in gain and accuracy, from the smallest network on."""
+    """Return the spots that no other beats in gain and accuracy, from the largest gain on."""
     return [found[i] for i in pareto_front([-spot.gain for spot in found], [spot.top1_percent for spot in found])]
 
 
 def fronts(results: Sequence[Result], reconstructions: Options = (), title: str = "fronts") -> Table:
-    """Per method: how many of its variants are on the common front, and the hypervolume of its own, for each gain.
+    """Count, for each method and gain, the variants on the common front; compute the hypervolume of its own front.
 
-    A hypervolume is in decades of the gain times points of accuracy, above a network that is as large and `LOSS_POINTS`
-    worse than its reference.
+    A hypervolume is in decades of the gain times points of accuracy. Its corner is a network as large as its reference
+    and `LOSS_POINTS` worse.
     """
     marked = {choice for group, choice in reconstructions if group == "method"}
     methods = sorted({r.choices["method"] for r in results if r.is_ok} - {"reference"})

@@ -1,4 +1,4 @@
-"""One result in the terminal: reference against compressed, everything that was measured."""
+"""Print one row in the terminal: all measures of the reference and the compressed network."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from evaluation.result import Measure, Result
 
 
 def print_result(result: Result, directory: Path) -> None:
-    """Print the row of a point that is ok: both networks side by side, their relation, the rank of every layer."""
+    """Print a row that is ok: both networks side by side, their relation, the rank of every layer, its `directory`."""
     console = Console(soft_wrap=True, highlight=False)
     assert result.reference is not None and result.compressed is not None, "a row that is ok has both"
     table = Table(title=f"{experiment_name(result.choices)}, seed {result.seed}", title_justify="left")
@@ -33,7 +33,7 @@ def print_result(result: Result, directory: Path) -> None:
 
 
 def comparison_rows(reference: Measure, compressed: Measure) -> list[tuple[str, str, str, str]]:
-    """Name, reference, compressed and their relation, for every measure."""
+    """Return name, reference, compressed and their relation, for every measure."""
     r, c = reference, compressed
     rows = [
         _points("test top-1 [%]", r.test_top1_percent, c.test_top1_percent),
@@ -59,7 +59,7 @@ def _points(name: str, before: float, after: float) -> tuple[str, str, str, str]
 
 
 def _nonzero(before: int, after: int) -> tuple[str, str, str, str]:
-    """Fewer, not smaller: a zero takes its place in the file."""
+    """Say fewer, not smaller: a zero takes its place in the file."""
     name, shown_before, shown_after, relation = _size("nonzero parameters", before, after)
     return name, shown_before, shown_after, relation.replace("smaller", "fewer").replace("larger", "more")
 

@@ -1,4 +1,4 @@
-"""Read the rows below some folders, in a fixed order; nothing here needs torch."""
+"""Read the rows below folders, in a fixed order, without torch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from evaluation.result import Result, read_result
 
 @dataclass(frozen=True)
 class Rows:
-    """The `results`, where the files of each are, by id, and what there is to say of the files: one line each."""
+    """The `results`, the folder of each by its id, and notes on skipped or mixed files, one line each."""
 
     results: list[Result]
     places: dict[str, Path] = field(default_factory=dict)
@@ -19,7 +19,10 @@ class Rows:
 
 
 def read_rows(folders: Iterable[Path]) -> Rows:
-    """All readable rows, of two of one point the good or newer one; what is unreadable, repeated or mixed is noted."""
+    """Read all rows below `folders`; of two rows of one point keep the one that is ok, or newer.
+
+    Notes name the files that are unreadable or repeated, and say if the rows come from several commits.
+    """
     found: dict[str, tuple[Path, Result]] = {}
     notes: list[str] = []
     for path in files(folders):
@@ -46,12 +49,12 @@ def read_rows(folders: Iterable[Path]) -> Rows:
 
 
 def files(folders: Iterable[Path]) -> list[Path]:
-    """All files of rows below the folders."""
+    """List all files of rows below the folders."""
     return sorted({path.resolve() for folder in folders for path in folder.rglob("result.json")})
 
 
 def state(folders: Iterable[Path]) -> list[tuple[Path, int, int]]:
-    """What changes when a row does: names, times and sizes of the files."""
+    """Return the paths, times and sizes of all files of rows: they differ when a row has changed."""
     found = []
     for path in files(folders):
         try:

@@ -1,4 +1,4 @@
-"""Tables over many results: one row a variant, mean and 95 % interval over its seeds, failures shown."""
+"""Tabulate many results: one line a variant, mean and 95 % interval over its seeds, failures counted."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from evaluation.statistics import Mean, mean
 from reporting.columns import COLUMNS
 from reporting.variants import FOOTNOTE, MARK, Options, shown, variants
 
-# What a comparison shows: memory and the second speed-up are of the large batch, seconds those of compressing.
+# The columns of a comparison; memory and the second speed-up are of the large batch, seconds are those of compressing.
 COMPARED = (
     "top-1 [%]", "Δ reference", "parameters", "params ratio", "nonzero ratio", "bytes ratio", "MACs", "MACs ratio",
     "speed-up, batch 1", "speed-up, large batch", "memory ratio", "seconds", "epochs",
@@ -21,7 +21,7 @@ COMPARED = (
 
 @dataclass(frozen=True)
 class Cell:
-    """What a cell says, the mean behind it if it is a number, and whether no other of its column is better."""
+    """The text of a cell, the mean behind it if it is a number, and whether no other in its column is better."""
 
     text: str
     mean: Mean | None = None
@@ -30,7 +30,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """A title, the names of the columns, and the rows, whose first cell is their name."""
+    """A title, the names of the columns, and the lines; the first cell of a line is its name."""
 
     title: str
     header: list[str]
@@ -38,12 +38,15 @@ class Table:
 
     @property
     def footnotes(self) -> list[str]:
-        """What the marks of this table mean."""
+        """The meaning of the marks in this table."""
         return [FOOTNOTE] if any(MARK in row[0].text for row in self.rows) else []
 
 
 def comparison(results: Iterable[Result], columns: Sequence[str] = COMPARED, reconstructions: Options = ()) -> Table:
-    """One row a variant: mean ± half the 95 % interval over its seeds; runs that failed are counted, not averaged."""
+    """Return a table of one line a variant: mean ± half the 95 % interval over its seeds.
+
+    `columns` are names of `reporting.columns.COLUMNS`. Failed runs are counted, not averaged.
+    """
     results = list(results)
     rows, task = [], only_task(results)
     for variant in variants(results, reconstructions=reconstructions):
@@ -61,9 +64,10 @@ def comparison(results: Iterable[Result], columns: Sequence[str] = COMPARED, rec
 
 
 def pivot(results: Iterable[Result], across: str, column: str, reconstructions: Options = ()) -> Table:
-    """One measure with one setting across: a line a method, a column a value of `across`, the last for those without.
+    """Return the table of one measure, `column`, with a line for each method and a column for each value of `across`.
 
-    Raises `ValueError` for a column that is none.
+    Methods without that setting are in the last column. Raises `ValueError` for an unknown column or setting, and where
+    two variants would share a cell.
     """
     if column not in COLUMNS:
         raise ValueError(f"column: expected one of {', '.join(COLUMNS)}, got {column}")
@@ -78,12 +82,10 @@ def pivot(results: Iterable[Result], across: str, column: str, reconstructions: 
         name = variant.name.removeprefix(f"{task}/")
         cells = lines.setdefault(name, {})
         if at in cells:
-            raise ValueError(f"{across}: two experiments are both {name} at {at}; show them without --across")
+            raise ValueError(f"{across}: two experiments are both {name} at {at}; omit --across to tell them apart")
         cells[at] = replace(cell, text=f"{cell.text} ({failed} failed)") if failed else cell
     if all(set(cells) == {"none"} for cells in lines.values()):
-        raise ValueError(
-            f"{across}: no setting of these experiments is called so; see the names in the table without it"
-        )
+        raise ValueError(f"no run has a setting '{across}'; omit --across to list them")
     values = sorted({at for cells in lines.values() for at in cells}, key=_as_number)
     rows = [[Cell(name), *(cells.get(at, Cell("")) for at in values)] for name, cells in lines.items()]
     return Table(
@@ -92,7 +94,7 @@ def pivot(results: Iterable[Result], across: str, column: str, reconstructions: 
 
 
 def by_task(results: Iterable[Result]) -> dict[str, list[Result]]:
-    """Results by `dataset/network`."""
+    """Group results by `dataset/network`, in alphabetical order."""
     tasks: dict[str, list[Result]] = {}
     for result in results:
         tasks.setdefault(f"{result.choices['dataset']}/{result.choices['network']}", []).append(result)
@@ -100,18 +102,18 @@ def by_task(results: Iterable[Result]) -> dict[str, list[Result]]:
 
 
 def only_task(results: Iterable[Result]) -> str | None:
-    """The dataset and network of the results, if it is one: then names do without."""
+    """Return the dataset and network of the results if they share it, so that names can omit it; else None."""
     tasks = by_task(results)
     return next(iter(tasks)) if len(tasks) == 1 else None
 
 
 def measured(results: Iterable[Result]) -> list[tuple[Measure, Measure]]:
-    """The two networks of every result that is ok."""
+    """Return the reference and the compressed network of every result that is ok."""
     return [(r.reference, r.compressed) for r in results if r.is_ok and r.reference and r.compressed]
 
 
 def _with_best(rows: list[list[Cell]], columns: Sequence[str]) -> list[list[Cell]]:
-    """Mark the best means of each column; a network that was not compressed competes with none."""
+    """Mark the best means of each column; networks that were not compressed do not compete."""
     rows = [list(row) for row in rows]
     for place, name in enumerate(columns):
         better = COLUMNS[name].better if name in COLUMNS else None
@@ -130,7 +132,7 @@ def _with_best(rows: list[list[Cell]], columns: Sequence[str]) -> list[list[Cell
 
 
 def _as_number(text: str) -> tuple[float, str]:
-    """Numbers by their size, then words."""
+    """Return a key that sorts numbers by size, then words."""
     try:
         return float(text), text
     except ValueError:

@@ -1,4 +1,4 @@
-"""Tables in the terminal."""
+"""Print tables in the terminal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from evaluation.result import Result
 from reporting.table import comparison
 from reporting.variants import Options
 
-# What fits eighty columns, folded, under names that do.
+# The columns that fit into eighty characters, under short names.
 COLUMNS = {
     "test error [%]": "error %",
     "reference error [%]": "ref. %",
@@ -25,7 +25,7 @@ COLUMNS = {
 
 
 def print_comparison(results: Iterable[Result], reconstructions: Options = ()) -> None:
-    """Print the comparison of a sweep, or of everything in a folder."""
+    """Print the comparison of all `results`; methods among the `reconstructions` are marked."""
     table = comparison(results, tuple(COLUMNS), reconstructions)
     title = "mean ± half of the 95 % interval over seeds; speed at the large batch"
     drawn = Drawn(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
@@ -35,6 +35,7 @@ def print_comparison(results: Iterable[Result], reconstructions: Options = ()) -
     for row in table.rows:
         drawn.add_row(*(f"[bold]{escape(cell.text)}[/bold]" if cell.is_best else escape(cell.text) for cell in row))
     console = Console()
-    (console if console.is_terminal else Console(width=160)).print(drawn)  # a log has no width: a row is a line there
+    # A log has no width: there each variant is one line.
+    (console if console.is_terminal else Console(width=160)).print(drawn)
     for note in table.footnotes:
         console.print(note)

@@ -1,4 +1,4 @@
-"""Group results into variants, all seeds of one experiment, and give each a name that tells it from the others."""
+"""Group results into variants, the seeds of one experiment, and give each a name that tells it from the others."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from evaluation.result import Result
 
 @dataclass(frozen=True)
 class Variant:
-    """All seeds of one experiment, and the words that tell it from the others; `at` is the value of what is across."""
+    """All seeds of one experiment under a name of its own; `at` is its value of the setting `across`."""
 
     name: str
     results: list[Result]
     at: Any = None
 
 
-# The mark of a method whose paper was not at hand, and what it means.
+# The mark of a method whose paper was not at hand, and its meaning.
 MARK, FOOTNOTE = " †", "† a reconstruction: the paper's text was not at hand."
 Options = Collection[tuple[str, str]]
 
 
 def variants(results: Iterable[Result], across: str | None = None, reconstructions: Options = ()) -> list[Variant]:
-    """Group results that differ only in their seed; each is named by its choices and by what else tells it apart.
+    """Group results that differ only in their seed; name each group by its choices and the settings that tell it apart.
 
     A setting that ends with `across` ("share": `rank.share` in one method, `method.share` in another) is left out of
-    the names. A name with one of the `reconstructions` among its choices, `(group, option)`, is marked. Raises
-    `ValueError` if several settings of one experiment end so.
+    the names. A name with one of the `reconstructions`, `(group, option)`, among its choices is marked. Raises
+    `ValueError` if several settings of one experiment end with `across`.
     """
     groups: dict[str, list[Result]] = {}
     for result in results:
@@ -42,7 +42,7 @@ def variants(results: Iterable[Result], across: str | None = None, reconstructio
         for variant, group in groups.items()
     }
     names = _told_apart(names, settings)
-    names = _told_apart(names, settings, at)  # what some others of the name lack, and these do not
+    names = _told_apart(names, settings, at)  # then by settings that some of the others lack
     names = _told_apart(names, settings, at, unless_absent=False)
     return [
         Variant(names[variant], sorted(group, key=lambda r: r.seed), at[variant]) for variant, group in groups.items()
@@ -56,7 +56,7 @@ def _told_apart(
     *,
     unless_absent: bool = True,
 ) -> dict[str, str]:
-    """The names, each with the settings that not all variants of the same name (and the same value of `at`) share."""
+    """Append to each name the settings that not all variants of that name (and the same value of `at`) share."""
     alike: dict[Any, list[dict[str, Any]]] = {}
     places = {variant: (name, at and shown(at[variant])) for variant, name in names.items()}
     for variant, place in places.items():
@@ -68,7 +68,7 @@ def _told_apart(
 
 
 def _taken_out(settings: dict[str, Any], across: str | None) -> Any:
-    """Remove the one setting that ends with `across` and return its value; a mapping of values is one value."""
+    """Remove the setting that ends with `across` and return its value; a mapping of values is one value."""
     if across is None:
         return None
     ends = {key: f".{key}.".index(f".{across}.") + len(across) for key in settings if f".{across}." in f".{key}."}
@@ -84,9 +84,11 @@ def _taken_out(settings: dict[str, Any], across: str | None) -> Any:
 
 
 def _difference(own: dict[str, Any], all_of_this_name: Sequence[dict[str, Any]], unless_absent: bool) -> str:
-    """The settings of one variant that not all variants of its name share; those of a group whose option differs are
-    compared among the variants with the same option. A setting that some lack, because their code was older, says
-    nothing (`unless_absent`)."""
+    """Return the settings of one variant that not all variants of its name share, as text.
+
+    The settings of a group are compared among the variants with the same option of it. With `unless_absent` a setting
+    that some variants lack, because older code wrote them, is left out.
+    """
     missing = object()
 
     def differs(key: str) -> bool:
@@ -99,20 +101,28 @@ def _difference(own: dict[str, Any], all_of_this_name: Sequence[dict[str, Any]],
 
 
 def shown(value: Any) -> str:
-    """`1` and `1.0` are one value, and look alike."""
+    """Return a value as text; `1` and `1.0` are one value and look alike."""
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _settings(result: Result) -> dict[str, Any]:
-    """`{"rank": "cost", "rank.weight": 0.5, …}`: the option of each group, then all values."""
+    """Return `{"rank": "cost", "rank.weight": 0.5, …}`: the option of each group, then all values."""
     groups = {group: result.choices[group] for group in ("rank", "schedule") if group in result.choices}
     return groups | _flat(result.config)
 
 
 def _flat(config: Any, place: str = "") -> dict[str, Any]:
-    """`{"rank.weight": 0.5, …}`, without seed, targets, and what a method repeats of its groups."""
-    if place in ("seed", "method.rank", "method.decomposition") or place.endswith("_target_"):
+    """Return `{"rank.weight": 0.5, …}`, without the seed, and without what a method repeats of its groups.
+
+    A `_target_` is left out, and so is the `_name_` of a group, which is among the choices. A `_name_` further inside
+    is the option that was chosen there: `schedule.reference.decay._name_: cosine` becomes the setting
+    `schedule.reference.decay=cosine`.
+    """
+    outer, _, key = place.rpartition(".")
+    if place in ("seed", "method.rank", "method.decomposition") or key == "_target_":
         return {}
+    if key == "_name_":
+        return {outer: config} if "." in outer else {}
     if not isinstance(config, dict):
         return {place: config}
     return {k: v for key, item in config.items() for k, v in _flat(item, f"{place}.{key}" if place else key).items()}

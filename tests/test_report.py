@@ -40,7 +40,7 @@ def test_a_report_is_a_folder_and_says_where_to_look(folder, tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout.endswith(f"files; open {tmp_path / 'report' / 'index.html'}\n")
     written = {str(p.relative_to(tmp_path / "report")) for p in (tmp_path / "report").rglob("*") if p.is_file()}
-    assert {"index.html", "runs.csv", "runs.parquet", "tables/digits-mlp.md", "tables/digits-mlp.tex"} <= written
+    assert {"index.html", "rows.csv", "rows.parquet", "tables/digits-mlp.md", "tables/digits-mlp.tex"} <= written
     assert {"tables/digits-mlp-fronts.csv", "tables/paper-ic20.md", "figures/digits-mlp-parameters.svg"} <= written
     assert {f"figures/digits-mlp-{word}.pdf" for word in ("parameters", "macs", "speed")} <= written
     assert done.stdout.startswith(f"6 runs in {len(written)} files")
@@ -48,14 +48,14 @@ def test_a_report_is_a_folder_and_says_where_to_look(folder, tmp_path):
     assert "| ntt † | 2 ok, 1 failed | 88.00 |" in table
     page = (tmp_path / "report" / "index.html").read_text()
     assert "src=" not in page.split("<body")[0], "everything is inside"
-    rows = list(csv.DictReader((tmp_path / "report" / "runs.csv").open()))
+    rows = list(csv.DictReader((tmp_path / "report" / "rows.csv").open()))
     assert len(rows) == 6
     assert {row["status"] for row in rows} == {"ok", "failed: why"}
     assert {row["compressed.num_params"] for row in rows} == {"25", "10", ""}
     assert rows[0]["reference.latency_ms.256"] == "2.0"
     from pyarrow import parquet
 
-    assert parquet.read_table(tmp_path / "report" / "runs.parquet").num_rows == 6
+    assert parquet.read_table(tmp_path / "report" / "rows.parquet").num_rows == 6
 
 
 def test_a_network_of_which_nothing_is_left_is_in_the_tables_and_in_no_figure(tmp_path):
@@ -179,7 +179,7 @@ def test_watching_follows_a_sweep_until_it_is_interrupted(folder, tmp_path):
         process.kill()
     assert (process.returncode, out) == (130, ""), "nothing is written while nothing changes"
     assert "Traceback" not in errors
-    assert len((tmp_path / "report" / "runs.csv").read_text().splitlines()) == 8
+    assert len((tmp_path / "report" / "rows.csv").read_text().splitlines()) == 8
 
 
 def test_reconstructions_are_those_whose_files_say_so():

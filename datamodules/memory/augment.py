@@ -1,7 +1,7 @@
 """Random crops, flips and cut-out squares of a whole batch at once, as is usual for small images [He16], [DT17].
 
 Every image is padded with zeros (black, before normalisation, as torchvision's transforms do), a window of the old size
-is cut out anywhere, and half of the windows are mirrored. After normalisation a square of each is set to 0, the mean.
+is cut out at random, and half of the windows are mirrored. After normalisation a square of each becomes 0, the mean.
 
 [DT17] DeVries & Taylor, Improved regularization of convolutional neural networks with cutout, arXiv:1708.04552, 2017.
 [He16] He, Zhang, Ren & Sun, Deep residual learning for image recognition, CVPR 2016.
@@ -21,7 +21,7 @@ from torch.nn import functional
 class Augmentation:
     """Crop by up to `crop_padding` pixels in each direction; mirror left and right with probability 1/2 if `flip`.
 
-    `cutout` is the side of the square; its centre is drawn among all pixels, so that a part of it may fall outside.
+    `cutout` is the side of the square in pixels; its centre may be any pixel, so a part of the square may fall outside.
     Differs from [DT17]: an odd side is kept; their program makes it even.
     """
 
@@ -30,11 +30,11 @@ class Augmentation:
     cutout: int = 0
 
     def __bool__(self) -> bool:
-        """Whether it changes anything."""
+        """Return whether it changes anything."""
         return bool(self.crop_padding or self.flip or self.cutout)
 
     def fit(self, height: int, width: int) -> None:
-        """Raise `ValueError` if images of this size would lose all that they show."""
+        """Raise `ValueError` if a crop or a square could hide a whole image of this size."""
         for name, value in (("crop_padding", self.crop_padding), ("cutout", self.cutout)):
             if value >= min(height, width):
                 raise ValueError(
@@ -42,10 +42,10 @@ class Augmentation:
                 )
 
     def draw(self, num: int, size: tuple[int, int], generator: Generator) -> Int64[Tensor, "sample moves"]:
-        """Choose the moves of `num` images of `size`, (height, width).
+        """Draw the moves of `num` images of `size`, (height, width).
 
-        Of each: the window's first row and column, from 0, and whether it is mirrored; then the centre of the square,
-        if there is one: the others are drawn alike with and without.
+        They are the window's first row and column, from 0, whether it is mirrored, and then the row and column of the
+        square's centre, if there is a square: the first three are the same with and without it.
         """
         corners = torch.randint(2 * self.crop_padding + 1, (num, 2), generator=generator)
         mirrored = torch.randint(2 if self.flip else 1, (num, 1), generator=generator)
@@ -55,7 +55,7 @@ class Augmentation:
     def __call__(
         self, images: UInt8[Tensor, "sample channel height width"], moves: Int64[Tensor, "sample moves"]
     ) -> UInt8[Tensor, "sample channel height width"]:
-        """Crop and mirror each image as drawn."""
+        """Crop and mirror each image by its `moves`."""
         num, channels, height, width = images.shape
         top, left, mirrored = moves[:, :3].unbind(dim=1)
         left = torch.where(mirrored.bool(), 2 * self.crop_padding - left, left)  # counted in the mirrored image
@@ -73,7 +73,7 @@ class Augmentation:
     def cut_out(
         self, values: Float[Tensor, "sample channel height width"], moves: Int64[Tensor, "sample moves"]
     ) -> Float[Tensor, "sample channel height width"]:
-        """Set the squares of normalised images to 0, in place."""
+        """Set the squares of normalised images to 0, in place; return the images."""
         if not self.cutout:
             return values
         row, column = (
@@ -83,6 +83,6 @@ class Augmentation:
 
 
 def _within(centre: Int64[Tensor, " sample"], size: int, side: int) -> Tensor:
-    """Which of `size` places lie in the interval of `side` places around each centre: (sample, size)."""
+    """Mark which of `size` places lie in the interval of `side` places around each centre: (sample, size)."""
     distance = torch.arange(size, device=centre.device) - (centre[:, None] - side // 2)
     return (distance >= 0) & (distance < side)

@@ -1,4 +1,4 @@
-"""Mean and standard deviation of each channel of many images: what RGB images are normalised with."""
+"""Mean and standard deviation of each channel of many images, which normalise RGB images."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from torch import Tensor
 def channel_moments(
     images: UInt8[Tensor, "sample channel height width"], scale: float
 ) -> tuple[Float[Tensor, "channel 1 1"], Float[Tensor, "channel 1 1"]]:
-    """Mean and standard deviation of each channel of `images / scale`; the deviation of a constant channel is 1.
+    """Return the mean and the standard deviation of each channel of `images / scale`; 1 for a constant channel.
 
-    From the counts of the 256 values: exact, and no copy of the images in floating point.
+    They are computed from the counts of the 256 values: exactly, and without a floating-point copy of the images.
     """
     counts = torch.stack(
         [torch.bincount(channel.flatten(), minlength=256) for channel in images.unbind(dim=1)]

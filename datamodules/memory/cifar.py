@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100 [Kri09] in torchvision's layout; reading is in datamodules/memory/cifar_files.py.
+"""CIFAR-10 and CIFAR-100 [Kri09] in torchvision's layout; datamodules/memory/cifar_files.py reads the files.
 
 [Kri09] Krizhevsky, Learning multiple layers of features from tiny images, 2009.
 """
@@ -15,6 +15,8 @@ from datamodules.data import hold_out
 from datamodules.memory.augment import Augmentation
 from datamodules.memory.cifar_files import Release
 from datamodules.memory.in_memory import Images, InMemoryData
+from runtime.identity import NotIdentity
+from runtime.messages import first_line
 
 NUM_VALIDATION, SPLIT_SEED = 5_000, 0
 
@@ -23,7 +25,8 @@ class CIFAR(InMemoryData):
     """45,000 images for training, 5,000 of the official training part for validation, the 10,000 official test images.
 
     `root` holds the folder or the archive of the `release`; nothing is fetched unless `download` is true. Training
-    images are cropped after padding by `crop_padding` zeros, flipped, and lose a square of side `cutout`.
+    images are cropped after padding by `crop_padding` zeros, mirrored with probability 1/2 if `flip`, and lose a square
+    of side `cutout`.
     """
 
     release: Release
@@ -31,7 +34,12 @@ class CIFAR(InMemoryData):
     scale = 255.0
     per_channel = True
 
-    def __init__(self, root: str, download: bool, augmentation: Augmentation) -> None:
+    def __init__(
+        self,
+        root: Annotated[str, NotIdentity()],
+        download: Annotated[bool, NotIdentity()],
+        augmentation: Augmentation,
+    ) -> None:
         super().__init__()
         self.root = Path(root).expanduser()
         self.download = download
@@ -41,7 +49,7 @@ class CIFAR(InMemoryData):
         self.split = f"official {self.release.title}: 50000 train less {drawn}, 10000 test"
 
     def prepare_data(self) -> None:
-        """Check that the files or their archive are there; download them first if that was asked for."""
+        """Check that the files or their archive are there; download them first if `download` is true."""
         release, folder = self.release, self.root / self.release.folder
         if not (missing := release.missing(self.root)):
             return
@@ -56,8 +64,7 @@ class CIFAR(InMemoryData):
         try:
             getattr(torchvision.datasets, release.title.replace("-", ""))(str(self.root), download=True)
         except (RuntimeError, OSError) as error:
-            reason = str(error).splitlines()[0]
-            raise ValueError(f"{release.title}: the download to {folder} failed: {reason}") from None
+            raise ValueError(f"{release.title}: the download to {folder} failed: {first_line(error)}") from None
 
     def load(self) -> tuple[Images, Images, Images]:
         """Read the files and split the training part."""
@@ -94,8 +101,8 @@ class CIFAR10(CIFAR):
 
     def __init__(
         self,
-        root: str,
-        download: bool = False,
+        root: Annotated[str, NotIdentity()],
+        download: Annotated[bool, NotIdentity()] = False,
         crop_padding: Annotated[int, Ge(0)] = 4,
         flip: bool = True,
         cutout: Annotated[int, Ge(0)] = 0,
@@ -119,8 +126,8 @@ class CIFAR100(CIFAR):
 
     def __init__(
         self,
-        root: str,
-        download: bool = False,
+        root: Annotated[str, NotIdentity()],
+        download: Annotated[bool, NotIdentity()] = False,
         coarse: bool = False,
         crop_padding: Annotated[int, Ge(0)] = 4,
         flip: bool = True,

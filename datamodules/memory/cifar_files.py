@@ -22,13 +22,14 @@ import numpy as np
 import torch
 
 from datamodules.memory.in_memory import Images
+from runtime.messages import one_line
 
 
 @dataclass(frozen=True)
 class Release:
-    """How the official files are called, and their md5 sums, as torchvision checks them; None checks no sum.
+    """The names of the official files and their md5 sums, which torchvision checks too.
 
-    Each file holds its labels under `key`, from 0 to `num_classes - 1`.
+    With `md5` None no sum is checked. Each file holds its labels under `key`, from 0 to `num_classes - 1`.
     """
 
     title: str
@@ -42,16 +43,16 @@ class Release:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """All files."""
+        """The names of all files."""
         return (*self.train, self.test)
 
     def missing(self, root: Path) -> list[str]:
-        """The files that are not in their folder; none if there is the archive."""
+        """List the files that are not in their folder; none if the archive is there."""
         lacking = [name for name in self.names if not (root / self.folder / name).is_file()]
         return [] if (root / self.archive).is_file() else lacking
 
     def read(self, root: Path) -> tuple[Images, Images]:
-        """Read the training and the test part; raises `ValueError` that names what is damaged, or not official."""
+        """Read the training and the test part; raise `ValueError` that names a damaged or unofficial file."""
         contents = self._contents(root)
         parts = [self._read(contents(name), name, root / self.folder / name) for name in self.names]
         images, labels = (torch.cat([getattr(part, key) for part in parts[:-1]]) for key in ("images", "labels"))
@@ -66,7 +67,7 @@ class Release:
         return read_batch(content, str(path), self.key, self.num_classes)
 
     def _contents(self, root: Path) -> Callable[[str], bytes]:
-        """A function from the name of a file to its bytes: from the folder if it is whole, else from the archive."""
+        """Return a function from a file's name to its bytes: from the folder if it is whole, else from the archive."""
         if all((root / self.folder / name).is_file() for name in self.names):
             return lambda name: (root / self.folder / name).read_bytes()
         path, contents = root / self.archive, dict[str, bytes]()
@@ -83,15 +84,15 @@ class Release:
 
 
 def read_batch(content: bytes, place: str, key: str, num_classes: int) -> Images:
-    """Read one pickled batch: `data`, (n, 3072) bytes, red, green and blue one after another, and under `key` labels.
+    """Read one pickled batch: `data`, (n, 3072) bytes, red, green and blue in turn, and under `key` n labels.
 
-    Raises `ValueError` naming `place` if it is damaged or asks for anything but arrays, lists, strings and numbers.
+    Raises `ValueError` that names `place` if the batch is damaged or asks for anything but arrays, lists, strings and
+    numbers.
     """
     try:
         batch = _Unpickler(io.BytesIO(content), encoding="bytes").load()
     except Exception as error:  # a damaged pickle raises nearly anything
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(f"{place}: cannot be read ({reason}); fetch the file again") from None
+        raise ValueError(f"{place}: cannot be read ({one_line(error)}); fetch the file again") from None
     fields: dict[Any, Any] = batch if isinstance(batch, dict) else {}
     data: Any
     labels: Any
@@ -107,7 +108,7 @@ def read_batch(content: bytes, place: str, key: str, num_classes: int) -> Images
 
 
 class _Unpickler(pickle.Unpickler):
-    """Knows the names that an array of numbers needs, under the modules that old and new NumPy give them; no others."""
+    """Resolves only the names that an array of numbers needs, under the modules of old and new NumPy."""
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) in (("numpy", "ndarray"), ("numpy", "dtype")):

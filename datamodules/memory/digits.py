@@ -1,4 +1,4 @@
-"""The 1,797 handwritten digits, 8×8 pixels of 0…16, that ship inside scikit-learn [AK98]: real data, no download.
+"""The 1,797 handwritten digits, 8×8 pixels of 0…16, that ship with scikit-learn [AK98]: real data without a download.
 
 [AK98] Alpaydin & Kaynak, Optical recognition of handwritten digits, UCI machine learning repository, 1998.
 """

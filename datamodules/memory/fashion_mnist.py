@@ -12,13 +12,14 @@ from annotated_types import Ge, Le
 
 from datamodules.memory.augment import Augmentation
 from datamodules.memory.idx_images import IdxImages
+from runtime.identity import NotIdentity
 
 
 class FashionMNIST(IdxImages):
     """55,000 articles for training, 5,000 of the official training part for validation, the 10,000 official test ones.
 
-    Gzipped files must have the official md5 sums. Of plain files only the number of each class is checked, 6,000 and
-    1,000: that refuses MNIST, whose files have the same names, but not every other set of that size. The fingerprint
+    Gzipped files must have the official md5 sums. Plain files must have 6,000 training and 1,000 test images of each
+    class: that refuses MNIST, whose files have the same names, but not every other set of that size; the fingerprint
     in a row tells those apart. `padding` black pixels are added on every side of all images; `crop_padding`, `flip`
     and `cutout` change the training images.
     """
@@ -34,8 +35,8 @@ class FashionMNIST(IdxImages):
 
     def __init__(
         self,
-        root: str,
-        download: bool = False,
+        root: Annotated[str, NotIdentity()],
+        download: Annotated[bool, NotIdentity()] = False,
         padding: Annotated[int, Ge(0), Le(100)] = 0,
         crop_padding: Annotated[int, Ge(0)] = 0,
         flip: bool = False,

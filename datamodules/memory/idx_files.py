@@ -1,4 +1,4 @@
-"""The idx format of MNIST [LBBH98], plain or gzipped.
+"""Read the idx format of MNIST [LBBH98], plain or gzipped.
 
 [LBBH98] LeCun, Bottou, Bengio & Haffner, Gradient-based learning applied to document recognition, 1998.
 """
@@ -15,14 +15,15 @@ from torch import Tensor
 
 
 def find_file(folder: Path, name: str) -> Path | None:
-    """The file `name` in `folder`, or its gzipped form; None if neither is there."""
+    """Return the file `name` in `folder`, or its gzipped form; None if neither is there."""
     return next((path for path in (folder / name, folder / f"{name}.gz") if path.is_file()), None)
 
 
 def read_idx(path: Path) -> Tensor:
-    """Read an idx file of unsigned bytes, gzipped or not; raises `ValueError` if it is damaged or of another kind.
+    """Read an idx file of unsigned bytes, gzipped or not; raise `ValueError` if it is damaged or of another kind.
 
-    Format: two zero bytes, the type (8: uint8), the number of dimensions, each size as a big-endian int32, the bytes.
+    The format: two zero bytes, the type (8: uint8), the number of dimensions, each size as a big-endian int32, the
+    bytes.
     """
     try:
         data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()

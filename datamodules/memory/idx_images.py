@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Annotated
 
 from torch import Tensor
 from torch.nn.functional import pad
@@ -12,26 +13,30 @@ from datamodules.data import hold_out
 from datamodules.memory.idx_files import find_file, read_idx
 from datamodules.memory.in_memory import Images, InMemoryData
 from datamodules.normalise import Normalise
+from runtime.identity import NotIdentity
+from runtime.messages import first_line
 
 FILES = {part: (f"{part}-images-idx3-ubyte", f"{part}-labels-idx1-ubyte") for part in ("train", "t10k")}
 NUM_VALIDATION, SPLIT_SEED = 5_000, 0
 
 
 class IdxImages(InMemoryData):
-    """28×28 images of 10 classes: 5,000 of the official training part are for validation.
+    """28×28 images of 10 classes; 5,000 of the official training part are for validation.
 
-    A subclass says what is called how. `md5` has the sums of gzipped files. `num_per_class` is how many images of each
-    class a part must have, where that is known.
+    A subclass sets the names. `md5` maps gzipped files to their sums. `num_per_class` maps a part to the number of
+    images that each class must have there. Either is None where it is not known.
     """
 
     title: str
-    folder_name: str  # torchvision's class has this name too
+    folder_name: str  # also the name of torchvision's class
     num_classes = 10
     scale = 255.0
     md5: dict[str, str] | None = None
     num_per_class: dict[str, int] | None = None
 
-    def __init__(self, root: str, download: bool, padding: int) -> None:
+    def __init__(
+        self, root: Annotated[str, NotIdentity()], download: Annotated[bool, NotIdentity()], padding: int
+    ) -> None:
         super().__init__()
         size = 28 + 2 * padding
         self.padding = padding
@@ -44,7 +49,7 @@ class IdxImages(InMemoryData):
         self.download = download
 
     def prepare_data(self) -> None:
-        """Check that the four files are there; download them first if that was asked for."""
+        """Check that the four files are there; download them first if `download` is true."""
         names = [name for pair in FILES.values() for name in pair]
         missing = [name for name in names if find_file(self.folder, name) is None]
         if missing and self.download:
@@ -53,8 +58,7 @@ class IdxImages(InMemoryData):
             try:
                 getattr(torchvision.datasets, self.folder_name)(self.root, download=True)
             except (RuntimeError, OSError) as error:
-                reason = str(error).splitlines()[0]
-                raise ValueError(f"{self.title}: the download to {self.folder} failed: {reason}") from None
+                raise ValueError(f"{self.title}: the download to {self.folder} failed: {first_line(error)}") from None
         elif missing:
             raise ValueError(
                 f"{self.title}: {self.folder.absolute()} lacks {', '.join(missing)} (plain or .gz); set dataset.root "
@@ -63,7 +67,7 @@ class IdxImages(InMemoryData):
             )
 
     def setup(self, stage: str | None = None) -> None:
-        """Load all parts, once, and pad them: the fingerprint is that of the files."""
+        """Load all parts, once, and pad them; the fingerprint is that of the files, without padding."""
         if hasattr(self, "train"):
             return
         super().setup(stage)
@@ -105,8 +109,8 @@ class IdxImages(InMemoryData):
         return Images(images[:, None], labels.long())
 
     def _read_official(self, path: Path) -> Tensor:
-        """Read a file; a gzipped one must have the official sum, where that is known."""
-        tensor = read_idx(path)  # says what is wrong with a truncated file
+        """Read a file; refuse a gzipped one without the official sum, where that is known."""
+        tensor = read_idx(path)  # first: it says what is wrong with a truncated file
         if self.md5 is not None and path.suffix == ".gz":
             found, expected = hashlib.md5(path.read_bytes()).hexdigest(), self.md5[path.name]
             if found != expected:

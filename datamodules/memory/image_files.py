@@ -19,17 +19,19 @@ import numpy as np
 from jaxtyping import Int64, UInt8
 from PIL import Image
 
+from runtime.messages import one_line
+
 PARTS = ("train", "test")
 ENDINGS = (".tar.xz", ".tar.gz", ".tgz", ".tar")
 LAYOUT = "train/<class>/<image> and test/<class>/<image>"
-# 16-bit and floating-point images have no meaning in eight bits that everybody shares.
+# 16-bit and floating-point images have no agreed meaning in eight bits.
 MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
 UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
 
 
 @dataclass(frozen=True)
-class Found:
-    """The decoded images of both parts, sorted by class and name; a label is a place in `classes`, which is sorted."""
+class DecodedImages:
+    """The decoded images of both parts, sorted by class and name; a label is a place in the sorted `classes`."""
 
     classes: tuple[str, ...]
     train: UInt8[np.ndarray, "sample channel height width"]
@@ -39,7 +41,7 @@ class Found:
 
 
 def find_root(root: Path) -> Path:
-    """The folder or archive `root`, or an archive of that name with an ending; raises `ValueError` if there is none."""
+    """Return the folder or archive `root`, or `root` plus an archive's ending; raise `ValueError` if there is none."""
     candidates = [root, *(root.with_name(root.name + ending) for ending in ENDINGS)]
     for path in candidates:
         if path.is_dir() or path.is_file():
@@ -51,10 +53,12 @@ def find_root(root: Path) -> Path:
 
 
 @functools.lru_cache(maxsize=1)  # the points of a sweep share what was decoded
-def read_images(root: Path, stamp: int, channels: int, size: int | None, subset_per_class: int | None) -> Found:
-    """Decode the images below `root` to `channels`, 1 or 3; `stamp` is when `root` was changed.
+def read_images(root: Path, stamp: int, channels: int, size: int | None, subset_per_class: int | None) -> DecodedImages:
+    """Decode the images below `root` to 1 or 3 `channels`, resized to `size × size` unless that is None.
 
-    Raises `ValueError` that names what is missing, empty, unreadable or of another size.
+    `stamp` is the time of `root`'s last change, so that changed images are read anew. Of each class the first
+    `subset_per_class` by name are read; None reads all. Raises `ValueError` that names what is missing, empty,
+    unreadable or of another size.
     """
     tree = _tree(root)
     classes = _classes(root, tree)
@@ -79,11 +83,11 @@ def read_images(root: Path, stamp: int, channels: int, size: int | None, subset_
                 images = np.empty((len(files), *expected), np.uint8)
             images[index] = image
         decoded += [images, np.array([label for _, _, label in files], np.int64)]
-    return Found(tuple(classes), *decoded)
+    return DecodedImages(tuple(classes), *decoded)
 
 
 def _classes(root: Path, tree: dict[str, dict[str, dict[str, bytes | Path]]]) -> list[str]:
-    """The classes, sorted; raises `ValueError` unless both parts have the same, none empty."""
+    """Return the sorted classes; raise `ValueError` unless both parts have the same and none is empty."""
     for part in PARTS:
         if not tree[part]:
             raise ValueError(
@@ -101,7 +105,7 @@ def _classes(root: Path, tree: dict[str, dict[str, dict[str, bytes | Path]]]) ->
 
 
 def _tree(root: Path) -> dict[str, dict[str, dict[str, bytes | Path]]]:
-    """`{part: {class: {file: content or path}}}`; hidden files are left out, images in other places refused."""
+    """Return `{part: {class: {file: content or path}}}`, without hidden files; refuse images in other places."""
     tree: dict[str, dict[str, dict[str, bytes | Path]]] = {part: {} for part in PARTS}
     entries = _in_folder(root) if root.is_dir() else _in_archive(root)
     for path, content in entries:
@@ -120,7 +124,7 @@ def _tree(root: Path) -> dict[str, dict[str, dict[str, bytes | Path]]]:
 
 
 def _in_folder(root: Path) -> Iterator[tuple[PurePosixPath, Path | None]]:
-    """Classes, with None, and their files."""
+    """Yield each class with None, and each file with its path."""
     for folder in (root / part for part in PARTS):
         for path in folder.rglob("*"):
             if path.is_file() or path.parent == folder:
@@ -136,9 +140,9 @@ def _in_archive(root: Path) -> Iterator[tuple[PurePosixPath, bytes | None]]:
                     file = archive.extractfile(member)
                     yield path, None if file is None else file.read()
     except (tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, OSError) as error:
-        reason = " ".join(str(error).split())
         raise ValueError(
-            f"{root}: cannot be read as an archive ({reason}); fetch it again, or pack it as {' or '.join(ENDINGS)}"
+            f"{root}: cannot be read as an archive ({one_line(error)}); fetch it again, or pack it as "
+            f"{' or '.join(ENDINGS)}"
         ) from None
 
 
@@ -150,7 +154,7 @@ def _decode(content: bytes | Path, place: str, channels: int, size: int | None) 
             image.load()
             pixels = image.convert("L" if channels == 1 else "RGB")
     except UNREADABLE as error:
-        raise ValueError(f"{place}: not a readable image ({error}); mend or delete it") from None
+        raise ValueError(f"{place}: not a readable image ({one_line(error)}); mend or delete it") from None
     if size is not None:
         pixels = pixels.resize((size, size), Image.Resampling.BILINEAR)
     return np.asarray(pixels).reshape(*reversed(pixels.size), channels).transpose(2, 0, 1)

@@ -1,6 +1,6 @@
-"""Anybody's small images, one folder a class: `train/<class>/*` and `test/<class>/*`, in a folder or a tar archive.
+"""Your own small images, one folder a class: `train/<class>/*` and `test/<class>/*`, in a folder or a tar archive.
 
-They are decoded once, into bytes in memory. Reading is in datamodules/memory/image_files.py.
+They are decoded once, into bytes in memory, by datamodules/memory/image_files.py.
 """
 
 from __future__ import annotations
@@ -15,17 +15,18 @@ from datamodules.data import hold_out
 from datamodules.memory.augment import Augmentation
 from datamodules.memory.image_files import find_root, read_images
 from datamodules.memory.in_memory import Images, InMemoryData
+from runtime.identity import NotIdentity
 
 SPLIT_SEED = 0
 
 
 class ImageFolder(InMemoryData):
-    """The images below `root`: a folder, an archive of one, or either's name without `.tar.xz` or `.tar.gz`.
+    """The images below `root`: a folder, an archive of one, or the archive's name without `.tar.xz` or `.tar.gz`.
 
-    `name` is what the written split calls the data. Images of other sizes than the first are refused, unless `size`
-    is given: then all become `size × size`. `validation_share` of the training part, drawn at random, is for
-    validation. Of each class, `subset_per_class` limits the training images, and the test images too: the first by
-    name. `crop_padding`, `flip` and `cutout` change the training images: datamodules/memory/augment.py.
+    `name` is what the written split calls the data. All images must have one size, unless `size` is given: then they
+    are resized to `size × size`. `validation_share` of the training part, drawn at random, is for validation.
+    `subset_per_class` keeps the first images by name of each class in each part. `crop_padding`, `flip` and `cutout`
+    change the training images: datamodules/memory/augment.py.
     """
 
     scale = 255.0
@@ -33,7 +34,7 @@ class ImageFolder(InMemoryData):
 
     def __init__(
         self,
-        root: str,
+        root: Annotated[str, NotIdentity()],
         name: Annotated[str, MinLen(1)],
         channels: Literal[1, 3] = 3,
         size: Annotated[int, Ge(1)] | None = None,
@@ -53,7 +54,7 @@ class ImageFolder(InMemoryData):
         self.augmentation = Augmentation(crop_padding, flip, cutout)
 
     def prepare_data(self) -> None:
-        """Read and decode the images: their shape and classes are known from now on."""
+        """Read and decode the images; their shape and classes are known from now on."""
         root = find_root(self.root)
         found = read_images(root, root.stat().st_mtime_ns, self.channels, self.size, self.subset_per_class)
         self.num_classes = len(found.classes)
@@ -74,7 +75,7 @@ class ImageFolder(InMemoryData):
         self._found = found
 
     def load(self) -> tuple[Images, Images, Images]:
-        """Split what was read."""
+        """Split the decoded images."""
         self.prepare_data()
         found = self._found
         train = Images(torch.from_numpy(found.train), torch.from_numpy(found.train_labels))

@@ -1,26 +1,26 @@
 """Small images as tensors in memory, cut into batches there: no worker processes, no Python work per sample.
 
-Images stay uint8, on the device that computes if they fit there, and are moved (augment.py) and normalised batch by
-batch; the order and the moves of an epoch depend on (seed, epoch) alone, so that a run repeats exactly.
+Images stay uint8, on the device that computes if they fit there, and are augmented (augment.py) and normalised batch
+by batch.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import chain
 
 import torch
 from jaxtyping import Int64, UInt8
-from torch import Tensor
+from torch import Generator, Tensor
 
-from datamodules.data import Data, epoch_generator, share_of
+from datamodules.batches import Chosen, EpochBatches
+from datamodules.data import Data
 from datamodules.memory.augment import Augmentation
 from datamodules.memory.channel_moments import channel_moments
 from datamodules.normalise import Normalise
+from runtime.digest import digest_bytes
 
-# Of what is free on a GPU the images may take so much; the rest is for the network.
+# The images may take this share of a GPU's free memory; the rest is for the network.
 SHARE_OF_DEVICE = 0.25
 
 
@@ -35,21 +35,18 @@ class Images:
         return len(self.labels)
 
     def take(self, index: Int64[Tensor, " chosen"]) -> Images:
-        """The samples at `index`."""
+        """Return the samples at `index`."""
         return Images(self.images[index], self.labels[index])
 
     def to(self, device: torch.device) -> Images:
-        """On `device` if that leaves room for a network, else where they are."""
+        """Move the images to `device` if that leaves room for a network; else return them where they are."""
         if device.type == "cuda" and self.images.nbytes > SHARE_OF_DEVICE * torch.cuda.mem_get_info(device)[0]:
             return self
         return Images(self.images.to(device), self.labels.to(device))
 
 
-class ImageBatches:
-    """An epoch of normalised batches on `device`; shuffled if a `seed` is given.
-
-    `epoch` chooses the order and what `augmentation` does, which needs a seed.
-    """
+class ImageBatches(EpochBatches):
+    """An epoch of images, normalised; augmented by `augmentation` if a `seed` is given."""
 
     def __init__(
         self,
@@ -60,45 +57,38 @@ class ImageBatches:
         seed: int | None = None,
         augmentation: Augmentation | None = None,
     ) -> None:
+        super().__init__(len(data), batch_size, device, seed)
         self.data = data
-        self.batch_size = batch_size
-        self.device = torch.device(device)
         self.normalise = normalise.to(self.device)
-        self.seed = seed
         self.augmentation = augmentation
-        self.epoch = 0
-        self.share = slice(None)
 
-    def __len__(self) -> int:
-        return -(-len(self.data) // self.batch_size)
+    def draw_moves(self, generator: Generator) -> Int64[Tensor, "sample moves"] | None:
+        """Draw what `augmentation` does to each image."""
+        if not self.augmentation:
+            return None
+        height, width = self.data.images.shape[2:]
+        return self.augmentation.draw(len(self.data), (height, width), generator)
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        num, home = len(self.data), self.data.images.device
-        order, moves = torch.arange(num), None
-        if self.seed is not None:
-            generator = epoch_generator(self.seed, self.epoch)
-            order = torch.randperm(num, generator=generator)
-            if self.augmentation:
-                height, width = self.data.images.shape[2:]
-                moves = self.augmentation.draw(num, (height, width), generator).to(self.device)
-        for places in torch.arange(num).split(self.batch_size):
-            places = share_of(places, self.share, self.seed is not None)
-            batch = self.data.take(order[places].to(home))
+    def read(self, batches: Iterable[Chosen]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Take, augment and normalise the images of each batch."""
+        home = self.data.images.device
+        for index, moves in batches:
+            batch = self.data.take(index.to(home))
             images, labels = batch.images.to(self.device), batch.labels.to(self.device)
             if self.augmentation and moves is not None:
-                chosen = moves[places.to(self.device)]
-                moved = self.normalise(self.augmentation(images, chosen))
-                yield self.augmentation.cut_out(moved, chosen), labels
+                moves = moves.to(self.device)
+                values = self.normalise(self.augmentation(images, moves))
+                yield self.augmentation.cut_out(values, moves), labels
             else:
                 yield self.normalise(images), labels
 
 
 class InMemoryData(Data):
-    """A data set of small images. Subclasses say where they come from in `load`.
+    """A data set of small images. Subclasses read them in `load`.
 
-    A subclass that states `official` refuses files with another fingerprint. The training part's mean image is
-    subtracted; where `per_channel` is true, the mean of each channel, and its deviation divides. `augmentation` acts on
-    training batches alone.
+    A subclass that sets `official` refuses files with another fingerprint. Batches are normalised by the mean image of
+    the training part; where `per_channel` is true, by the mean and the deviation of each channel. `augmentation` acts
+    on training batches alone.
     """
 
     input_shape: tuple[int, int, int]
@@ -112,16 +102,16 @@ class InMemoryData(Data):
     test: Images
     normalise: Normalise
 
-    def __init__(self) -> None:  # no options: what a subclass does not name is refused
+    def __init__(self) -> None:  # no parameters: a subclass names its own options
         super().__init__()
         self._placed: dict[tuple[int, torch.device], Images] = {}
 
     def load(self) -> tuple[Images, Images, Images]:
-        """Return the training, validation and test part; raises `ValueError` that names path, files and remedy."""
+        """Return the training, validation and test part; raise `ValueError` that names path, files and remedy."""
         raise TypeError(f"{type(self).__name__} must define load()")
 
     def setup(self, stage: str | None = None) -> None:
-        """Load all parts, once; raises `ValueError` for an empty part and for other data than the official."""
+        """Load all parts, once; raise `ValueError` for an empty part and for data other than the official."""
         if not hasattr(self, "train"):
             parts = self.load()
             for name, part in zip(("training", "validation", "test"), parts, strict=True):
@@ -143,20 +133,20 @@ class InMemoryData(Data):
                 self.normalise = Normalise(self.scale, self.train.images.float().mean(dim=0) / self.scale)
 
     def train_batches(self, batch_size: int, seed: int, device: torch.device | str = "cpu") -> ImageBatches:
-        """Shuffled and moved batches of the training part."""
+        """Return the training part, shuffled and augmented anew in every epoch."""
         part = self._on(self.train, device)
         return ImageBatches(part, batch_size, self.normalise, device, seed, self.augmentation)
 
     def validation_batches(self, device: torch.device | str = "cpu") -> ImageBatches:
-        """The validation part, in order: whatever is selected is selected on it."""
+        """Return the validation part, in order: every selection is made on it."""
         return ImageBatches(self._on(self.validation, device), self.evaluation_batch_size, self.normalise, device)
 
     def test_batches(self, device: torch.device | str = "cpu") -> ImageBatches:
-        """The test part, in order: read once, at the end."""
+        """Return the test part, in order: it is read once, at the end."""
         return ImageBatches(self._on(self.test, device), self.evaluation_batch_size, self.normalise, device)
 
     def _on(self, part: Images, device: torch.device | str) -> Images:
-        """`part` on a device, copied there once."""
+        """Return `part` on a device, copied there once."""
         key = (id(part), torch.device(device))
         if key not in self._placed:
             self._placed[key] = part.to(key[1])
@@ -164,9 +154,6 @@ class InMemoryData(Data):
 
 
 def _fingerprint(parts: Iterable[Images]) -> str:
-    """Twelve hex digits of all pixels and labels."""
-    digest = hashlib.sha256()
-    for tensor in chain.from_iterable((part.images, part.labels) for part in parts):
-        digest.update(f"{tuple(tensor.shape)}".encode())
-        digest.update(tensor.contiguous().numpy().data)
-    return digest.hexdigest()[:12]
+    """Return twelve hex digits of all shapes, pixels and labels."""
+    tensors = (tensor for part in parts for tensor in (part.images, part.labels))
+    return digest_bytes(piece for t in tensors for piece in (f"{tuple(t.shape)}".encode(), t.contiguous().numpy().data))

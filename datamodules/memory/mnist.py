@@ -10,6 +10,7 @@ from typing import Annotated
 from annotated_types import Ge, Le
 
 from datamodules.memory.idx_images import IdxImages
+from runtime.identity import NotIdentity
 
 
 class MNIST(IdxImages):
@@ -24,5 +25,10 @@ class MNIST(IdxImages):
     title = folder_name = "MNIST"
     official = "4713448bdac9"
 
-    def __init__(self, root: str, download: bool = False, padding: Annotated[int, Ge(0), Le(100)] = 0) -> None:
+    def __init__(
+        self,
+        root: Annotated[str, NotIdentity()],
+        download: Annotated[bool, NotIdentity()] = False,
+        padding: Annotated[int, Ge(0), Le(100)] = 0,
+    ) -> None:
         super().__init__(root, download, padding)

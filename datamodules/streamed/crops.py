@@ -1,4 +1,4 @@
-"""Cut what a network reads out of a coded image: a random window to train on, the centre to evaluate on.
+"""Decode an image and cut a random window out of it to train on, or its centre to evaluate on.
 
 The window is that of [Sze15], as torchvision draws it: 8 % (or `min_area`) to 100 % of the area, 3/4 to 4/3 as wide as
 high, ten tries, then the largest centred one. Differs from torchvision: where the window is at least twice as large as
@@ -27,8 +27,11 @@ SHRINKAGES = (8, 4, 2)  # what the DCT can be scaled by
 
 @dataclass(frozen=True)
 class Crops:
-    """Cut `size × size` pixels: at random, at least `min_area` of the image, mirrored with probability 1/2 if `flip`;
-    or from the centre, after the shorter side has become `resize`."""
+    """Cut `size × size` pixels out of an image.
+
+    A random window covers at least `min_area` (0 to 1) of the image and is mirrored with probability 1/2 if `flip`. The
+    centre is cut after the shorter side has become `resize` pixels.
+    """
 
     size: int
     resize: int
@@ -36,7 +39,7 @@ class Crops:
     flip: bool
 
     def random(self, content: bytes, generator: np.random.Generator) -> UInt8[np.ndarray, "size size 3"]:
-        """A random window; raises what Pillow raises, or `ValueError`, for bytes that are no image."""
+        """Cut a random window; raise what Pillow raises, or `ValueError`, for bytes that are no image."""
         with _opened(content) as image:
             width, height = image.size
             left, top, across, down = draw_window(width, height, self.min_area, generator)
@@ -53,7 +56,7 @@ class Crops:
         return pixels[:, ::-1] if self.flip and generator.random() < 0.5 else pixels
 
     def centre(self, content: bytes) -> UInt8[np.ndarray, "size size 3"]:
-        """The centre, as torchvision's Resize and CenterCrop cut it; raises as `random` does."""
+        """Cut the centre, as torchvision's Resize and CenterCrop do; raise as `random` does."""
         with _opened(content) as image:
             whole = _coloured(image)
             width, height = (int(self.resize * side / min(image.size)) for side in image.size)
@@ -63,9 +66,9 @@ class Crops:
 
 
 def draw_window(width: int, height: int, min_area: float, generator: np.random.Generator) -> tuple[int, int, int, int]:
-    """Left, top, width and height of a random window of an image.
+    """Draw the left, top, width and height in pixels of a random window.
 
-    Share of the area uniform in `(min_area, 1)`, logarithm of the ratio uniform in `log RATIO`, place uniform.
+    Its share of the area is uniform in `(min_area, 1)`, the logarithm of width / height in `log RATIO`, then its place.
     """
     for _ in range(NUM_TRIES):
         area = width * height * generator.uniform(min_area, 1)
@@ -83,7 +86,7 @@ def _opened(content: bytes) -> Image.Image:
     try:
         image = Image.open(io.BytesIO(content))
     except UnidentifiedImageError:
-        raise ValueError(f"{len(content)} bytes of no known kind of image") from None
+        raise ValueError(f"{len(content)} bytes of no known image format") from None
     if image.mode not in MODES:
         raise ValueError(f"pixels of kind {image.mode}; convert it to eight bits a channel")
     return image

@@ -1,7 +1,7 @@
 """Read, decode and cut images into batches of bytes, in worker processes that stay from one epoch to the next.
 
-A request names the part, the images, and the seed and epoch of their random windows. It holds all that its batch
-depends on, so that a batch is the same for any number of workers, and one set of workers serves all parts and epochs.
+A request holds all that its batch depends on: the part, the images, and the seed and epoch of their random windows. So
+a batch is the same for any number of workers, and one set of workers serves all parts and epochs.
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from datamodules.memory.image_files import UNREADABLE
 from datamodules.streamed.crops import Crops
 from datamodules.streamed.image_index import ImageIndex
+from runtime.messages import one_line
 
 
 @dataclass(frozen=True)
 class Request:
-    """A batch: the images at `indices` of part number `part`; centred, or at random for `(seed, epoch)`."""
+    """Ask for the images at `indices` of part number `part`: random windows for `(seed, epoch)`, or centres if None."""
 
     part: int
     indices: Int64[np.ndarray, " batch"]
@@ -32,8 +33,10 @@ class Request:
 
 
 class Decoder(Dataset[tuple[Tensor, str]]):
-    """From a request to its batch, or to what is wrong with an image: words, where an exception from a worker would be
-    a page."""
+    """Answer a request with its batch and "", or with an empty batch and what is wrong with an image.
+
+    It returns words because an exception from a worker would print a page.
+    """
 
     def __init__(self, parts: Sequence[ImageIndex], crops: Crops) -> None:
         self.parts = tuple(parts)
@@ -46,9 +49,9 @@ class Decoder(Dataset[tuple[Tensor, str]]):
             try:
                 images[place] = self._cut(part.read(index), index, request.seed_and_epoch)
             except UNREADABLE as error:
-                reason = " ".join(str(error).split()) or type(error).__name__
-                said = f"{part.place(index)}: not a readable image ({reason}); fetch it again, or mend or delete it"
-                return torch.empty(0, self.crops.size, self.crops.size, 3, dtype=torch.uint8), said
+                problem = f"not a readable image ({one_line(error)}); fetch it again, or mend or delete it"
+                empty = torch.empty(0, self.crops.size, self.crops.size, 3, dtype=torch.uint8)
+                return empty, f"{part.place(index)}: {problem}"
         return torch.from_numpy(images), ""
 
     def _cut(self, content: bytes, index: int, seed_and_epoch: tuple[int, int] | None) -> np.ndarray:
@@ -58,19 +61,19 @@ class Decoder(Dataset[tuple[Tensor, str]]):
 
 
 class Decoders:
-    """`num_workers` processes that answer requests in order; with 0 this process does it."""
+    """`num_workers` processes that answer requests in order; with 0 this process answers them."""
 
     def __init__(self, decoder: Decoder, num_workers: int) -> None:
         self.decoder = decoder
         self.num_workers = num_workers
         self._idle: dict[bool, list[DataLoader]] = {False: [], True: []}
-        # Held from outside until this object goes: a loader that is found in a cycle of garbage, as an exception or a
-        # Trainer makes them, has lost its queues by then and waits five seconds for each worker to end.
+        # Keep every loader alive until this object goes. A loader that is collected in a reference cycle, as exceptions
+        # and Trainers make them, has lost its queues by then and waits five seconds for each worker to end.
         self._loaders: list[DataLoader] = []
         weakref.finalize(self, self._loaders.clear)
 
     def __call__(self, requests: Sequence[Request], pin: bool) -> Iterator[UInt8[Tensor, "batch size size 3"]]:
-        """The batches, in pinned memory if `pin`; raises `ValueError` in one line for an image that cannot be read."""
+        """Yield the batches, in pinned memory if `pin`; raise `ValueError` in one line for an unreadable image."""
         answers = self._in_workers(requests, pin) if self.num_workers else map(self.decoder.__getitem__, requests)
         for images, problem in answers:
             if problem:
@@ -78,18 +81,18 @@ class Decoders:
             yield images
 
     def _in_workers(self, requests: Sequence[Request], pin: bool) -> Iterator[tuple[Tensor, str]]:
-        # Whoever iterates has the workers for himself; a second iteration beside the first gets others.
+        # An iteration has its workers to itself; a second one that runs beside it gets others.
         idle = self._idle[pin]
         loader = idle.pop() if idle else self._loader(pin)
         assert isinstance(loader.sampler, _Requests)
         loader.sampler.requests = requests
         left = len(requests)
         try:
-            batches = iter(loader)  # the workers drop what an abandoned iteration still wanted
+            batches = iter(loader)  # the workers drop what an abandoned iteration requested
             while left:
                 answer = next(batches)
                 left -= 1
-                if not left:  # now, because nobody may ask again, once he has all
+                if not left:  # release now: the consumer may never resume this generator
                     idle.append(loader)
                 yield answer
         except GeneratorExit:
@@ -101,8 +104,8 @@ class Decoders:
                 raise
             self._loaders.remove(loader)
             raise ValueError(
-                f"a process that decodes images died ({' '.join(str(error).split())}); it may have lacked memory, or "
-                "shared memory (/dev/shm): lower dataset.num_workers or schedule.batch_size"
+                f"a process that decodes images died ({one_line(error)}); memory or shared memory (/dev/shm) may be "
+                "full: lower dataset.num_workers or schedule.batch_size"
             ) from None
 
     def _loader(self, pin: bool) -> DataLoader:
@@ -122,7 +125,7 @@ class Decoders:
 
 
 class _Requests(Sampler[Request]):
-    """What the workers are to do next."""
+    """The requests that the workers answer next."""
 
     requests: Sequence[Request] = ()
 
@@ -135,5 +138,5 @@ def _unchanged(answer: tuple[Tensor, str]) -> tuple[Tensor, str]:
 
 
 def _quiet(worker: int) -> None:
-    """Pillow warns of odd metadata, of which no pixel depends."""
+    """Silence Pillow's warnings of odd metadata, which change no pixel."""
     warnings.filterwarnings("ignore", module="PIL")

@@ -1,6 +1,6 @@
-"""Anybody's large images in folders, `train/<class>/*` and `test/<class>/*` or `val/<class>/*`, streamed from the disk.
+"""Your own large images in folders, `train/<class>/*` and `test/<class>/*` or `val/<class>/*`, streamed from the disk.
 
-Small ones are better decoded once: datamodules/memory/image_folder.py.
+Small images are faster when they are decoded once: datamodules/memory/image_folder.py.
 """
 
 from __future__ import annotations
@@ -10,21 +10,22 @@ from typing import Annotated
 
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 
-from datamodules.streamed.image_index import Found
+from datamodules.streamed.image_index import ImageParts
 from datamodules.streamed.image_tree import list_classes
 from datamodules.streamed.images import StreamedImages
+from runtime.identity import NotIdentity
 
 
 class StreamedFolder(StreamedImages):
-    """The images below the folder `root`, called `name` in the written split.
+    """The images below the folder `root`; `name` is what the written split calls them.
 
-    The test part is `test/`, or `val/` where that is all there is. With both, `val/` is the validation part, and
-    `validation_share` must be None.
+    The test part is `test/`, or `val/` where there is no `test/`. With both, `val/` is the validation part, and
+    `validation_share` must be None. All other options are those of `StreamedImages`.
     """
 
     def __init__(
         self,
-        root: str,
+        root: Annotated[str, NotIdentity()],
         name: Annotated[str, MinLen(1)],
         size: Annotated[int, Ge(1)] = 224,
         resize: Annotated[int, Ge(1)] = 256,
@@ -33,7 +34,7 @@ class StreamedFolder(StreamedImages):
         validation_share: Annotated[float, Gt(0), Lt(1)] | None = 0.1,
         subset_classes: Annotated[int, Ge(2)] | None = None,
         subset_per_class: Annotated[int, Ge(1)] | None = None,
-        num_workers: Annotated[int, Ge(0), Le(1024)] | None = None,
+        num_workers: Annotated[Annotated[int, Ge(0), Le(1024)] | None, NotIdentity()] = None,
     ) -> None:
         super().__init__(
             name,
@@ -48,8 +49,8 @@ class StreamedFolder(StreamedImages):
         )
         self.root = Path(root).expanduser()
 
-    def find(self) -> Found:
-        """List the parts that are there; raises `ValueError` unless all have the same classes."""
+    def find(self) -> ImageParts:
+        """Index the parts that are there; raise `ValueError` unless all have the same classes."""
         there = [part for part in ("train", "val", "test") if (self.root / part).is_dir()]
         if "train" not in there or len(there) < 2:
             raise ValueError(
@@ -70,4 +71,4 @@ class StreamedFolder(StreamedImages):
                     f"{self.root}: class '{odd[0]}' is in {has}/ and not in {lacks}/; all parts need the same classes"
                 )
         validation = parts["val"][1] if len(there) == 3 else None
-        return Found(classes, parts["train"][1], parts[there[-1]][1], validation)
+        return ImageParts(classes, parts["train"][1], parts[there[-1]][1], validation)

@@ -1,4 +1,4 @@
-"""Find images in folders, one a class, `<folder>/<class>/<image>`, without opening them."""
+"""Find images in folders, one folder a class, `<folder>/<class>/<image>`, without opening them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ ENDINGS = (".jpeg", ".jpg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".
 
 
 def list_classes(folder: Path) -> tuple[tuple[str, ...], ImageIndex]:
-    """The classes below `folder`, sorted, and their images; raises `ValueError` if there is none, or an empty one.
+    """Return the classes below `folder`, sorted, and the index of their images.
 
-    Hidden files are left out; any other file that is no image by its name is refused.
+    Hidden files are left out. Raises `ValueError` if there are fewer than two classes, if one is empty, and for any
+    file that is not named like an image.
     """
     classes = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
     if not classes:
@@ -36,7 +37,7 @@ def list_classes(folder: Path) -> tuple[tuple[str, ...], ImageIndex]:
 
 
 def list_images(folder: Path) -> Iterator[tuple[str, int]]:
-    """Name and size in bytes of the images in one folder, in no order."""
+    """Yield the name and the size in bytes of each image in one folder, in no order."""
     for entry in os.scandir(folder):
         if entry.name.startswith("."):
             continue

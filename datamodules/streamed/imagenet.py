@@ -1,6 +1,6 @@
 """ImageNet, the 1000 classes of ILSVRC2012 [RDS15], from its official archives as they are, or from extracted folders.
 
-Where files may be is said in imagenet_files.py, how they are read in images.py.
+imagenet_files.py lists where the files may lie; images.py reads them.
 
 [RDS15] Russakovsky, Deng, Su et al., ImageNet large scale visual recognition challenge, IJCV 115, 2015.
 """
@@ -12,21 +12,23 @@ from typing import Annotated
 
 from annotated_types import Ge, Gt, Le, Lt
 
-from datamodules.streamed.image_index import Found
+from datamodules.streamed.image_index import ImageParts
 from datamodules.streamed.imagenet_files import find_imagenet
 from datamodules.streamed.images import StreamedImages
+from runtime.identity import NotIdentity
 
 
 class ImageNet(StreamedImages):
-    """The official validation part is the test part; the validation part is taken from the training part.
+    """ImageNet below `root`: the official validation part is the test part; validation images are taken from training.
 
-    A pass over the archives is needed once; what it found is kept in `cache`, None: beside them.
+    Archives are indexed once; the index is kept in the folder `cache`, or beside the archives if that is None. All
+    other options are those of `StreamedImages`.
     """
 
     def __init__(
         self,
-        root: str,
-        cache: str | None = None,
+        root: Annotated[str, NotIdentity()],
+        cache: Annotated[str | None, NotIdentity()] = None,
         size: Annotated[int, Ge(1)] = 224,
         resize: Annotated[int, Ge(1)] = 256,
         min_crop_area: Annotated[float, Gt(0), Le(1)] = 0.08,
@@ -34,7 +36,7 @@ class ImageNet(StreamedImages):
         validation_share: Annotated[float, Gt(0), Lt(1)] = 0.02,
         subset_classes: Annotated[int, Ge(2)] | None = None,
         subset_per_class: Annotated[int, Ge(1)] | None = None,
-        num_workers: Annotated[int, Ge(0), Le(1024)] | None = None,
+        num_workers: Annotated[Annotated[int, Ge(0), Le(1024)] | None, NotIdentity()] = None,
     ) -> None:
         super().__init__(
             "ILSVRC2012, the official validation part as test part",
@@ -50,6 +52,6 @@ class ImageNet(StreamedImages):
         self.root = Path(root).expanduser()
         self.cache = None if cache is None else Path(cache).expanduser()
 
-    def find(self) -> Found:
-        """Find both official parts."""
+    def find(self) -> ImageParts:
+        """Index both official parts."""
         return find_imagenet(self.root, self.cache)

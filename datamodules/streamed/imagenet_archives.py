@@ -1,13 +1,12 @@
-"""Where each JPEG lies inside the official archives of ImageNet, which are read in place.
+"""Index the JPEGs inside the official archives of ImageNet, which are read in place.
 
-One pass over their headers finds all images. The train archive has 1.3 million: what was found is kept in a file, so
-that the next start takes a second.
+One pass over the headers of an archive finds all images. The training archive has 1.3 million: the index is kept in a
+file, so that the next start takes a second.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import re
 import sys
 import tarfile
@@ -20,16 +19,18 @@ from typing import IO
 import numpy as np
 
 from datamodules.streamed.image_index import ImageIndex, index_of
+from runtime.atomic import atomic_write
+from runtime.messages import one_line
 
 WNID = re.compile(r"n\d{8}")
 Entry = tuple[str, int, int]  # name, offset, size
 
 
 def index_archive(path: Path, cache: Path | None) -> ImageIndex:
-    """The images of an archive of JPEGs, or of archives `<wnid>.tar` of them, not labelled yet.
+    """Index an archive of JPEGs, or of archives `<wnid>.tar` of JPEGs; all labels are 0 still.
 
-    What was found is kept in `cache` (None: beside the archive) until the archive's size or time changes. Raises
-    `ValueError` for an archive that is truncated, or holds something else.
+    The index is kept in the folder `cache` (None: beside the archive) until the archive's size or time changes. Raises
+    `ValueError` for an archive that is truncated or holds something else.
     """
     status = path.stat()
     stamp = json.dumps({"version": 1, "archive": path.name, "size": status.st_size, "mtime_ns": status.st_mtime_ns})
@@ -58,8 +59,7 @@ def _entries(path: Path) -> Iterator[Entry]:
                 for image, place, length in inside:
                     yield f"{wnid}/{_jpeg(image, path)}", place, length
     except (tarfile.TarError, OSError, EOFError) as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(f"{path}: cannot be read as an archive ({reason}); fetch it again") from None
+        raise ValueError(f"{path}: cannot be read as an archive ({one_line(error)}); fetch it again") from None
 
 
 def _jpeg(name: str, path: Path) -> str:
@@ -69,9 +69,9 @@ def _jpeg(name: str, path: Path) -> str:
 
 
 def _members(file: IO[bytes], start: int, size: int, place: str) -> Iterator[Entry]:
-    """The files of a tar archive of `size` bytes that begins at `start`, their offsets counted from 0."""
+    """Yield the files of a tar archive of `size` bytes that begins at `start`; offsets count from the file's start."""
     file.seek(start)
-    # Every archive ends with two blocks of zeros: without them it was cut, if only between two of its files.
+    # Every archive ends with two blocks of zeros: one without them was cut, perhaps between two of its files.
     limit = start + size - 1024
     too_early = tarfile.ReadError(f"{place} ends too early")
     with tarfile.open(fileobj=file, mode="r:") as archive:
@@ -85,7 +85,7 @@ def _members(file: IO[bytes], start: int, size: int, place: str) -> Iterator[Ent
 
 
 def _recall(kept: Path, archive: Path, stamp: str) -> ImageIndex | None:
-    """What an earlier pass found; None if there is nothing, or it is of another state of the archive, or damaged."""
+    """Read a kept index; return None if there is none, if it is damaged, or if the archive has changed since."""
     try:
         with np.load(kept, allow_pickle=False) as file:
             if str(file["stamp"]) != stamp:
@@ -97,16 +97,13 @@ def _recall(kept: Path, archive: Path, stamp: str) -> ImageIndex | None:
 
 
 def _keep(kept: Path, index: ImageIndex, stamp: str) -> None:
-    """Write the index down, all or nothing; where that is impossible, say so and go on."""
-    new = kept.with_name(f"{kept.name}.{os.getpid()}.new")
+    """Write the index; warn and go on where it cannot be written."""
     try:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        with new.open("wb") as file:
+        with atomic_write(kept) as temporary, temporary.open("wb") as file:
             np.savez(file, stamp=np.array(stamp), names=index.names, offsets=index.offsets, sizes=index.sizes)
-        new.replace(kept)
     except OSError as error:
         warnings.warn(
-            f"{kept}: cannot be written ({error.strerror}), so that every start reads the headers of {index.container} "
+            f"{kept}: cannot be written ({error.strerror}), so every start reads the headers of {index.container} "
             "again; set dataset.cache to a folder that can be written",
             stacklevel=2,
         )

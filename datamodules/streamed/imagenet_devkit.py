@@ -1,4 +1,4 @@
-"""The development kit of ILSVRC2012: which class each official validation image is of [RDS15].
+"""Read the classes of the official validation images from the development kit of ILSVRC2012 [RDS15].
 
 `data/meta.mat` numbers the classes; `data/ILSVRC2012_validation_ground_truth.txt` has one number a line, for the images
 sorted by name.
@@ -15,15 +15,18 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from runtime.messages import one_line
+
 FOLDER = "ILSVRC2012_devkit_t12"
 ARCHIVE = f"{FOLDER}.tar.gz"
 META, TRUTH = "meta.mat", "ILSVRC2012_validation_ground_truth.txt"
 
 
 def validation_wnids(root: Path, num_images: int) -> list[str]:
-    """The class of each of `num_images` validation images, sorted by name; raises `ValueError` naming what is wrong.
+    """Return the WordNet id of each of `num_images` validation images, sorted by name.
 
-    The kit is `<root>/ILSVRC2012_devkit_t12.tar.gz`, or the folder that was extracted from it.
+    The kit is `<root>/ILSVRC2012_devkit_t12.tar.gz`, or the folder that was extracted from it. Raises `ValueError` that
+    names what is missing or damaged.
     """
     place, contents = _files(root)
     wnids = _wnids(contents[META], f"{place}: {META}")
@@ -42,14 +45,14 @@ def validation_wnids(root: Path, num_images: int) -> list[str]:
 
 
 def _files(root: Path) -> tuple[Path, dict[str, bytes]]:
-    """Where the kit is, and its two files."""
+    """Find the kit; return its place and the contents of its two files."""
     folder, archive = root / FOLDER / "data", root / ARCHIVE
     if all((folder / name).is_file() for name in (META, TRUTH)):
         return folder, {name: (folder / name).read_bytes() for name in (META, TRUTH)}
     if not archive.is_file():
         raise ValueError(
-            f"ImageNet: {root.absolute()} lacks {ARCHIVE} (or the folder {FOLDER}), without which the classes of the "
-            "validation images are not known; put it there, or sort the images into val/<wnid>/"
+            f"ImageNet: {root.absolute()} lacks {ARCHIVE} (or the folder {FOLDER}), which names the classes of the "
+            "validation images; put it there, or sort the images into val/<wnid>/"
         )
     contents: dict[str, bytes] = {}
     try:
@@ -59,19 +62,18 @@ def _files(root: Path) -> tuple[Path, dict[str, bytes]]:
                 if path.name in (META, TRUTH) and path.parent.name == "data" and (file := kit.extractfile(member)):
                     contents[path.name] = file.read()
     except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
-        raise ValueError(f"{archive}: cannot be read ({' '.join(str(error).split())}); fetch it again") from None
+        raise ValueError(f"{archive}: cannot be read ({one_line(error)}); fetch it again") from None
     if missing := [name for name in (META, TRUTH) if name not in contents]:
         raise ValueError(f"{archive}: lacks {', '.join(f'data/{name}' for name in missing)}; fetch it again")
     return archive, contents
 
 
 def _wnids(content: bytes, place: str) -> dict[int, str]:
-    """`{ILSVRC2012_ID: WNID}` of the synsets without children: the classes."""
+    """Return `{ILSVRC2012_ID: WNID}` of the synsets without children: the classes."""
     from scipy.io import loadmat
 
     try:
         synsets = np.atleast_1d(loadmat(io.BytesIO(content), squeeze_me=True)["synsets"])
         return {int(s["ILSVRC2012_ID"]): str(s["WNID"]) for s in synsets if int(s["num_children"]) == 0}
     except Exception as error:  # a damaged file raises nearly anything
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(f"{place}: cannot be read ({reason}); fetch the kit again") from None
+        raise ValueError(f"{place}: cannot be read ({one_line(error)}); fetch the kit again") from None

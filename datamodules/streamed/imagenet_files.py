@@ -1,8 +1,8 @@
 """Find the images of ILSVRC2012 [RDS15]: in folders, one a class, or inside the official archives as they are.
 
-Of the training part `<root>/train/<wnid>/*.JPEG` or `<root>/ILSVRC2012_img_train.tar`; of the official validation part
-`<root>/val/<wnid>/*.JPEG`, or, with the development kit, `<root>/val/*.JPEG` or `<root>/ILSVRC2012_img_val.tar`. A
-label is a place among the WordNet ids, sorted.
+The training part is `<root>/train/<wnid>/*.JPEG` or `<root>/ILSVRC2012_img_train.tar`. The official validation part is
+`<root>/val/<wnid>/*.JPEG` or, with the development kit, `<root>/val/*.JPEG` or `<root>/ILSVRC2012_img_val.tar`. A label
+is a place among the sorted WordNet ids.
 
 [RDS15] Russakovsky, Deng, Su et al., ImageNet large scale visual recognition challenge, IJCV 115, 2015.
 """
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from datamodules.streamed.image_index import Found, ImageIndex, index_of
+from datamodules.streamed.image_index import ImageIndex, ImageParts, index_of
 from datamodules.streamed.image_tree import list_classes, list_images
 from datamodules.streamed.imagenet_archives import WNID, index_archive
 from datamodules.streamed.imagenet_devkit import ARCHIVE as DEVKIT
@@ -23,10 +23,10 @@ from datamodules.streamed.imagenet_devkit import validation_wnids
 TRAIN, VAL = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"
 
 
-def find_imagenet(root: Path, cache: Path | None) -> Found:
-    """Both official parts, the second as test part; raises `ValueError` that names path, files and remedy.
+def find_imagenet(root: Path, cache: Path | None) -> ImageParts:
+    """Index both official parts, the second as test part; raise `ValueError` that names path, files and remedy.
 
-    Nothing is extracted; what a pass over an archive found is kept in `cache`, or beside it.
+    Nothing is extracted; the index of an archive is kept in the folder `cache`, or beside the archive.
     """
     for folder, archive in (("train", TRAIN), ("val", VAL)):
         if not (root / folder).is_dir() and not (root / archive).is_file():
@@ -43,7 +43,7 @@ def find_imagenet(root: Path, cache: Path | None) -> Found:
             f"ImageNet: class {odd[0]} is in {there.container} and not in {lacking.container}; both need the same "
             "classes (for fewer of them set dataset.subset_classes)"
         )
-    return Found(classes, train, test)
+    return ImageParts(classes, train, test)
 
 
 def _train(root: Path, cache: Path | None) -> tuple[tuple[str, ...], ImageIndex]:
@@ -72,13 +72,13 @@ def _tree(folder: Path) -> tuple[tuple[str, ...], ImageIndex]:
     classes, index = list_classes(folder)
     if odd := [name for name in classes if not WNID.fullmatch(name)]:
         raise ValueError(
-            f"{folder / odd[0]}: expected folders named by WordNet ids, as n01440764; rename or move it (other images "
-            "of yours are dataset=image_folder_streamed)"
+            f"{folder / odd[0]}: expected folders named by WordNet ids, as n01440764; rename or move it (for your own "
+            "images take dataset=image_folder_streamed)"
         )
     return classes, index
 
 
 def _labelled(index: ImageIndex, wnids: Sequence[str] | np.ndarray) -> tuple[tuple[str, ...], ImageIndex]:
-    """The classes, sorted, and the index with labels, given the class of every image."""
+    """Return the sorted classes and the index with labels; `wnids` has the class of every image."""
     classes, labels = np.unique(np.asarray(wnids), return_inverse=True)
     return tuple(classes.tolist()), index.labelled(labels.astype(np.int64))

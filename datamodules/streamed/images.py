@@ -1,33 +1,37 @@
-"""Large images, decoded anew in every epoch, while a network trains, because no memory would hold them all.
+"""Large images, decoded anew in every epoch while a network trains, because no memory would hold them all.
 
-Processes decode and cut (decoders.py, crops.py); bytes travel to the device, and are normalised
-there with the mean and deviation of ImageNet's colours that its published networks were trained with, as in
-torchvision's reference recipes (references/classification/presets.py).
+Worker processes decode and cut them (decoders.py, crops.py); the bytes travel to the device and are normalised there,
+with the mean and deviation of ImageNet's colours that its published networks were trained with, as in torchvision's
+reference recipes (references/classification/presets.py).
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from typing import Annotated
 
 import torch
+from annotated_types import Ge, Le
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from datamodules.data import Data, epoch_generator, hold_out, share_of
+from datamodules.batches import Chosen, EpochBatches
+from datamodules.data import Data, hold_out
 from datamodules.normalise import Normalise
 from datamodules.streamed.crops import Crops
 from datamodules.streamed.decoders import Decoder, Decoders, Request
-from datamodules.streamed.image_index import Found, fingerprint
+from datamodules.streamed.image_index import ImageParts, fingerprint
+from runtime.identity import NotIdentity
 
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SPLIT_SEED = 0
 TRAIN, VALIDATION, TEST = range(3)
 
 
-class StreamedBatches:
-    """An epoch of normalised batches of one part on `device`; shuffled, with random windows, if a `seed` is given."""
+class StreamedBatches(EpochBatches):
+    """An epoch of one part: random windows of its images if a `seed` is given, else their centres; normalised."""
 
     def __init__(
         self,
@@ -38,29 +42,20 @@ class StreamedBatches:
         device: torch.device | str = "cpu",
         seed: int | None = None,
     ) -> None:
+        self.labels = torch.from_numpy(decoders.decoder.parts[part].labels)
+        super().__init__(len(self.labels), batch_size, device, seed)
         self.decoders = decoders
         self.part = part
-        self.labels = torch.from_numpy(decoders.decoder.parts[part].labels)
-        self.batch_size = batch_size
-        self.device = torch.device(device)
         self.normalise = normalise.to(self.device)
-        self.seed = seed
-        self.epoch = 0
-        self.share = slice(None)
 
-    def __len__(self) -> int:
-        return -(-len(self.labels) // self.batch_size)
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        order, drawn = torch.arange(len(self.labels)), None
-        if self.seed is not None:
-            generator = epoch_generator(self.seed, self.epoch)
-            order, drawn = torch.randperm(len(order), generator=generator), (self.seed, self.epoch)
-        chosen = [share_of(places, self.share, drawn is not None) for places in order.split(self.batch_size)]
-        requests = [Request(self.part, indices.numpy(), drawn) for indices in chosen]
+    def read(self, batches: Iterable[Chosen]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Request all batches at once, and yield them in order."""
+        indices = [index for index, _ in batches]
+        drawn = None if self.seed is None else (self.seed, self.epoch)
+        requests = [Request(self.part, index.numpy(), drawn) for index in indices]
         pin = self.device.type == "cuda"
-        for indices, images in zip(chosen, self.decoders(requests, pin), strict=False):
-            yield self._ready(images), self.labels[indices].to(self.device)
+        for index, images in zip(indices, self.decoders(requests, pin), strict=False):
+            yield self._ready(images), self.labels[index].to(self.device)
 
     def _ready(self, images: UInt8[Tensor, "batch h w 3"]) -> Float[Tensor, "batch 3 h w"]:
         moved = images.to(self.device, non_blocking=True)  # a fourth of the bytes of normalised images
@@ -68,13 +63,13 @@ class StreamedBatches:
 
 
 class StreamedImages(Data):
-    """A data set of large images. Subclasses say where they are in `find`.
+    """A data set of large images. Subclasses find them in `find`.
 
-    Training images are random windows of at least `min_crop_area` of the area, mirrored with probability 1/2 if `flip`;
-    validation and test images the centres, after the shorter side has become `resize`: `size × size` pixels all. Of the
-    training part `validation_share`, drawn at random, is for validation, unless the files have such a part.
-    `subset_classes` and `subset_per_class` take the first classes, and the first images by name of each class in each
-    part. `num_workers` processes decode: 0 leaves it to this process, None takes one for each core.
+    A training image is a random window of at least `min_crop_area` of the image, mirrored with probability 1/2 if
+    `flip`; a validation or test image is the centre, after the shorter side has become `resize`. All are cut to
+    `size × size` pixels. `validation_share` of the training part, drawn at random, becomes the validation part, unless
+    the files have one. `subset_classes` keeps the first classes; `subset_per_class` keeps the first images by name of
+    each class in each part. `num_workers` processes decode: 0 decodes in this process, None takes one for each core.
     """
 
     evaluation_batch_size = 100
@@ -89,7 +84,7 @@ class StreamedImages(Data):
         validation_share: float | None,
         subset_classes: int | None,
         subset_per_class: int | None,
-        num_workers: int | None,
+        num_workers: Annotated[Annotated[int, Ge(0), Le(1024)] | None, NotIdentity()],
     ) -> None:
         super().__init__()
         if resize < size:
@@ -104,12 +99,12 @@ class StreamedImages(Data):
         self.normalise = Normalise(255.0, *(torch.tensor(moment)[:, None, None] for moment in (MEAN, DEVIATION)))
         self._decoders: Decoders | None = None
 
-    def find(self) -> Found:
-        """Return where the images are; raises `ValueError` that names path, files and remedy."""
+    def find(self) -> ImageParts:
+        """Return where the images lie; raise `ValueError` that names path, files and remedy."""
         raise TypeError(f"{type(self).__name__} must define find()")
 
     def prepare_data(self) -> None:
-        """Find the images and split them: the number of classes is known from now on."""
+        """Find the images and split them; the number of classes is known from now on."""
         found = self._subset(self.find())
         self.num_classes = len(found.classes)
         num_train, num_test = len(found.train), len(found.test)
@@ -131,7 +126,7 @@ class StreamedImages(Data):
         self.parts = parts
 
     def setup(self, stage: str | None = None) -> None:
-        """Find the images, once; no worker starts before the first batch is asked for."""
+        """Find the images, once; no worker starts before the first batch is requested."""
         if self._decoders is None:
             if not hasattr(self, "parts"):
                 self.prepare_data()
@@ -139,15 +134,15 @@ class StreamedImages(Data):
             self._decoders = Decoders(Decoder(self.parts, self.crops), self.num_workers)
 
     def train_batches(self, batch_size: int, seed: int, device: torch.device | str = "cpu") -> StreamedBatches:
-        """Shuffled batches of random windows of the training part."""
+        """Return random windows of the training part, shuffled and drawn anew in every epoch."""
         return self._batches(TRAIN, batch_size, device, seed)
 
     def validation_batches(self, device: torch.device | str = "cpu") -> StreamedBatches:
-        """The centres of the validation part, in order: whatever is selected is selected on it."""
+        """Return the centres of the validation part, in order: every selection is made on it."""
         return self._batches(VALIDATION, self.evaluation_batch_size, device)
 
     def test_batches(self, device: torch.device | str = "cpu") -> StreamedBatches:
-        """The centres of the test part, in order: read once, at the end."""
+        """Return the centres of the test part, in order: it is read once, at the end."""
         return self._batches(TEST, self.evaluation_batch_size, device)
 
     def _batches(
@@ -156,7 +151,7 @@ class StreamedImages(Data):
         assert self._decoders is not None, "setup() comes first"
         return StreamedBatches(self._decoders, part, batch_size, self.normalise, device, seed)
 
-    def _subset(self, found: Found) -> Found:
+    def _subset(self, found: ImageParts) -> ImageParts:
         num = self.subset_classes
         if num is not None and num > len(found.classes):
             raise ValueError(
@@ -186,6 +181,6 @@ class StreamedImages(Data):
 
 
 def num_cores() -> int:
-    """The cores that this process may use: its part of them where several of a machine train together."""
+    """Count the cores that this process may use; processes that train together on a machine share its cores evenly."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))  # torchrun says how many there are

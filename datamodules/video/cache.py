@@ -1,22 +1,18 @@
-"""Decoded clips on disk: one array of bytes per clip, to be mapped into memory, made once by one or several processes.
+"""Decoded clips on disk: one array of bytes per clip, mapped into memory, made once by one or several processes.
 
 A clip's file in the cache is named after the size and time of its source, and the folder after all else that its bytes
-depend on. So nothing stale is ever read, and a decode that was killed goes on where it stopped: a file appears whole or
-not at all, because it is renamed when it is written.
+depend on, so nothing stale is ever read. A file appears whole or not at all, so a decode that was killed goes on where
+it stopped.
 """
 
 from __future__ import annotations
 
 import functools
 import glob
-import logging
 import multiprocessing
-import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -24,12 +20,12 @@ import numpy as np
 from jaxtyping import UInt8
 
 from datamodules.video.decode import BrokenClip, Frames, decode
-
-log = logging.getLogger("compression_bench")
+from runtime.atomic import atomic_write
+from runtime.console import bar, log
 
 
 def open_clip(path: Path) -> UInt8[np.ndarray, "frame 3 height width"]:
-    """A clip of the cache, mapped into memory: only what is looked at is read."""
+    """Map a clip of the cache into memory: only the bytes that are used are read."""
     return np.load(path, mmap_mode="r")
 
 
@@ -43,9 +39,9 @@ def fill_cache(
 ) -> dict[str, Path]:
     """Decode what the cache lacks; return `{clip: its file in the cache}` in the order of `clips`.
 
-    `clips` are `{name: video file}`; a name is a path below the cache. Broken clips are left out with a warning if
-    `broken` is "skip". Raises `ValueError` that names a broken clip and its `remedy`, or an unwritable cache.
-    `num_workers` processes decode, with one thread each; 0 decodes in this one.
+    `clips` maps names, which are paths below the cache, to video files. If `broken` is "skip", broken clips are left
+    out with a warning. Raises `ValueError` that names a broken clip and its `remedy`, or a cache that cannot be
+    written. `num_workers` processes decode, with one thread each; 0 decodes in this process.
     """
     folder = cache / frames.folder
     places = {name: _place(folder, name, source) for name, source in clips.items()}
@@ -53,14 +49,14 @@ def fill_cache(
     work = [(clips[name], places[name]) for name in missing]
     failed = set()
     try:
-        with _bar(f"decoding {len(work)} clips", len(work)) as advance:
+        with bar(f"decoding {len(work)} clips", len(work)) as advance:
             for name, fault in zip(missing, _decoded(work, frames, num_workers), strict=True):
                 if fault is not None:
                     if broken == "fail":
                         raise ValueError(f"{clips[name]}: not a readable video ({fault}); {remedy}")
                     log.warning("%s: left out, not a readable video (%s)", clips[name], fault)
                     failed.add(name)
-                advance()
+                advance("")
     except OSError as error:
         raise ValueError(
             f"{folder}: the decoded clips cannot be written there ({error.strerror or error}); set dataset.cache to a "
@@ -68,14 +64,14 @@ def fill_cache(
         ) from None
     except BrokenProcessPool:
         raise ValueError(
-            f"{folder}: a decoding process was killed, perhaps for want of memory; start again, it goes on from there, "
-            "with fewer dataset.num_workers"
+            f"{folder}: a decoding process was killed, perhaps because memory ran out; start again with fewer "
+            "dataset.num_workers: decoding goes on where it stopped"
         ) from None
     return {name: place for name, place in places.items() if name not in failed}
 
 
 def _place(folder: Path, name: str, source: Path) -> Path:
-    """Where the clip `name` belongs while its source is as it is now."""
+    """Return the file of the clip `name`, for its source as it is now."""
     stamp = source.stat()
     return folder / f"{name}.{stamp.st_size}-{stamp.st_mtime_ns}.npy"
 
@@ -88,13 +84,13 @@ def _is_whole(place: Path, frames: Frames) -> bool:
 
 
 def _decoded(work: list[tuple[Path, Path]], frames: Frames, num_workers: int) -> Iterator[str | None]:
-    """For each source and place, decode and write; yield what is wrong with the source, in order."""
+    """Decode each source to its place; yield what is wrong with the source, or None, in order."""
     task = functools.partial(_decode_one, frames=frames)
     num_workers = min(num_workers, len(work))
     if not num_workers:
         yield from map(task, work)
         return
-    # A forked copy of a process with threads (torch has some) can hang; a spawned one imports this module alone.
+    # A fork of a process with threads, which torch starts, can hang; a spawned process imports this module only.
     pool = ProcessPoolExecutor(num_workers, multiprocessing.get_context("spawn"))
     try:
         yield from pool.map(task, work)
@@ -105,41 +101,16 @@ def _decoded(work: list[tuple[Path, Path]], frames: Frames, num_workers: int) ->
 def _decode_one(source_and_place: tuple[Path, Path], frames: Frames) -> str | None:
     """Decode one clip into its place; return what is wrong with its source, or None. Raises `OSError`."""
     source, place = source_and_place
-    if _is_whole(place, frames):  # another run was faster
+    if _is_whole(place, frames):  # another process was faster
         return None
     try:
         array = decode(source, frames)
     except BrokenClip as error:
         return str(error)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    _write(array, place)
+    with atomic_write(place) as temporary, temporary.open("wb") as file:
+        np.save(file, array)
     name = place.name.removesuffix(".npy").rpartition(".")[0]
     for other in place.parent.glob(f"{glob.escape(name)}.*.npy"):
         if other != place:  # made from the source as it was before
             other.unlink(missing_ok=True)
     return None
-
-
-def _write(array: np.ndarray, place: Path) -> None:
-    """Write under another name, then rename: whoever looks sees a whole file or none."""
-    handle, temporary = tempfile.mkstemp(dir=place.parent, prefix=".", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.save(file, array)
-        os.replace(temporary, place)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-@contextmanager
-def _bar(title: str, total: int) -> Iterator[functools.partial[None]]:
-    """A bar of `total` steps, where the output is a terminal; it yields what advances it by one."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console()
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    show = bool(total) and console.is_terminal
-    with Progress(*columns, console=console, transient=True, disable=not show) as progress:
-        yield functools.partial(progress.advance, progress.add_task(title, total=total))

@@ -1,4 +1,4 @@
-"""Video files to arrays of bytes, with PyAV (FFmpeg): which frames, at which size, and what a broken clip is."""
+"""Decode video files to arrays of bytes with PyAV (FFmpeg): chosen frames at a chosen size."""
 
 from __future__ import annotations
 
@@ -8,43 +8,45 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-# Raised whenever the same files decode to other bytes than before: caches of old bytes are then not read.
+from runtime.messages import one_line
+
+# Raise it when the same files decode to other bytes than before: then caches of the old bytes are not read.
 VERSION = 1
-# A header may count a few frames more than there are (dropped ones); a file that was cut lacks more than that.
+# A header may count a few dropped frames too; a file that was cut lacks more than those.
 SHARE_OF_PROMISED_FRAMES = 0.9
 
 
 @dataclass(frozen=True)
 class Frames:
-    """Which frames are kept, and their size: `num_frames` evenly spaced over the clip, or all if it is None."""
+    """The frames to keep and their size in pixels: `num_frames` evenly spaced over the clip, or all if that is None."""
 
     num_frames: int | None
     height: int
     width: int
 
     def __str__(self) -> str:
-        """As it stands in a written split."""
+        """Return the words of a written split."""
         return f"{'all' if self.num_frames is None else self.num_frames} frames of {self.height}×{self.width}"
 
     @property
     def folder(self) -> str:
-        """A folder's name that says all that the decoded bytes depend on, beside their source."""
+        """The name of a folder; it holds all that the decoded bytes depend on beside their source."""
         return f"{'all' if self.num_frames is None else self.num_frames}_frames_{self.height}x{self.width}_v{VERSION}"
 
     def chosen(self, num: int) -> list[int]:
-        """The kept frames of a clip of `num`: the middles of equal pieces; a shorter clip repeats some."""
+        """Return the places of the kept frames among `num`: the middles of equal pieces, some twice in a short clip."""
         if self.num_frames is None:
             return list(range(num))
         return [(2 * piece + 1) * num // (2 * self.num_frames) for piece in range(self.num_frames)]
 
     def fits(self, array: np.ndarray) -> bool:
-        """Whether `array` can be a clip that was decoded like this."""
+        """Return whether `array` can be a clip that was decoded to these frames."""
         size = len(array) if array.ndim == 4 and self.num_frames is None else self.num_frames
         return array.dtype == np.uint8 and array.shape == (size, 3, self.height, self.width) and array.size > 0
 
 
 class BrokenClip(Exception):
-    """A file that is no readable video: what is wrong with it."""
+    """A file is no readable video; the message says why."""
 
 
 def decode(path: Path, frames: Frames) -> UInt8[np.ndarray, "frame 3 height width"]:
@@ -74,5 +76,5 @@ def decode(path: Path, frames: Frames) -> UInt8[np.ndarray, "frame 3 height widt
                 kept[place] = pixels.transpose(2, 0, 1)  # (3, height, width)
             return kept
     except (av.FFmpegError, OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        reason = getattr(error, "strerror", None) or one_line(error)
         raise BrokenClip(reason) from None

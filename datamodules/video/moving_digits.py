@@ -1,16 +1,14 @@
-"""Eleven motions of real handwritten digits [AK98], written as MPEG-1 files in UCF11's tree: its small stand-in.
+"""Eleven motions of real handwritten digits [AK98], as MPEG-1 files in UCF11's tree: a small stand-in for UCF11.
 
 A digit of random angle, at a random place of a grid, stands still, moves in one of eight directions, or turns in one of
-two; what leaves on one side comes in on the other. So a single frame looks alike in all classes, and only the motion
-tells them apart. The digits of a group are in no other group.
+two; what leaves on one side comes in on the other. So single frames look alike in all classes: only the motion tells
+them apart. The digits of a group are in no other group.
 
 [AK98] Alpaydin & Kaynak, Optical recognition of handwritten digits, UCI machine learning repository, 1998.
 """
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -23,6 +21,8 @@ from datamodules.video.batches import View
 from datamodules.video.ucf11 import UCF11
 from datamodules.video.ucf11_files import FOLDERS
 from datamodules.video.ucf11_split import Protocol
+from runtime.atomic import atomic_write
+from runtime.identity import NotIdentity
 
 # Pixels to the right and down, and degrees clockwise, per frame.
 MOTIONS = {
@@ -45,9 +45,9 @@ FRAMES_PER_SECOND = 25  # MPEG-1 knows a few rates only
 
 
 class MovingDigits(UCF11):
-    """825 clips of 24 frames, written below `root` when they are first asked for; read like UCF11.
+    """825 clips of 24 frames, written below `root` when they are first needed; the options are those of `UCF11`.
 
-    There is no `flip`: a mirrored motion is another class. With fewer frames than 6, opposite motions look alike.
+    There is no `flip`: a mirrored motion is another class. With fewer than 6 frames, opposite motions look alike.
     """
 
     name = "moving digits"
@@ -55,20 +55,20 @@ class MovingDigits(UCF11):
 
     def __init__(
         self,
-        root: str,
+        root: Annotated[str, NotIdentity()],
         view: View = "frames",
         num_frames: Annotated[int, Ge(1)] | None = 6,
         height: Annotated[int, Ge(1)] = HEIGHT,
         width: Annotated[int, Ge(1)] = WIDTH,
         protocol: Protocol = "group_split",
         fold: Annotated[int, Ge(0), Le(4)] | None = None,
-        cache: str | None = None,
-        num_workers: Annotated[int, Ge(0)] = 0,
+        cache: Annotated[str | None, NotIdentity()] = None,
+        num_workers: Annotated[int, Ge(0), NotIdentity()] = 0,
     ) -> None:
         super().__init__(root, view, num_frames, height, width, protocol, fold, cache=cache, num_workers=num_workers)
 
     def prepare_data(self) -> None:
-        """Write the files that are not there yet; then as UCF11."""
+        """Write the clips that are not there yet; then prepare them as UCF11 does."""
         try:
             write_files(self.root / FOLDERS[0])
         except OSError as error:
@@ -80,7 +80,7 @@ class MovingDigits(UCF11):
 
 
 def write_files(tree: Path) -> None:
-    """Write what is missing below `tree`; a file appears whole or not at all. Raises `OSError`."""
+    """Write the clips that are missing below `tree`, each whole or not at all; raise `OSError` where that fails."""
     missing = [each for each in _files() if not (tree / each[0]).is_file()]
     if not missing:
         return
@@ -93,19 +93,12 @@ def write_files(tree: Path) -> None:
         # Every 25th digit belongs to a group, the same ones in every class.
         digit = digits[(group - 1) + NUM_GROUPS * rng.integers(len(digits) // NUM_GROUPS)]
         frames = draw(digit, list(MOTIONS.values())[label], rng)
-        (tree / path).parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=(tree / path).parent, prefix=".", suffix=".tmp")
-        os.close(handle)
-        try:
-            encode(frames, Path(temporary))
-            os.replace(temporary, tree / path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        with atomic_write(tree / path) as temporary:
+            encode(frames, temporary)
 
 
 def _files() -> Iterator[tuple[str, tuple[int, int, int]]]:
-    """Each clip's path below the tree, and its class, group and number."""
+    """Yield each clip's path below the tree, and its class, group and number."""
     for label, name in enumerate(MOTIONS):
         for group in range(1, NUM_GROUPS + 1):
             for clip in range(1, NUM_CLIPS + 1):
@@ -115,7 +108,10 @@ def _files() -> Iterator[tuple[str, tuple[int, int, int]]]:
 def draw(
     digit: Float[np.ndarray, "8 8"], motion: tuple[int, int, int], rng: np.random.Generator
 ) -> UInt8[np.ndarray, "frame height width 3"]:
-    """Move an enlarged digit over a grey frame, from a random place and angle."""
+    """Draw the frames of an enlarged digit that moves over grey, from a random place and angle.
+
+    `motion` is in pixels to the right, pixels down and degrees clockwise, per frame.
+    """
     from PIL import Image
 
     right, down, degrees = motion
@@ -133,7 +129,7 @@ def draw(
 
 
 def encode(frames: UInt8[np.ndarray, "frame height width 3"], path: Path) -> None:
-    """Write an MPEG-1 file, whatever its name ends with."""
+    """Write an MPEG-1 file, whatever the ending of its name."""
     import av
 
     with av.open(str(path), "w", format="mpeg") as container:

@@ -1,13 +1,13 @@
 """UCF11, the YouTube actions: 1,600 clips of eleven classes, 25 groups each [Liu09], decoded once into a cache.
 
-Files, protocols, decoding and batches each have a module of their own beside this one.
+Finding the files, splitting, decoding and batches each have a module of their own beside this one.
 
 [Liu09] Liu, Luo & Shah, Recognizing realistic actions from videos "in the wild", CVPR 2009.
 """
 
 from __future__ import annotations
 
-import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -20,6 +20,8 @@ from datamodules.video.cache import fill_cache, open_clip
 from datamodules.video.decode import Frames
 from datamodules.video.ucf11_files import Clip, find_clips, find_tree
 from datamodules.video.ucf11_split import Part, Protocol, check_parts, describe, parts_of
+from runtime.digest import digest_bytes
+from runtime.identity import NotIdentity
 
 # A batch of long clips must fit into memory too.
 EVALUATION_CLIPS, EVALUATION_FRAMES = 50, 1500
@@ -27,14 +29,15 @@ NUM_HASHED_BYTES = 4096
 
 
 class UCF11(Data):
-    """The clips below `root` (see datamodules/video/ucf11_files.py), of which nothing is ever fetched.
+    """The clips below `root` (see datamodules/video/ucf11_files.py); nothing is ever downloaded.
 
     `view` is "frames", `(frame, 3, height, width)`, for recurrent networks, or "clips", `(3, frame, height, width)`,
-    for 3-D convolutions. A clip gives `num_frames`, evenly spaced, or all if that is None; then zeros follow the
-    normalised frames up to the longest clip. A frame that is exactly zero is padding: no real one is, because no byte
-    equals the mean that is subtracted. `protocol` is explained in datamodules/video/ucf11_split.py; `fold` belongs to
-    "five_fold". `flip` mirrors half of the training clips. `broken` clips "fail" or are counted in the written split.
-    The decoded clips are kept in `cache`, or else in `<root>/ucf11_cache`; `num_workers` processes decode.
+    for 3-D convolutions. `num_frames` of a clip are kept, evenly spaced, or all if that is None; then zeros follow the
+    normalised frames up to the longest clip. A frame that is exactly zero is padding: no real frame is, because no byte
+    equals the mean that is subtracted. datamodules/video/ucf11_split.py explains `protocol`; `fold`, 0 to 4, belongs to
+    "five_fold". `flip` mirrors half of the training clips. With `broken` "fail" a broken clip is an error; with "skip"
+    it is left out and counted in the written split. Decoded clips are kept in the folder `cache`, or in
+    `<root>/ucf11_cache`; `num_workers` processes decode, 0 decodes in this process.
     """
 
     name = "UCF11"
@@ -42,7 +45,7 @@ class UCF11(Data):
 
     def __init__(
         self,
-        root: str,
+        root: Annotated[str, NotIdentity()],
         view: View = "frames",
         num_frames: Annotated[int, Ge(1)] | None = 6,
         height: Annotated[int, Ge(1)] = 120,
@@ -51,8 +54,8 @@ class UCF11(Data):
         fold: Annotated[int, Ge(0), Le(4)] | None = None,
         flip: bool = False,
         broken: Literal["fail", "skip"] = "fail",
-        cache: str | None = None,
-        num_workers: Annotated[int, Ge(0)] = 0,
+        cache: Annotated[str | None, NotIdentity()] = None,
+        num_workers: Annotated[int, Ge(0), NotIdentity()] = 0,
     ) -> None:
         super().__init__()
         if (fold is None) == (protocol == "five_fold"):
@@ -68,7 +71,7 @@ class UCF11(Data):
         self.num_workers = num_workers
 
     def prepare_data(self) -> None:
-        """Find the clips and decode what the cache lacks: their number, shape and split are known from now on."""
+        """Find the clips and decode what the cache lacks; number, shape and split are known from now on."""
         found = find_clips(find_tree(self.root))
         sources = {clip.name: clip.path for clip in found}
         files = fill_cache(sources, self.cache, self.frames, self.broken, self.num_workers, self.remedy)
@@ -105,25 +108,26 @@ class UCF11(Data):
             self.fingerprint = _fingerprint(self._kept)
 
     def train_batches(self, batch_size: int, seed: int, device: torch.device | str = "cpu") -> ClipBatches:
-        """Shuffled batches of the training part, half of its clips mirrored if `flip` is true."""
+        """Return the training part, shuffled anew in every epoch; half of its clips are mirrored if `flip` is true."""
         return ClipBatches(self.train, batch_size, self.view, device, seed, self.flip)
 
     def validation_batches(self, device: torch.device | str = "cpu") -> ClipBatches:
-        """The validation part, in order: whatever is selected is selected on it."""
+        """Return the validation part, in order: every selection is made on it."""
         return ClipBatches(self.validation, self.evaluation_batch_size, self.view, device)
 
     def test_batches(self, device: torch.device | str = "cpu") -> ClipBatches:
-        """The test part, in order: read once, at the end."""
+        """Return the test part, in order: it is read once, at the end."""
         return ClipBatches(self.test, self.evaluation_batch_size, self.view, device)
 
 
 def _fingerprint(kept: list[tuple[Clip, Part, int]]) -> str:
-    """Twelve hex digits of names, labels, parts, lengths, and of each file's size and a piece from its middle."""
-    digest = hashlib.sha256()
-    for clip, part, num_frames in kept:
-        size = clip.path.stat().st_size
-        digest.update(f"{clip.name} {clip.label} {part} {num_frames} {size}\n".encode())
-        with clip.path.open("rb") as file:
-            file.seek(max(0, (size - NUM_HASHED_BYTES) // 2))
-            digest.update(file.read(NUM_HASHED_BYTES))
-    return digest.hexdigest()[:12]
+    """Return twelve hex digits of names, labels, parts, lengths, and of each file's size and a piece of its middle."""
+    return digest_bytes(piece for clip, part, num_frames in kept for piece in _pieces(clip, part, num_frames))
+
+
+def _pieces(clip: Clip, part: Part, num_frames: int) -> Iterator[bytes]:
+    size = clip.path.stat().st_size
+    yield f"{clip.name} {clip.label} {part} {num_frames} {size}\n".encode()
+    with clip.path.open("rb") as file:
+        file.seek(max(0, (size - NUM_HASHED_BYTES) // 2))
+        yield file.read(NUM_HASHED_BYTES)

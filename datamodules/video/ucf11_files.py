@@ -1,7 +1,7 @@
-"""The clips below UCF11's official tree, `<folder>/<class>/v_<word>_<group>/v_<word>_<group>_<clip>.mpg`, or `.avi`.
+"""Find the clips of UCF11's official tree, `<folder>/<class>/v_<word>_<group>/v_<word>_<group>_<clip>.mpg` or `.avi`.
 
-The word often differs from the class (`basketball/v_shooting_01/v_shooting_01_01.mpg`), so the class is the folder, and
-group and clip are the last two numbers of a file's name. The folders `Annotation` and hidden files are not looked at.
+The word often differs from the class (`basketball/v_shooting_01/v_shooting_01_01.mpg`), so the folder names the class;
+the last two numbers of a file's name are group and clip. Folders called `Annotation` and hidden files are ignored.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Clip:
 
 
 def find_tree(root: Path) -> Path:
-    """The folder below `root` that holds the classes; raises `ValueError` unless there is one."""
+    """Return the folder below `root` that holds the classes; raise `ValueError` unless there is exactly one."""
     there = [root / name for name in FOLDERS if (root / name).is_dir()]
     if not there:
         raise ValueError(
@@ -46,9 +46,9 @@ def find_tree(root: Path) -> Path:
 
 
 def find_clips(tree: Path) -> list[Clip]:
-    """All clips below `tree`, sorted by class and name.
+    """Return all clips below `tree`, sorted by class and name.
 
-    Raises `ValueError` that names what is missing, empty, strangely named or there twice.
+    Raises `ValueError` that names what is missing, empty, wrongly named or there twice.
     """
     classes = sorted(path.name for path in tree.iterdir() if path.is_dir() and not path.name.startswith("."))
     if len(classes) < 2:

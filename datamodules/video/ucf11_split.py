@@ -1,8 +1,8 @@
-"""Which clips of UCF11 train, validate and test: the three protocols of this suite.
+"""Split the clips of UCF11 into training, validation and test part, by one of three protocols.
 
-The clips of a group were cut from one video [Liu09], so that a split by clip tests on scenes of the training part and
-flatters; a split by group does not. Published protocols differ, and rows must name theirs. Groups are dealt to five
-folds in turn, group g to fold (g − 1) mod 5; of the fold before the tested one every other group validates, 3 of 25.
+The clips of a group were cut from one video [Liu09]. So a split by clip tests on scenes of the training part, and its
+accuracies are too high; a split by group does not. Published protocols differ, so every row names its own. Group g
+belongs to fold (g − 1) mod 5; in the fold before the tested one every other group validates, 3 of 25.
 
 [Liu09] Liu, Luo & Shah, Recognizing realistic actions from videos "in the wild", CVPR 2009.
 """
@@ -25,7 +25,7 @@ SHARE_OF_TEST, SHARE_OF_VALIDATION, SPLIT_SEED = 0.2, 0.1, 0
 
 
 def parts_of(clips: Sequence[Clip], protocol: Protocol, fold: int | None) -> list[Part]:
-    """The part of each clip; `fold` is given for "five_fold" alone."""
+    """Return the part of each clip; `fold`, 0 to 4, is given for "five_fold" and None otherwise."""
     if protocol == "clip_split":
         return _by_clip(len(clips))
     tested = FOLD_OF_GROUP_SPLIT if fold is None else fold
@@ -33,14 +33,14 @@ def parts_of(clips: Sequence[Clip], protocol: Protocol, fold: int | None) -> lis
 
 
 def part_of_group(group: int, tested: int) -> Part:
-    """The part of a group when the fold `tested` tests."""
+    """Return the part of `group`, from 1, when `tested`, from 0, is the tested fold."""
     if (group - 1) % NUM_FOLDS == tested:
         return "test"
     return "validation" if (group - 1) % (2 * NUM_FOLDS) == (tested - 1) % NUM_FOLDS else "train"
 
 
 def describe(clips: Sequence[Clip], parts: Sequence[Part], protocol: Protocol, fold: int | None) -> str:
-    """The split as it is written: how it was made, and what each part holds."""
+    """Describe the split in words: how it was made, and what each part holds."""
     how = {
         "group_split": "split by group",
         "clip_split": f"split by clip (random, seed {SPLIT_SEED}), so that parts share scenes",
@@ -55,7 +55,7 @@ def describe(clips: Sequence[Clip], parts: Sequence[Part], protocol: Protocol, f
 
 
 def check_parts(clips: Sequence[Clip], parts: Sequence[Part], classes: set[str]) -> None:
-    """Raise `ValueError` for an empty part, or one of the `classes` of which nothing is for training."""
+    """Raise `ValueError` for an empty part, or if one of the `classes` has no training clip."""
     counts = Counter(parts)
     for part in ("train", "validation", "test"):
         if not counts[part]:

@@ -11,7 +11,7 @@ from pytorch_lightning.loggers import Logger
 from torch import Tensor, nn
 
 from datamodules.data import Batches
-from datamodules.rest import SkipBatches
+from datamodules.partial_epochs import SkipBatches
 from evaluation.accuracy import Accuracy
 from lightning_modules.training.checkpoint import KEY, Checkpoint
 from lightning_modules.training.classifier import Classifier

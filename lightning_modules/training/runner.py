@@ -19,8 +19,7 @@ from pytorch_lightning.loggers import Logger
 from torch import Tensor, nn
 
 from datamodules.data import Batches, Data
-from datamodules.limited import FirstBatches
-from datamodules.rest import SkipBatches
+from datamodules.partial_epochs import FirstBatches, SkipBatches
 from evaluation.accuracy import Accuracy, accuracy
 from lightning_modules.training.callbacks import ResumableTraining
 from lightning_modules.training.checkpoint import Checkpoint, Position, copy_state

@@ -15,7 +15,7 @@ from pytorch_lightning.loggers import Logger, WandbLogger
 from evaluation.result import Result
 from orchestration.config.point import Point
 from orchestration.store.point_files import NETWORK
-from reporting.wandb.client import comes_from_outside, is_mistake, one_line, prepare, write_row
+from reporting.wandb.client import comes_from_outside, explain, is_mistake, prepare, write_row
 from reporting.wandb.names import run_arguments
 from runtime.console import say
 
@@ -62,8 +62,8 @@ def start_logger(point: Point) -> Logger | None:
         if not comes_from_outside(error):
             raise
         if is_mistake(error):
-            raise ValueError(f"{one_line(error)}; or take logger=wandb_offline, which needs no account") from None
-        say(f"{point.label}: {one_line(error)}; this run is written to disk only, `report.py --wandb` sends its row")
+            raise ValueError(f"{explain(error)}; or take logger=wandb_offline, which needs no account") from None
+        say(f"{point.label}: {explain(error)}; this run is written to disk only, `report.py --wandb` sends its row")
         logger.leave()
         _ = logger.experiment
     return logger

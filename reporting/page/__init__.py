@@ -1,6 +1,6 @@
-"""The page: all rows in one file that opens from disk, asks no network, and can be sent to a co-author.
+"""The page: all rows in one file that opens from disk, needs no network, and can be sent to a co-author.
 
-`contents` says what the page knows, `write` puts it into one file with the style, the scripts and Vega beside them.
+`contents` computes the data of the page; `write` puts them into one file with the style, the scripts and Vega.
 """
 
 from reporting.page.write import write_page

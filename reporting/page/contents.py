@@ -1,6 +1,6 @@
-"""What the page knows: rows, their variants, published rows and colours, as one JSON value.
+"""Compute the data of the page: rows, their variants, published rows and colours, as one JSON value.
 
-Every number that is computed comes from here, so the page shows what the tables show.
+All computed numbers come from here, so the page and the tables agree.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from reporting.papers import Published
 from reporting.print_result import comparison_rows
 from reporting.table import COMPARED, measured
 from reporting.variants import FOOTNOTE, MARK, Options, Variant, variants
+from runtime.json_trees import map_leaves
 
 
 def contents(
@@ -34,15 +35,17 @@ def contents(
     beside: Path,
     steps: int | None = None,
 ) -> dict[str, Any]:
-    """Everything that the page shows, of each history at most `steps` entries.
+    """Return everything that the page shows, with at most `steps` entries of each history.
 
-    Links are relative to the folder `beside`, where the page will lie.
+    `experiments` are the published rows. `folders` maps the id of a row to the folder of its files. Links are relative
+    to the folder `beside`, where the page will lie.
     """
     found = variants(results, reconstructions=reconstructions)
     place = {result.id: i for i, variant in enumerate(found) for result in variant.results}
     published = list(experiments)
     methods = sorted({r.choices["method"] for r in results} | {e.choices["method"] for e in published})
-    return _compact(
+    return map_leaves(
+        _compact,
         {
             "columns": COMPARED,
             "footnote": FOOTNOTE,
@@ -54,12 +57,12 @@ def contents(
             "runs": [{**_run(r, steps), "variant": place[r.id], **_files(folders.get(r.id), beside)} for r in results],
             "steps": steps,
             "reported": [_reported(e, published, results) for e in published],
-        }
+        },
     )
 
 
 def _run(result: Result, steps: int | None) -> dict[str, Any]:
-    """One row: its raw values, every column, and both networks side by side as the terminal shows them."""
+    """Return one row: its raw values, every column, and both networks side by side as in the terminal."""
     row = {f.name: getattr(result, f.name) for f in dataclasses.fields(result)}
     reference, compressed = row.pop("reference"), row.pop("compressed")
     both = reference is not None and compressed is not None
@@ -75,7 +78,7 @@ def _run(result: Result, steps: int | None) -> dict[str, Any]:
 
 
 def _history(entries: Sequence[dict[str, Any]], steps: int | None) -> dict[str, Any] | None:
-    """A list for every field, and for every layer's ranks: much that is alike side by side packs well."""
+    """Return one list for every field and for every layer's ranks: similar values side by side compress well."""
     if steps is not None and len(entries) > steps:
         entries = [
             entries[round(i * (len(entries) - 1) / (steps - 1))] for i in range(steps)
@@ -88,13 +91,13 @@ def _history(entries: Sequence[dict[str, Any]], steps: int | None) -> dict[str, 
 
 
 def _variant(variant: Variant) -> dict[str, Any]:
-    """Mean and half of the 95 % interval over the seeds that are ok, and the words that tell the variant apart."""
+    """Return means and half-widths of their 95 % intervals over the seeds that are ok, and the variant's settings."""
     first = variant.results[0]
     pairs = measured(variant.results)
     means = {n: mean([of(r, c) for r, c in pairs]) for n, of in COLUMNS.items() if pairs}
     named = experiment_name(first.choices)
     difference = variant.name.removeprefix(named).removeprefix(MARK)
-    # Of a long list of settings the rank rule and the method say most.
+    # The rank rule and the method say most: they come first.
     settings = sorted(
         re.split(r" (?=[\w.]+=)", difference.strip()), key=lambda word: not word.startswith(("rank", "method"))
     )
@@ -110,7 +113,7 @@ def _variant(variant: Variant) -> dict[str, Any]:
 
 
 def _reported(experiment: Published, all_of_them: Iterable[Published], results: Iterable[Result]) -> dict[str, Any]:
-    """A published row and its ratios, which follow from sizes where a reference of the same network is known."""
+    """Return a published row; its ratios are computed from sizes where a reference of the same network is known."""
     reported, choices = experiment.reported, experiment.choices
     references = [
         e.reported
@@ -143,7 +146,7 @@ def _reported(experiment: Published, all_of_them: Iterable[Published], results: 
 
 
 def _files(folder: Path | None, beside: Path) -> dict[str, Any]:
-    """The files of a run and the way to them, as a browser takes it."""
+    """Return the folder of a row, as a link for a browser, and the names of its files."""
     if folder is None:
         return {"folder": None, "files": []}
     away = Path(os.path.relpath(folder.resolve(), beside.resolve())).as_posix()
@@ -151,12 +154,8 @@ def _files(folder: Path | None, beside: Path) -> dict[str, Any]:
     return {"folder": quote(away), "files": names}
 
 
-def _compact(value: Any) -> Any:
-    """Six digits are more than anyone reads; what is not finite becomes null."""
-    if isinstance(value, float):
-        return float(f"{value:.6g}") if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {str(k): _compact(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_compact(v) for v in value]
-    return value
+def _compact(leaf: Any) -> Any:
+    """Round a number to six digits, more than anyone reads; what is not finite becomes null."""
+    if isinstance(leaf, float):
+        return float(f"{leaf:.6g}") if math.isfinite(leaf) else None
+    return leaf

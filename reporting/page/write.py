@@ -1,4 +1,4 @@
-"""Write the page: style, scripts, Vega and the data in one file."""
+"""Write the page: data, style, scripts and Vega in one file."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import base64
 import functools
 import gzip
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -14,12 +13,13 @@ from evaluation.result import Result
 from reporting.page.contents import contents
 from reporting.papers import Published
 from reporting.variants import Options
+from runtime.atomic import atomic_write
 
 PARTS = Path(__file__).parent
-# Of each history so many entries, fewer where a thousand deep networks would make the page too large to send.
+# Entries kept of each history: fewer where the rows of many deep networks would make the page too large to send.
 STEPS = (None, 20, 8, 3)
 LIMIT = 1_400_000
-# In the order in which they use each other; they share one scope.
+# They share one scope; each uses those before it.
 SCRIPTS = "elements state filters charts accuracy promise steps tasks run table compare page".split()
 
 
@@ -32,7 +32,7 @@ def write_page(
 ) -> None:
     """Write all results as one page that needs no network.
 
-    `experiments` are drawn as reported points; `folders` maps the id of a result to the folder of its files, for links.
+    `experiments` are drawn as reported points; `folders` maps the id of a row to the folder of its files, for links.
     """
     published = list(experiments)
     for steps in STEPS:
@@ -43,7 +43,7 @@ def write_page(
     parts = {
         "style": (PARTS / "page.css").read_text(encoding="utf-8"),
         "vega": _vega(),
-        "data": base64.b64encode(packed).decode(),  # of letters alone: no text in a row can end the script
+        "data": base64.b64encode(packed).decode(),  # base64: no text in a row can end the script
         "scripts": "\n".join((PARTS / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS),
     }
     before, *pieces = (PARTS / "page.html").read_text(encoding="utf-8").split("{{")
@@ -51,15 +51,13 @@ def write_page(
     for piece in pieces:
         name, after = piece.split("}}", 1)
         page += parts[name] + after
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(page, encoding="utf-8")
-    os.replace(temporary, path)
+    with atomic_write(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
 
 
 @functools.cache
 def _vega() -> str:
-    """Vega, Vega-Lite and Vega-Embed as one script; bundling takes a second, once for all pages of a process."""
+    """Return Vega, Vega-Lite and Vega-Embed as one script; bundling takes a second, once a process."""
     import vl_convert  # a large library, loaded for the page alone
 
     return vl_convert.javascript_bundle()  # type: ignore[call-arg]  # its stub knows no default

@@ -1,1 +1,1 @@
-"""Weights & Biases as the mirror of rows: what a row is called there, live or sent later, and a report of many."""
+"""Copy rows to Weights & Biases, during a run or later, and make a report of many rows there."""

@@ -1,4 +1,4 @@
-"""wandb's own client, told to be patient for a while and not for ever; and what of a row every run gets at its end."""
+"""Configure wandb's client with time limits, explain its errors, and write a row to a W&B run."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from evaluation.result import Result
-from reporting.wandb.names import known_at_the_end, layers, summary
+from reporting.wandb.names import final_config, layer_table, summary
+from runtime.messages import one_line
 
-# wandb would try again for hours. A row is on disk before its mirror is written, so nothing is lost by giving up.
-# What the environment says already goes first.
+# wandb would retry for hours. A row is on disk before it is sent to W&B, so nothing is lost by giving up.
+# Variables that the environment sets already keep their values.
 ENVIRONMENT = {
     "WANDB_SILENT": "true",
     "WANDB_CONSOLE": "off",
@@ -28,45 +29,45 @@ NO_KEY = "no API key for W&B; run `wandb login` or set WANDB_API_KEY"
 
 
 def prepare() -> None:
-    """Make wandb quiet and bounded in time; to be called before anything of it."""
-    os.environ["WANDB_ERROR_REPORTING"] = "false"  # it would look a host up even offline
+    """Make wandb quiet and limit its waiting; call this before anything else of wandb."""
+    os.environ["WANDB_ERROR_REPORTING"] = "false"  # it would look up a host even offline
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
 
 
 def comes_from_outside(error: Exception) -> bool:
-    """Whether wandb, its server or the network is what failed, and not this suite."""
+    """Return whether wandb, its server or the network failed, and not this suite."""
     return isinstance(error, OSError) or type(error).__module__.partition(".")[0].startswith("wandb")
 
 
 def is_mistake(error: Exception) -> bool:
-    """Whether the user can mend it: a missing login, a name that W&B does not take."""
+    """Return whether the user can correct it: a missing login, a name that W&B does not accept."""
     import wandb
 
     return isinstance(error, wandb.errors.UsageError)
 
 
-def one_line(error: Exception) -> str:
-    """What went wrong between wandb and its server, in a line."""
-    text = " ".join(str(error).split())
+def explain(error: Exception) -> str:
+    """Return what went wrong between wandb and its server, and what to do, in one line."""
+    text = one_line(error)
     if is_mistake(error) and "api_key" in text.lower().replace(" ", "_"):
         return NO_KEY
     return f"W&B at {base_url()} does not take it ({type(error).__name__}: {text[:200]})"
 
 
 def base_url() -> str:
-    """The server that wandb speaks to."""
+    """Return the address of the server that wandb uses."""
     import wandb
 
     return str(wandb.setup().settings.base_url)
 
 
 def write_row(run: Any, result: Result, network: Path | None = None) -> None:
-    """Give a run what its row knows: configuration, table of layers, summary, and, if asked, the compressed network."""
+    """Write a row to its W&B run: configuration, table of layers, summary, and the file `network` unless it is None."""
     import wandb
 
-    run.config.update(known_at_the_end(result), allow_val_change=True)
-    columns, lines = layers(result)
+    run.config.update(final_config(result), allow_val_change=True)
+    columns, lines = layer_table(result)
     if lines:
         run.log({"layers": wandb.Table(columns=[*columns], data=lines)})
     if network is not None and network.is_file():

@@ -1,26 +1,27 @@
-"""What a row is called in Weights & Biases: the one place that live runs and rows sent later have their names from.
+"""Name the parts of a row in Weights & Biases, alike for live runs and for rows that are sent later.
 
-Pure functions of a row; nothing here needs wandb. A point is one run, whose id is the point's: a point that is killed
-and goes on, and its row that is sent later, are the same run.
+These are pure functions of a row, without wandb. A point is one W&B run with the point's id: a point that is killed and
+resumed, and its row that is sent later, are the same run.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from evaluation.name import experiment_name
-from evaluation.result import Result
+from evaluation.result import Result, finite
+from runtime.digest import digest_bytes
+from runtime.json_trees import map_leaves
 
-# Where the summary says which row it mirrors.
+# The key of the summary that holds the digest of the row.
 DIGEST = "row"
-# What the rows of `layers` hold, beside the name; a list as W&B's tables know no mappings.
+# The columns of the table of layers after the name; W&B's tables hold lists, not mappings.
 LAYER_COLUMNS = ("rank", "params", "macs", "reason", "form")
-# Parts of a row that have a place of their own: the configuration, the history, the table of layers.
+# Parts of a row that are not in the summary: they are in the configuration, the history or the table of layers.
 NOT_SUMMARY = {
     *("id", "variant", "choices", "seed", "config", "overrides", "tags", "environment", "signature", "reported"),
     *("layers", "history", "schema_version"),
@@ -30,7 +31,7 @@ NOT_SUMMARY = {
 def run_arguments(
     point: str, choices: Mapping[str, str], seed: int, tags: Sequence[str], config: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """What `wandb.init` is told of a point: its id, name, group `dataset/network`, job type, tags, configuration."""
+    """Return the arguments of `wandb.init`: id, name, group `dataset/network`, job type, tags, configuration."""
     return {
         "id": point,
         "name": f"{choices['method']}-{point}",
@@ -42,30 +43,31 @@ def run_arguments(
 
 
 def arguments_of(result: Result) -> dict[str, Any]:
-    """The same, of a row."""
+    """Return `run_arguments` of a row."""
     return run_arguments(result.id, result.choices, result.seed, result.tags, result.config)
 
 
-def known_at_the_end(result: Result) -> dict[str, Any]:
-    """The rest of a run's configuration: what only the row knows."""
+def final_config(result: Result) -> dict[str, Any]:
+    """Return the part of a run's configuration that is known only once its row is written."""
     kept = ("variant", "overrides", "environment", "signature", "reported", "schema_version")
-    return {key: _plain(getattr(result, key)) for key in kept}
+    return {key: map_leaves(finite, getattr(result, key)) for key in kept}
 
 
 def summary(result: Result) -> dict[str, Any]:
-    """The numbers of a row under its own names, `compressed.latency_ms.1` nested as there; NaN is None, as there."""
+    """Return the numbers of a row, named and nested as in result.json; what is not finite is None."""
     row = dataclasses.asdict(result)
-    return {key: _plain(value) for key, value in row.items() if key not in NOT_SUMMARY} | {DIGEST: digest(result)}
+    numbers = {key: map_leaves(finite, value) for key, value in row.items() if key not in NOT_SUMMARY}
+    return numbers | {DIGEST: digest(result)}
 
 
 def digest(result: Result) -> str:
-    """Twelve hex digits of what a row says; a key that a newer schema adds, empty, changes nothing."""
-    content = _without_empty(_plain(dataclasses.asdict(result) | {"schema_version": None}))
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+    """Return twelve hex digits of a row's contents; an empty key that a newer schema adds changes nothing."""
+    content = _without_empty(map_leaves(finite, dataclasses.asdict(result) | {"schema_version": None}))
+    return digest_bytes([json.dumps(content, sort_keys=True).encode()])  # not `digest_json`: servers hold these digits
 
 
-def layers(result: Result) -> tuple[list[str], list[list[Any]]]:
-    """Columns and rows of the table of layers; ranks as text, because some are tuples."""
+def layer_table(result: Result) -> tuple[list[str], list[list[Any]]]:
+    """Return the columns and the lines of the table of layers; ranks are text, because some are tuples."""
     lines = []
     for name, layer in result.layers.items():
         rank, *others = [layer.get(key) for key in LAYER_COLUMNS]
@@ -74,12 +76,12 @@ def layers(result: Result) -> tuple[list[str], list[list[Any]]]:
 
 
 def history(result: Result) -> list[dict[str, float]]:
-    """The entries of a row's history under the names that training logs them with: `joint/violation`, `rank/fc1`."""
+    """Return the entries of a row's history under the names that training logs: `joint/violation`, `rank/fc1`."""
     return [_logged(entry) for entry in result.history]
 
 
 def reference_curve(curve: Sequence[Mapping[str, Any]]) -> list[dict[str, float]]:
-    """The entries of a reference's curve: `reference/epoch`, `reference/train_loss`, …"""
+    """Return the entries of a reference's curve as `reference/epoch`, `reference/train_loss`, …"""
     return [_numbers({f"reference/{key}": value for key, value in entry.items()}) for entry in curve]
 
 
@@ -96,15 +98,6 @@ def _logged(entry: Mapping[str, Any]) -> dict[str, float]:
 
 def _numbers(entry: Mapping[str, Any]) -> dict[str, float]:
     return {key: v for key, v in entry.items() if isinstance(v, int | float) and math.isfinite(v)}
-
-
-def _plain(value: Any) -> Any:
-    """As in result.json: text keys, lists, None for what is not finite."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _without_empty(value: Any) -> Any:

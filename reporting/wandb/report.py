@@ -1,8 +1,7 @@
-"""The comparison as a report in Weights & Biases, above the runs that it is made of."""
+"""Publish the comparison as a report in Weights & Biases, above the runs that it compares."""
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import json
 from collections.abc import Mapping, Sequence
@@ -12,14 +11,15 @@ from typing import Any
 from evaluation.result import Result
 from reporting.markup import markdown
 from reporting.table import Table
-from reporting.wandb.client import comes_from_outside, one_line, prepare
+from reporting.wandb.client import comes_from_outside, explain, prepare
 from reporting.wandb.names import DIGEST
-from reporting.wandb.sync import known_summaries, opened, send_rows
+from reporting.wandb.sync import known_summaries, open_run, send_rows
+from runtime.digest import digest_bytes
 
 EXTRA = "the report needs wandb-workspaces; pip install 'compression-bench[wandb]'"
-# The run that holds the comparison itself, one a project, and its job type.
+# The id and the job type of the run that holds the comparison, one a project.
 COMPARISON = "comparison"
-# The panels: what is drawn over what, by the names of the row.
+# Each panel's title, and the numbers of a row on its x and y axis.
 PANELS = {
     "Accuracy and size": ("compressed.num_params", "compressed.test_top1_percent"),
     "Accuracy and MACs": ("compressed.macs", "compressed.test_top1_percent"),
@@ -37,11 +37,11 @@ def publish(
     entity: str | None = None,
     networks: bool = False,
 ) -> str:
-    """Send the rows that W&B lacks, their comparison and a report of it; returns a line that says where it is.
+    """Send the rows that W&B lacks, their comparison and a report of it; return a line with its address.
 
     `places` maps the id of a row to the folder of its files; with `networks` the compressed networks are sent too.
-    What did not change is not sent again. Raises `ValueError` in one line where wandb-workspaces, a login or the
-    server is missing; what was sent by then stays, and the same call goes on.
+    Nothing unchanged is sent again. Raises `ValueError` in one line where wandb-workspaces, a login or the server is
+    missing; what was sent before stays, and calling again sends the rest.
     """
     if importlib.util.find_spec("wandb_workspaces") is None:
         raise ValueError(EXTRA)
@@ -55,25 +55,24 @@ def publish(
     except Exception as error:
         if not comes_from_outside(error):
             raise
-        raise ValueError(one_line(error)) from None
+        raise ValueError(explain(error)) from None
     sent = f"{num_sent} of {len(results)} rows sent, the others were there"
     return f"{url} ({sent}; the comparison is {'written' if is_new else 'as it was'})"
 
 
 def send_comparison(entity: str, project: str, results: Sequence[Result], table: Table) -> tuple[str, bool]:
-    """Write the comparison's run and report; a report that was there is changed in place. Returns its address."""
+    """Write the comparison's run and its report, or update them; return the address and whether anything changed."""
     import wandb
 
     report = make_report(entity, project, results, table)
-    # Panels have random ids, so what the report is made of is compared, not what is sent.
-    made_of = json.dumps([sorted(r.id for r in results), texts(table), PANELS])
-    content = hashlib.sha256(made_of.encode()).hexdigest()[:12]
+    # Panels have random ids, so compare the report's contents, not what is sent.
+    content = digest_bytes([json.dumps([sorted(r.id for r in results), texts(table), PANELS]).encode()])
     known = known_summaries(entity, project, [COMPARISON]).get(COMPARISON, {})
     report.id = known.get("report") or ""
     if known.get(DIGEST) == content:
         return report.url, False
     report.save()
-    with opened(entity, project, {"id": COMPARISON, "name": COMPARISON, "job_type": COMPARISON}) as run:
+    with open_run(entity, project, {"id": COMPARISON, "name": COMPARISON, "job_type": COMPARISON}) as run:
         run.log({COMPARISON: wandb.Table(columns=[*table.header], data=texts(table))})
         run.summary.update({DIGEST: content, "report": report.id})
         run.finish()
@@ -81,12 +80,12 @@ def send_comparison(entity: str, project: str, results: Sequence[Result], table:
 
 
 def texts(table: Table) -> list[list[str]]:
-    """What its cells say, row by row."""
+    """Return the texts of the cells, line by line."""
     return [[cell.text for cell in row] for row in table.rows]
 
 
 def make_report(entity: str, project: str, results: Sequence[Result], table: Table) -> Any:
-    """The report: the table as text, the figures, and the runs of exactly these rows."""
+    """Make the report: the table as text, the panels, and the W&B runs of exactly these rows."""
     import wandb_workspaces.reports.v2 as w
 
     runs = w.Runset(

@@ -1,8 +1,8 @@
-"""Send rows to Weights & Biases where it does not have them: runs that were offline, or killed before their end.
+"""Send rows that Weights & Biases lacks: of runs that were offline, or killed before their end.
 
-The server is asked which rows it has: the summary of a run says the digest of its row (`names.digest`), whoever
-wrote it, a live run, `wandb sync` or this module. So there is no file of what was sent that could be wrong, another
-machine may go on, and what is there is not sent again.
+The summary of a W&B run holds the digest of its row (`names.digest`), whether a live run, `wandb sync` or this module
+wrote it. So the server itself says which rows it has: no local file can be wrong about it, another machine can go on,
+and nothing is sent twice.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ NETWORK = "network.pt"
 def send_rows(
     entity: str, project: str, results: Sequence[Result], directories: Mapping[str, Path], networks: bool
 ) -> int:
-    """Send what is missing and return how many rows that were; with `networks` the compressed networks too.
+    """Send the rows that are missing and return their number; with `networks` send the compressed networks too.
 
-    `directories` says where the row of an id lies. A run that is there already is completed: its history goes on
-    behind the last line that its summary shows.
+    `directories` maps the id of a row to the folder of its files. An incomplete W&B run is completed: its history
+    continues after the last line that its summary shows.
     """
     known = known_summaries(entity, project, [result.id for result in results])
     missing = [result for result in results if not _is_there(known.get(result.id, {}), result, directories, networks)]
     for number, result in enumerate(missing, 1):
-        with opened(entity, project, arguments_of(result)) as run:
-            for line in remaining(curve(result, directories.get(result.id)), known.get(result.id, {})):
+        with open_run(entity, project, arguments_of(result)) as run:
+            for line in unsent_lines(curve(result, directories.get(result.id)), known.get(result.id, {})):
                 run.log(line)
             write_row(run, result, _network(result, directories) if networks else None)
             run.finish(exit_code=0 if result.is_ok else 1)
@@ -45,8 +45,8 @@ def send_rows(
 
 
 @contextmanager
-def opened(entity: str, project: str, arguments: Mapping[str, Any]) -> Iterator[Any]:
-    """A run of that id, new or continued; nothing of this machine is told, for the row may come from another."""
+def open_run(entity: str, project: str, arguments: Mapping[str, Any]) -> Iterator[Any]:
+    """Open a W&B run, new or resumed, without facts of this machine: the row may come from another one."""
     import wandb
 
     quiet = wandb.Settings(
@@ -63,14 +63,14 @@ def opened(entity: str, project: str, arguments: Mapping[str, Any]) -> Iterator[
         yield run
 
 
-def remaining(lines: Sequence[dict[str, float]], known: Mapping[str, Any]) -> Sequence[dict[str, float]]:
-    """The lines after the last one that a summary shows."""
+def unsent_lines(lines: Sequence[dict[str, float]], known: Mapping[str, Any]) -> Sequence[dict[str, float]]:
+    """Return the lines of a history after the last one that the summary `known` shows."""
     shown = [number for number, line in enumerate(lines, 1) if line.items() <= known.items()]
     return lines[max(shown, default=0) :]
 
 
 def known_summaries(entity: str, project: str, runs: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """The summaries of those of the runs that the server has; none where there is no such project yet."""
+    """Return the summaries of the runs that the server has, by id; none where there is no such project yet."""
     import wandb
 
     found: dict[str, dict[str, Any]] = {}
@@ -86,7 +86,7 @@ def known_summaries(entity: str, project: str, runs: Sequence[str]) -> dict[str,
 
 
 def curve(result: Result, directory: Path | None) -> list[dict[str, float]]:
-    """What a run of the row would have logged, as far as it is on disk: the reference's training, then the method's."""
+    """Return what a live run would have logged, as far as it is on disk: first the reference, then the method."""
     if directory is None or result.reference is None:
         return history(result)
     results_dir = (directory / "../../../..").resolve()  # above <dataset>/<network>/<method>/<id>
@@ -94,9 +94,9 @@ def curve(result: Result, directory: Path | None) -> list[dict[str, float]]:
     for path in sorted(folder.glob("*.json")):
         try:
             about = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError:  # a damaged file is no reason to keep the row back
+        except ValueError:  # send the row although this file is damaged
             continue
-        if about.get("seconds") == result.reference.seconds:  # to the last bit: it is the one that this row names
+        if about.get("seconds") == result.reference.seconds:  # equal to the last bit: it is this row's reference
             return [*reference_curve(about.get("curve") or []), *history(result)]
     return history(result)
 

@@ -1,4 +1,4 @@
-"""Means, differences, fronts and areas, each against an independent way to the same number."""
+"""Means, fronts and areas, each against an independent way to the same number."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from evaluation.statistics import BOOTSTRAP_FROM, hypervolume, mean, paired_difference, pareto_front
+from evaluation.statistics import BOOTSTRAP_FROM, hypervolume, mean, pareto_front
 
 
 def draws(num: int, seed: int = 0) -> list[float]:
@@ -46,16 +46,6 @@ def test_one_value_none_nan_and_equal_ones():
     assert mean([0.0] * 50).half_width == 0.0
     with pytest.raises(ValueError, match="at least one value"):
         mean([])
-
-
-def test_differences_are_of_equal_seeds():
-    first, second = {0: 5.0, 1: 7.0, 2: 9.0, 9: 100.0}, {0: 4.0, 1: 5.5, 2: 8.5, 7: -100.0}
-    ours = paired_difference(first, second)
-    low, high = stats.ttest_rel([5.0, 7.0, 9.0], [4.0, 5.5, 8.5]).confidence_interval(0.95)
-    assert (ours.value, ours.num) == (pytest.approx(1.0), 3)
-    assert (ours.low, ours.high) == (pytest.approx(low), pytest.approx(high))
-    with pytest.raises(ValueError, match=r"expected a common seed, got \[0\] and \[1\]"):
-        paired_difference({0: 1.0}, {1: 1.0})
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -117,7 +117,7 @@ def test_one_setting_across_is_one_line_a_method():
     ]
     with pytest.raises(ValueError, match=r"expected one of top-1 \[%\]"):
         pivot(rows, "share", "accuracy")
-    with pytest.raises(ValueError, match="nonsense: no setting of these experiments is called so"):
+    with pytest.raises(ValueError, match="no run has a setting 'nonsense'; omit --across to list them"):
         pivot(rows, "nonsense", "test error [%]")
 
 

@@ -152,7 +152,7 @@ def test_limited_batches_of_every_part(data):
 
 
 def test_limited_batches_follow_the_epoch(data):
-    from datamodules.limited import FirstBatches
+    from datamodules.partial_epochs import FirstBatches
 
     whole = data.train_batches(BATCH, 0)
     limited = FirstBatches(whole, 2)

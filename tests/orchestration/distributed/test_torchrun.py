@@ -13,7 +13,7 @@ import time
 import pytest
 import torch
 
-from datamodules.data import share_of
+from datamodules.batches import share_of
 from evaluation.result import read_result
 from orchestration.errors import ConfigError
 from orchestration.run.run_point import run_point

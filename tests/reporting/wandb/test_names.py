@@ -59,6 +59,6 @@ def test_history_has_the_names_of_training(entry, expected):
 
 
 def test_layers_as_a_table():
-    columns, lines = names.layers(make_row())
+    columns, lines = names.layer_table(make_row())
     assert columns == ["layer", "rank", "params", "macs", "reason", "form"]
     assert lines == [["fc1", "[3, 2]", 30, 20, None, None], ["fc2", None, 10, 9, "small", "merged"]]

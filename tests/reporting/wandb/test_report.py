@@ -15,7 +15,7 @@ from reporting.table import comparison
 from reporting.wandb import report as wandb_report
 from reporting.wandb.client import prepare
 from reporting.wandb.names import arguments_of, digest, history, reference_curve
-from reporting.wandb.sync import curve, opened, remaining, send_rows
+from reporting.wandb.sync import curve, open_run, send_rows, unsent_lines
 from tests.conftest import ROOT
 from tests.reporting.sample_rows import make_measure, make_row
 from tests.wandb_server import heard, serving
@@ -114,7 +114,7 @@ def check_report(view, rows) -> None:
 
 def test_a_killed_run_is_completed_under_its_id(server, tmp_path):
     row = make_row()
-    with opened("me", "project", arguments_of(row)) as run:
+    with open_run("me", "project", arguments_of(row)) as run:
         run.log({"method/train_loss": 1.0})
         for line in history(row)[:2]:
             run.log(line)
@@ -135,10 +135,10 @@ def test_a_row_anywhere_has_its_history(tmp_path, monkeypatch):
 
 def test_what_remains_of_a_history():
     lines = [{"a": 1.0}, {"a": 2.0, "b": 1.0}, {"a": 3.0}]
-    assert remaining(lines, {}) == lines
-    assert remaining(lines, {"a": 2.0, "b": 1.0, "other": {}}) == lines[2:]
-    assert remaining(lines, {"a": 3.0}) == []
-    assert remaining(lines, {"a": 9.0}) == lines
+    assert unsent_lines(lines, {}) == lines
+    assert unsent_lines(lines, {"a": 2.0, "b": 1.0, "other": {}}) == lines[2:]
+    assert unsent_lines(lines, {"a": 3.0}) == []
+    assert unsent_lines(lines, {"a": 9.0}) == lines
 
 
 @pytest.mark.parametrize("fault", ["broken", "slow", "no key", "no package"])

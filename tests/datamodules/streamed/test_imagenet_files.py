@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from tests.datamodules.imagenet_layouts import (
+from tests.datamodules.streamed.imagenet_layouts import (
     DEVKIT,
     WNIDS,
     add,

@@ -16,8 +16,8 @@ from datamodules.video.cache import open_clip
 from datamodules.video.decode import Frames, decode
 from datamodules.video.ucf11 import UCF11
 from datamodules.video.ucf11_split import part_of_group
-from tests.datamodules.ucf11_trees import loaded
-from tests.datamodules.videos import WORDS, write_tree
+from tests.datamodules.video.ucf11_trees import loaded
+from tests.datamodules.video.videos import WORDS, write_tree
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from PIL import Image
 from datamodules.video import cache
 from datamodules.video.cache import fill_cache, open_clip
 from datamodules.video.decode import BrokenClip, Frames, decode
-from tests.datamodules.videos import picture, read_video, write_video
+from tests.datamodules.video.videos import picture, read_video, write_video
 
 SIX = Frames(6, 24, 32)
 

@@ -12,7 +12,7 @@ import torch
 
 from datamodules.streamed.image_index import fingerprint
 from datamodules.streamed.imagenet_files import find_imagenet
-from tests.datamodules.imagenet_layouts import (
+from tests.datamodules.streamed.imagenet_layouts import (
     DEVKIT,
     WNIDS,
     loaded,

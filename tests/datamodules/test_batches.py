@@ -1,4 +1,4 @@
-"""Of every batch of every kind of data several processes read shares that together are the batch."""
+"""The shares of a batch that several processes read are together the batch, for every kind of data."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from datamodules.memory.augment import Augmentation
 from datamodules.memory.digits import Digits
 from datamodules.streamed.folder import StreamedFolder
 from datamodules.synthetic import Synthetic
-from datamodules.video.moving_digits import MovingDigits
+from datamodules.video.ucf11 import UCF11
+from tests.datamodules.video.videos import write_tree
 
 
 def digits(folder):
@@ -31,11 +32,16 @@ def streamed(folder):
     return StreamedFolder(str(folder), "small", size=8, resize=10, validation_share=0.2, num_workers=0)
 
 
+def clips(folder):
+    write_tree(folder, groups=range(1, 8), clips=1)  # 15 clips to train on: the last batch of 7 is one clip
+    return UCF11(str(folder), height=8, width=10, num_frames=2, flip=True)
+
+
 MAKERS = {
     "in memory": digits,
     "synthetic": lambda folder: Synthetic([2, 5, 4], 3, num_train=23, num_validation=5, num_test=5),
     "streamed": streamed,
-    "clips": lambda folder: MovingDigits(str(folder), height=8, width=10, num_frames=2),
+    "clips": clips,
 }
 
 

@@ -1,4 +1,4 @@
-"""Every row flat: one line a run, for spreadsheets and data frames."""
+"""All rows as one flat table, for spreadsheets and data frames."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Any
 from evaluation.result import Measure, Result
 
 
-def flat(result: Result) -> dict[str, Any]:
-    """What a run is, where and how it ended, and both networks: `compressed.num_params`, `reference.latency_ms.1`, …"""
+def flat_row(result: Result) -> dict[str, Any]:
+    """Return the row without nesting; keys of the networks are `compressed.num_params`, `reference.latency_ms.1`, …"""
     row: dict[str, Any] = {"id": result.id, "variant": result.variant, **result.choices}
     row |= {"seed": result.seed, "status": result.status, "overrides": shlex.join(result.overrides)}
     row |= {"tags": " ".join(result.tags), "started": result.started, "seconds": result.seconds}
@@ -27,11 +27,11 @@ def flat(result: Result) -> dict[str, Any]:
     return row
 
 
-def write_runs(folder: Path, results: Sequence[Result]) -> list[Path]:
-    """Write `runs.csv`, and `runs.parquet` where pyarrow is installed; return what was written."""
-    rows = [flat(result) for result in results]
+def write_flat_table(folder: Path, results: Sequence[Result]) -> list[Path]:
+    """Write `rows.csv`, and `rows.parquet` where pyarrow is installed; return the files written."""
+    rows = [flat_row(result) for result in results]
     names = list(dict.fromkeys(name for row in rows for name in row))
-    path = folder / "runs.csv"
+    path = folder / "rows.csv"
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, names, restval="", lineterminator="\n")
         writer.writeheader()
@@ -42,5 +42,5 @@ def write_runs(folder: Path, results: Sequence[Result]) -> list[Path]:
     except ImportError:
         return [path]
     columns = {name: [row.get(name) for row in rows] for name in names}
-    parquet.write_table(pyarrow.table(columns), folder / "runs.parquet")
-    return [path, folder / "runs.parquet"]
+    parquet.write_table(pyarrow.table(columns), folder / "rows.parquet")
+    return [path, folder / "rows.parquet"]

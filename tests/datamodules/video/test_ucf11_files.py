@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from datamodules.video.ucf11_files import find_clips
-from tests.datamodules.ucf11_trees import loaded, refused
-from tests.datamodules.videos import picture, write_tree, write_video
+from tests.datamodules.video.ucf11_trees import loaded, refused
+from tests.datamodules.video.videos import picture, write_tree, write_video
 
 
 @pytest.fixture

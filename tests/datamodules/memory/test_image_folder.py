@@ -15,7 +15,7 @@ from datamodules.memory.image_files import read_images
 from orchestration.errors import ConfigError
 from orchestration.run.run_point import run_point
 from orchestration.store.status import read_status
-from tests.datamodules.pictures import CLASSES, loaded, pack, picture, refused, write_pictures
+from tests.datamodules.memory.pictures import CLASSES, loaded, pack, picture, refused, write_pictures
 
 
 @pytest.fixture(autouse=True)

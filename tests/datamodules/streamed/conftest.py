@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.datamodules.imagenet_layouts import extract, flatten, write_official
+from tests.datamodules.streamed.imagenet_layouts import extract, flatten, write_official
 
 
 @pytest.fixture(scope="session")

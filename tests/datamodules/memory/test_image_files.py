@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from datamodules.memory.image_files import read_images
-from tests.datamodules.pictures import CLASSES, loaded, pack, picture, refused, write_pictures
+from tests.datamodules.memory.pictures import CLASSES, loaded, pack, picture, refused, write_pictures
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,72 @@
+"""The base of all batches: the order of an epoch, the share that a process reads, and the random moves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import torch
+from jaxtyping import Int64, Shaped
+from torch import Generator, Tensor
+
+# The samples of a batch, as places in the part, and the random moves of each; None where there are none.
+Chosen = tuple[Tensor, Tensor | None]
+
+
+class EpochBatches:
+    """An epoch of `num_samples` samples in batches on `device`; shuffled, as `epoch` says, if a `seed` is given.
+
+    A subclass reads the samples in `read`, and draws what happens to them at random in `draw_moves`. The order and the
+    moves depend on `(seed, epoch)` alone, so that a run repeats exactly. See `datamodules.data.Batches` for `share`.
+    """
+
+    def __init__(self, num_samples: int, batch_size: int, device: torch.device | str, seed: int | None) -> None:
+        self.num_samples = num_samples
+        self.batch_size = batch_size
+        self.device = torch.device(device)
+        self.seed = seed
+        self.epoch = 0
+        self.share = slice(None)
+
+    def read(self, batches: Iterable[Chosen]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the samples and labels of each batch on `device`."""
+        raise TypeError(f"{type(self).__name__} must define read()")
+
+    def draw_moves(self, generator: Generator) -> Shaped[Tensor, "sample ..."] | None:
+        """Draw the random moves of the samples, in the order in which they are read; None: there are none."""
+        return None
+
+    def __len__(self) -> int:
+        return -(-self.num_samples // self.batch_size)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        yield from self.read(self._chosen())
+
+    def _chosen(self) -> Iterator[Chosen]:
+        places = torch.arange(self.num_samples)
+        order, moves = places, None
+        if self.seed is not None:
+            generator = epoch_generator(self.seed, self.epoch)
+            order, moves = torch.randperm(self.num_samples, generator=generator), self.draw_moves(generator)
+        for batch in places.split(self.batch_size):
+            mine = share_of(batch, self.share, self.seed is not None)
+            yield order[mine], None if moves is None else moves[mine]
+
+
+def epoch_generator(seed: int, epoch: int) -> Generator:
+    """Make the generator of one epoch: its state never depends on what ran before. On the CPU: the same everywhere."""
+    return torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+
+
+def share_of(index: Int64[Tensor, " sample"], share: slice, training: bool) -> Int64[Tensor, " some"]:
+    """Return the samples of a batch that are in `share`; all of a training batch with fewer samples than processes.
+
+    `share` is `slice(rank, None, num_processes)`, or `slice(None)` where one process reads everything.
+
+    >>> share_of(torch.arange(5), slice(1, None, 2), training=True)
+    tensor([1, 3])
+    >>> share_of(torch.arange(1), slice(1, None, 2), training=True)
+    tensor([0])
+    >>> share_of(torch.arange(1), slice(1, None, 2), training=False)
+    tensor([], dtype=torch.int64)
+    """
+    return index if training and len(index) < (share.step or 1) else index[share]
