@@ -21,7 +21,8 @@ class Rows:
 def read_rows(folders: Iterable[Path]) -> Rows:
     """Read all rows below `folders`; of two rows of one point keep the one that is ok, or newer.
 
-    Notes name the files that are unreadable or repeated, and say if the rows come from several commits.
+    Notes name the files that are unreadable or repeated, and say if the rows come from several commits or have
+    ids of an earlier schema.
     """
     found: dict[str, tuple[Path, Result]] = {}
     notes: list[str] = []
@@ -44,6 +45,8 @@ def read_rows(folders: Iterable[Path]) -> Rows:
     commits = sorted({str(r.environment.get("commit")) for r in results})
     if len(commits) > 1:
         notes.append(f"note: the rows come from several commits: {', '.join(commits)}")
+    if num_old := sum(result.schema_version in ("1.0", "1.1") for result in results):
+        notes.append(f"note: {num_old} rows have ids of an earlier schema; `report.py … --migrate` gives them today's")
     results.sort(key=lambda r: (list(r.choices.values()), r.overrides, r.seed))
     return Rows(results, {result.id: path.parent for path, result in found.values()}, notes)
 

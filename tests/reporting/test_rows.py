@@ -13,3 +13,10 @@ def test_rows_of_older_code_with_fewer_groups_are_read_beside_new_ones(tmp_path)
     for row in (newer, result(1, id="old1", choices=choices), result(0, id="old0", choices=choices)):
         write_result(tmp_path / row.id / "result.json", row)
     assert [row.id for row in read_rows([tmp_path]).results] == ["old0", "old1", "new"]
+
+
+def test_rows_with_ids_of_an_earlier_schema_are_noted(tmp_path):
+    for row in (result(0, id="new"), result(1, id="old", schema_version="1.1")):
+        write_result(tmp_path / row.id / "result.json", row)
+    (note,) = read_rows([tmp_path]).notes
+    assert note == "note: 1 rows have ids of an earlier schema; `report.py … --migrate` gives them today's"

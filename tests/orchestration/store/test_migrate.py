@@ -1,0 +1,138 @@
+"""Rows of an earlier schema get the ids of today, their numbers stay, and what cannot be told is left alone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from evaluation.result import read_result, write_json
+from orchestration.config.point import Point, without
+from orchestration.store.migrate import migrate
+from runtime.digest import digest_json
+from tests.conftest import ROOT
+
+# Where and how, as rows of schema 1.1 left it out; and options that did not exist when such a row was written.
+NOT_IN_OLD_ROWS = (
+    "logger", "results_dir", "plan", "force", "fail_fast", "num_threads", "checkpoint_seconds", "tags", "reported",
+    "dataset.root", "dataset.download", "schedule.distillation", "trainer.accumulate", "trainer.compile",
+)  # fmt: skip
+OVERRIDES = ("dataset=mnist", "network=lenet300", "method=lc_svd", "rank.weight=0.3", "seed=2")
+OTHER = ("dataset=mnist", "network=lenet300", "decay@schedule.reference.decay=cosine", "seed=2")
+
+
+def old_row(point: Point, folder: Path, **changed) -> dict:
+    """Write a row as schema 1.1 had it: import paths of that time, a digest of them as its id."""
+    config = json.loads(
+        json.dumps(without(point.config, NOT_IN_OLD_ROWS))
+        .replace("lightning_modules.training.", "lightning_modules.")
+        .replace("trainer_config.TrainerConfig", "profile.Profile")
+        .replace("datamodules.memory.mnist", "datamodules.mnist")
+    )
+    row = {
+        **{"id": digest_json(config), "variant": digest_json(without(config, ("seed",))), "status": "ok"},
+        **{"choices": point.choices, "seed": 2, "config": config, "overrides": list(point.overrides)},
+        **{"signature": {}, "environment": {}, "started": "2026-01-01T00:00:00+0000", "seconds": 1.5},
+        **{"violation": 0.25, "schema_version": "1.1"},
+    } | changed
+    write_json(folder / row["id"] / "result.json", row)
+    return row
+
+
+@pytest.fixture
+def composed(tmp_path, make_point):
+    """Points whose overrides are all that the command had."""
+    from dataclasses import replace
+
+    return lambda *overrides: replace(make_point(*overrides, tiny=False), overrides=overrides)
+
+
+def test_a_row_gets_the_id_that_its_command_has_today(composed, tmp_path):
+    point = composed(*OVERRIDES)
+    old = old_row(point, tmp_path / "rows")
+    (tmp_path / "rows" / old["id"] / "network.pt").write_bytes(b"weights")
+    assert list(migrate([tmp_path / "rows"])) == []
+    (path,) = (tmp_path / "rows").rglob("result.json")
+    row = read_result(path)
+    assert path.parent.name == row.id == point.id != old["id"]
+    assert (row.variant, row.config) == (point.variant, point.identity)
+    assert (row.violation, row.seconds, row.started) == (0.25, 1.5, old["started"])
+    assert (path.parent / "network.pt").read_bytes() == b"weights", "the folder goes with its row"
+    before = path.read_bytes(), path.stat().st_mtime_ns
+    assert list(migrate([tmp_path / "rows"])) == []
+    assert (path.read_bytes(), path.stat().st_mtime_ns) == before, "once more changes nothing"
+
+
+def test_values_that_a_row_has_win_over_those_of_today(composed, tmp_path):
+    """The recipe of a network may have changed since; the row keeps what it was trained with."""
+    point = composed(*OVERRIDES)
+    old_row(point, tmp_path / "rows")
+    (path,) = (tmp_path / "rows").rglob("result.json")
+    row = json.loads(path.read_text())
+    row["config"]["schedule"]["l_step_decay"] = 0.5
+    path.write_text(json.dumps(row))
+    assert list(migrate([tmp_path / "rows"])) == []
+    (path,) = (tmp_path / "rows").rglob("result.json")
+    row = read_result(path)
+    assert row.config["schedule"]["l_step_decay"] == 0.5
+    assert row.id not in (point.id, None)
+    assert row.id == digest_json(row.config)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"overrides": [*OTHER]}, "its command composes Cosine today, it was Exponential"),
+        ({"overrides": ["dataset=mnist", "method=lcsvd"]}, "there is no 'lcsvd'"),
+        ({"overrides": [*OVERRIDES, "method=lc_cur"]}, "its command composes CUR today, it was SVD"),
+        ({"overrides": [*OVERRIDES, "method=joint"]}, "its command chooses"),
+    ],
+)
+def test_a_row_whose_command_is_another_today_is_left_and_named(composed, tmp_path, change, said):
+    old = old_row(composed(*OVERRIDES), tmp_path / "rows", **change)
+    path = tmp_path / "rows" / old["id"] / "result.json"
+    before = path.read_bytes()
+    (line,) = migrate([tmp_path / "rows"])
+    assert line.startswith(f"{path}: not migrated: ")
+    assert said in line
+    assert path.read_bytes() == before
+
+
+def test_an_option_that_has_gone_leaves_the_row_alone(composed, tmp_path):
+    old = old_row(composed(*OVERRIDES), tmp_path / "rows")
+    path = tmp_path / "rows" / old["id"] / "result.json"
+    path.write_text(json.dumps(old | {"config": old["config"] | {"momentum": 3}}))
+    (line,) = migrate([tmp_path / "rows"])
+    assert "there is no momentum any more" in line
+
+
+def test_of_two_rows_of_one_point_the_second_is_left(composed, tmp_path):
+    """Rows of another kind of device were points of their own, also where they trained nothing."""
+    point = composed("dataset=mnist", "network=lenet300", "method=reference", "seed=2")
+    first = old_row(point, tmp_path / "rows")
+    second = old_row(point, tmp_path / "rows", id="f" * 12)
+    (line,) = migrate([tmp_path / "rows"])
+    assert "another row computes the same" in line
+    assert first["id"] < second["id"]
+    assert f"rows/{second['id']}/" in line
+    assert (tmp_path / "rows" / point.id).is_dir()
+
+
+def test_every_committed_row_is_what_its_id_is_the_digest_of():
+    """Nobody has edited one by hand, or forgotten to migrate it."""
+    paths = list((ROOT / "measured").rglob("result.json"))
+    assert len(paths) > 300
+    for path in paths:
+        row = read_result(path)
+        assert row.schema_version == "1.2"
+        assert path.parent.name == row.id == digest_json(row.config)
+        assert row.variant == digest_json(without(row.config, ("seed",)))
+
+
+@pytest.mark.parametrize("table", ["ablation", "lenet300", "lenet5", "mlp1024", "placement"])
+def test_the_command_of_a_committed_row_composes_to_its_id(make_point, table):
+    """So that the sweep behind a table goes on with the rows that are there."""
+    path = sorted((ROOT / "measured" / table).rglob("result.json"))[-1]
+    row = read_result(path)
+    assert make_point(*row.overrides, tiny=False).id == row.id
