@@ -257,7 +257,7 @@ def test_what_probes_do_to_modes_and_what_they_may_return():
 
 
 def test_a_compressed_model_is_saved_and_loaded(tmp_path):
-    builder = {"target": "models.Tagger", "arguments": {}}
+    builder = {"target": "tests.decompositions.network.models.Tagger", "arguments": {}}
     compressed, report = compress(Tagger(), TT(), ranks=2, example_input=torch.randn(2, 6, 48))
     save_network(tmp_path / "small.pt", compressed, builder, report.structure)
     x = torch.randn(3, 6, 48)
