@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all: a reader sees the old file, the new file or none, never a part."""
+"""Write files atomically: a reader sees the old file, the new file or none, never a part of one."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pathlib import Path
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Yield a temporary path in the folder of `path`, made if missing; move what is written there to `path` at the end.
+    """Yield a temporary path; move the file that the block writes there to `path`, whose folder is made if missing.
 
-    Where the block raises, the temporary file is removed, `path` stays as it was, and the error goes on.
+    If the block raises, the temporary file is removed, `path` does not change, and the error propagates.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -24,7 +24,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
     '{}'
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Processes, and threads of one, may write the same file at once; a hidden name is no row that a reader looks for.
+    # Several processes, or threads of one, may write the same file at once; readers of rows skip hidden names.
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     try:
         yield temporary

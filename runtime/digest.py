@@ -1,4 +1,4 @@
-"""Short digests: what tells contents apart in names of files, ids and fingerprints."""
+"""Short digests that identify contents in names of files, ids and fingerprints."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NUM_DIGITS = 12
 
 
 def digest_bytes(pieces: Iterable[bytes | memoryview]) -> str:
-    """Return twelve hex digits of the pieces, one after another; where one ends and the next begins is not seen.
+    """Return twelve hex digits of the concatenated pieces, however they are cut.
 
     >>> digest_bytes([b"ab", b"c"]) == digest_bytes([b"abc"])
     True
@@ -25,7 +25,7 @@ def digest_bytes(pieces: Iterable[bytes | memoryview]) -> str:
 
 
 def digest_json(value: Any) -> str:
-    """Return twelve hex digits that equal values share: whatever the order of their keys, and for `1` as for `1.0`.
+    """Return twelve hex digits of a JSON value; the order of keys, and `1` or `1.0`, make no difference.
 
     >>> digest_json({"a": 1, "b": (2.0, None)}) == digest_json({"b": [2, None], "a": 1.0})
     True

@@ -1,4 +1,4 @@
-"""Walk values of mappings, lists and plain leaves, as JSON and YAML have them."""
+"""Walk trees of mappings, lists and plain leaves, as JSON and YAML files hold them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ Place = tuple[str | int, ...]
 
 
 def map_leaves(function: Callable[[Any], Any], value: Any) -> Any:
-    """Return a copy of `value` with `function` of each leaf; keys become text, tuples become lists.
+    """Return a copy of `value` with `function` applied to each leaf; keys become text, tuples become lists.
 
     >>> map_leaves(abs, {1: [-2, (3,)]})
     {'1': [2, [3]]}
@@ -22,7 +22,9 @@ def map_leaves(function: Callable[[Any], Any], value: Any) -> Any:
 
 
 def leaves(value: Any, place: Place = (), *, whole_lists: bool = False) -> Iterator[tuple[Place, Any]]:
-    """Yield each leaf and its place; with `whole_lists` a list that holds no mapping and no list is one leaf.
+    """Yield the place (its keys and indices) and value of each leaf.
+
+    With `whole_lists`, a list of plain values counts as one leaf. `place` is that of `value` itself.
 
     >>> list(leaves({"rank": {"of": "macs", "ranks": [1, 2]}}, whole_lists=True))
     [(('rank', 'of'), 'macs'), (('rank', 'ranks'), [1, 2])]

@@ -22,7 +22,7 @@ LAUNCHER_SIGNALS = (signal.SIGUSR1, signal.SIGUSR2)
 
 
 class Interrupted(BaseException):
-    """The user, or the manager of the machine, asked this process to end; no failure of a point.
+    """The user, or the manager of the machine, asked this process to end; this is no failure of a point.
 
     >>> str(Interrupted(signal.SIGTERM)), Interrupted(signal.SIGTERM).exit_code
     ('SIGTERM', 143)

@@ -29,7 +29,7 @@ KEY = "compression_bench"
 
 @dataclass
 class Position:
-    """How far a stage is: the method's `state` (None at the start), and the counts when it was saved."""
+    """The method's `state` (None at the start of its stage), and the counts at the moment when it was saved."""
 
     state: dict[str, Any] | None = None
     epochs: int = 0

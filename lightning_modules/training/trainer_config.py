@@ -1,4 +1,4 @@
-"""How a point computes: device, precision, and options that trade memory or exactness for time; see conf/trainer.
+"""Configure how a point computes: device, precision, and options that trade exactness for time (conf/trainer).
 
 Channels-last and compilation apply only to training. The network that is measured is a plain one again, so that a row's
 latencies are those of float32 in the usual layout, however the weights were trained.

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM end a run after a batch; the next start goes on there and ends with the same bits."""
+"""Ctrl-C and SIGTERM end a run after a batch; the next start resumes there and ends with the same bits."""
 
 from __future__ import annotations
 
