@@ -10,8 +10,7 @@ from orchestration.config.cluster import Node
 from orchestration.config.point import Point
 from orchestration.distributed.torchrun import run_processes
 from orchestration.store.claim import Claim
-from orchestration.store.point_files import ROW, begin_run, require_writable, row_without_result
-from orchestration.store.publish import publish, say_failure
+from orchestration.store.point_files import ROW, require_writable, row_without_result
 from runtime.signals import Interrupted, interrupt_at_once
 
 # Until a file that another machine has written is seen here.
@@ -36,8 +35,9 @@ def join_node(point: Point, node: Node, devices: int, split: str) -> Result:
     return row_without_result(point, f"failed: {why or f'node 0 left no row in {ROW_SECONDS} s'}", split)
 
 
-def launch_point(point: Point, node: Node, devices: int, split: str, own: Claim) -> Result:
+def launch_point(own: Claim, node: Node, devices: int, split: str) -> Result:
     """Run a claimed point in processes of its own, one a device; if they leave no row, write one that says why."""
+    point = own.point
     began, before = time.monotonic(), _version(point)
     interrupted = None
     try:
@@ -46,16 +46,16 @@ def launch_point(point: Point, node: Node, devices: int, split: str, own: Claim)
     except Interrupted as error:
         interrupted, why = error, str(error)
     try:
-        own.require_ours(point)
+        own.require_ours()
         if interrupted is None and _version(point) not in (None, before):
             row = read_result(point.directory / ROW)
             if not _only_reports_a_lost_peer(row.status, why):
-                say_failure(point, row)
+                own.say_failure(row)
                 return row
-        begin_run(point, keeps_row=own.keeps_row)  # away with what processes wrote that were told to end
+        own.begin()  # away with what processes wrote that were told to end
         kind = "failed" if interrupted is None else "interrupted"
         status = f"{kind}: {why or 'the processes left no row'}"
-        return publish(point, row_without_result(point, status, split, time.monotonic() - began))
+        return own.publish(row_without_result(point, status, split, time.monotonic() - began))
     finally:
         if interrupted is not None:
             raise interrupted

@@ -94,8 +94,8 @@ def _reason(log: str) -> str:
     return f"process {rank[1]} {how}"
 
 
-def read_point(task: Path) -> tuple[Point, Claim]:
-    """Return the point that `run_processes` wrote down and the claim on it, and end this process with the one that did.
+def read_claim(task: Path) -> Claim:
+    """Return the claim on the point that `run_processes` wrote down, and end this process with the one that did.
 
     The process that started this one holds the lock of the point: without it another may begin.
     """
@@ -103,7 +103,7 @@ def read_point(task: Path) -> tuple[Point, Claim]:
     owner = ProcessId(**stored["owner"])
     threading.Thread(target=_watch, args=(owner, os.getppid()), daemon=True).start()
     point = Point(**{**stored["point"], "overrides": tuple(stored["point"]["overrides"])})
-    return point, Claim(Lock(point.directory / LOCK, owner), stored["keeps_row"])
+    return Claim(point, Lock(point.directory / LOCK, owner), stored["keeps_row"])
 
 
 def _watch(owner: ProcessId, torchrun: int) -> None:

@@ -27,8 +27,7 @@ from orchestration.run.measure import measure, try_batch
 from orchestration.run.reference import get_reference
 from orchestration.run.wandb_logger import finish_logger, start_logger
 from orchestration.store.claim import Claim, claim
-from orchestration.store.point_files import begin_run, new_row, pending_network
-from orchestration.store.publish import publish
+from orchestration.store.point_files import new_row, pending_network
 from runtime.console import say
 from runtime.distributed import group
 from runtime.messages import one_line
@@ -50,8 +49,8 @@ def run_point(point: Point) -> Result:
 
     def work(own: Claim) -> Result:
         if components.trainer_config.num_processes > 1:
-            return launch_point(point, node, devices, split, own)
-        return run_here(point, components, own)
+            return launch_point(own, node, devices, split)
+        return run_here(own, components)
 
     def fingerprint() -> str:
         components.data.setup()
@@ -60,17 +59,17 @@ def run_point(point: Point) -> Result:
     return claim(point, work, fingerprint)
 
 
-def run_here(point: Point, components: Components, own: Claim) -> Result:
+def run_here(own: Claim, components: Components) -> Result:
     """Run a claimed point in this process and write its row; of several processes, in rank 0."""
     # Several processes end with their parent, which waits for them.
     signals = nullcontext() if group().size > 1 else interrupt_between_batches()
-    with signals, log_file(point.directory / "run.log"), _threads(point.config["num_threads"]):
-        return _run(point, components, own)
+    with signals, log_file(own.point.directory / "run.log"), _threads(own.point.config["num_threads"]):
+        return _run(own, components)
 
 
-def _run(point: Point, components: Components, own: Claim) -> Result:
-    began = time.perf_counter()
-    begin_run(point, keeps_row=own.keeps_row)
+def _run(own: Claim, components: Components) -> Result:
+    point, began = own.point, time.perf_counter()
+    own.begin()
     say(f"{point.label} ({point.id})")
     row = new_row(point, components.split)
     logger, status, device, checkpoint, interrupted = None, "ok", torch.device("cpu"), None, None
@@ -92,8 +91,7 @@ def _run(point: Point, components: Components, own: Claim) -> Result:
         log.error(traceback.format_exc())
     result = Result(**row, status=status, seconds=time.perf_counter() - began, environment=environment(device))
     try:
-        own.require_ours(point)
-        result = publish(point, result)  # the row first: it is the truth, and W&B a copy
+        result = own.publish(result)  # the row first: it is the truth, and W&B a copy
         if result.is_ok and checkpoint is not None:
             checkpoint.remove()
         try:

@@ -9,7 +9,7 @@ from pathlib import Path
 from torch import distributed
 
 from orchestration.config import resolvers
-from orchestration.distributed.torchrun import join, read_point, report_failure
+from orchestration.distributed.torchrun import join, read_claim, report_failure
 from orchestration.run.build import build_components
 from orchestration.run.run_point import compute, run_here
 from runtime.distributed import broadcast, group
@@ -18,11 +18,12 @@ from runtime.distributed import broadcast, group
 def main() -> None:
     """Compute the point together with the other processes; rank 0 writes the row."""
     resolvers.register()
-    point, own = read_point(Path(sys.argv[1]))
+    own = read_claim(Path(sys.argv[1]))
+    point = own.point
     join(point.config["trainer"]["accelerator"])
     components = build_components(point)
     if group().rank == 0:
-        if not run_here(point, components, own).is_ok:
+        if not run_here(own, components).is_ok:
             sys.exit(1)  # the others may be waiting in the middle of something
     else:
         logging.getLogger("compression_bench").disabled = True

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from evaluation.result import Result
 from orchestration.config.point import Point
 from orchestration.errors import ConfigError, RunsElsewhere
-from orchestration.store.point_files import LOCK, finished, has_other_root, require_writable
+from orchestration.store.point_files import LOCK, begin_run, finished, has_other_root, require_writable, store_row
 from runtime.console import say
 from runtime.file_lock import Held, Lock, locked
 
@@ -21,15 +21,36 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 @dataclass(frozen=True)
 class Claim:
-    """The right to run a point: its lock, and whether a good row stays until there is a better one (force=true)."""
+    """The right to run `point`: its lock, and whether a good row stays until there is a better one (force=true)."""
 
+    point: Point
     lock: Lock
     keeps_row: bool
 
-    def require_ours(self, point: Point) -> None:
+    def begin(self) -> None:
+        """Write the configuration of a run down, in the place of what an earlier one left."""
+        begin_run(self.point, keeps_row=self.keeps_row)
+
+    def require_ours(self) -> None:
         """Raise `RunsElsewhere` if this process lost its lock: it stood still for minutes and was taken for dead."""
         if not (self.lock.is_ours() and self.lock.owner.is_alive):  # of several processes the owner is their parent
-            raise RunsElsewhere(f"{point.label}: taken over by another process, whose row counts")
+            raise RunsElsewhere(f"{self.point.label}: taken over by another process, whose row counts")
+
+    def publish(self, result: Result) -> Result:
+        """Store the row of a run; return the row that is kept: this one, or an earlier one if only that one is ok."""
+        self.require_ours()
+        stored = store_row(self.point, result)
+        if stored is None:
+            say(f"{self.point.label}: the earlier row is kept")
+        self.say_failure(result)
+        return stored or result
+
+    def say_failure(self, result: Result) -> None:
+        """Print the status of a run that is not ok; of several processes, their parent prints it and knows the cause."""
+        from runtime.distributed import group  # torch: whoever has run a point has loaded it
+
+        if not result.is_ok and group().size == 1:
+            say(f"{self.point.label} ({self.point.id}): {result.status}")
 
 
 def claim(point: Point, work: Callable[[Claim], Result], fingerprint: Callable[[], str] | None = None) -> Result:
@@ -50,7 +71,7 @@ def claim(point: Point, work: Callable[[Claim], Result], fingerprint: Callable[[
                 return taken(point, row)
             if lock.previous is not None:
                 say(f"{point.label}: the run of {lock.previous} was killed")
-            return work(Claim(lock, keeps_row=row is not None))
+            return work(Claim(point, lock, keeps_row=row is not None))
     except Held as held:
         raise RunsElsewhere(f"{point.label}: running elsewhere: {held}") from None
     except OSError as error:

@@ -11,7 +11,7 @@ import pytest
 from evaluation.result import read_result
 from lightning_modules.training.classifier import Classifier
 from orchestration.run.run_point import run_point
-from orchestration.store import publish
+from orchestration.store import claim
 from orchestration.store.status import read_status
 from runtime import signals
 from runtime.signals import Interrupted
@@ -137,6 +137,6 @@ def test_an_interruption_is_raised_also_where_no_row_can_be_written(make_point, 
 
     point = make_point(*COMMON, "method=reference")
     signalling(monkeypatch, {5: signal.SIGTERM})
-    monkeypatch.setattr(publish, "store_row", full)
+    monkeypatch.setattr(claim, "store_row", full)
     with pytest.raises(Interrupted, match="SIGTERM"):
         run_point(point)

@@ -22,14 +22,14 @@ import run as command
 from evaluation.result import Result, read_result
 from orchestration.config.point import Point
 from orchestration.store.claim import Claim, claim
-from orchestration.store.point_files import ROW, begin_run, finished, new_row, pending_network, store_row
+from orchestration.store.point_files import ROW, finished, new_row, pending_network, store_row
 
 
 def run_point(point: Point) -> Result:
     def work(own: Claim) -> Result:
         note(point, "begins")
         assert finished(point) is None, "done twice"
-        begin_run(point, keeps_row=own.keeps_row)
+        own.begin()
         if str(point.config["seed"]) == os.environ.get("STUB_IS_KILLED"):
             os.kill(os.getpid(), signal.SIGKILL)
         if str(point.config["seed"]) == os.environ.get("STUB_FAILS"):
