@@ -45,7 +45,7 @@ def mean(values: Sequence[int | float], generator: np.random.Generator | None = 
     >>> average.value, round(average.low, 2), round(average.high, 2)
     (2.0, -0.48, 4.48)
     >>> resampled = mean([n / 10 for n in range(20)])
-    >>> resampled.value, round(resampled.low, 1), round(resampled.high, 1)
+    >>> round(resampled.value, 2), round(resampled.low, 1), round(resampled.high, 1)
     (0.95, 0.7, 1.2)
     """
     num = len(values)
