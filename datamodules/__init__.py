@@ -1,1 +1,1 @@
-"""Data sets: files in, batches out; each module writes its split down."""
+"""Data sets: modules that turn files into batches and describe their split in words."""

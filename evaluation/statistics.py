@@ -45,7 +45,7 @@ def mean(values: Sequence[int | float], generator: np.random.Generator | None = 
     >>> average.value, round(average.low, 2), round(average.high, 2)
     (2.0, -0.48, 4.48)
     >>> resampled = mean([n / 10 for n in range(20)])
-    >>> resampled.value, round(resampled.low, 1), round(resampled.high, 1)
+    >>> round(resampled.value, 2), round(resampled.low, 1), round(resampled.high, 1)
     (0.95, 0.7, 1.2)
     """
     num = len(values)
@@ -80,7 +80,7 @@ def pareto_front(costs: Sequence[float], values: Sequence[float]) -> list[int]:
     A point beats another if its cost is no higher, its value no lower, and one of them better; of equal points the
     first is on the front. Points with NaN are on no front.
 
-    >>> pareto_front([1, 2, 3, 3], [10, 9, 11, 12])
+    >>> pareto_front([1.0, 2.0, 3.0, 3.0], [10.0, 9.0, 11.0, 12.0])
     [0, 3]
     """
     order = sorted(
@@ -99,7 +99,7 @@ def hypervolume(costs: Sequence[float], values: Sequence[float], corner: tuple[f
 
     It is the area of the union of the rectangles from each point to the corner; points beyond the corner add none.
 
-    >>> hypervolume([1, 2], [1, 3], corner=(4, 0))
+    >>> hypervolume([1.0, 2.0], [1.0, 3.0], corner=(4.0, 0.0))
     7.0
     """
     area, covered = 0.0, corner[1]

@@ -28,7 +28,7 @@ def vgg(
     depth: Literal[16, 19],
     dropout: Annotated[float, Ge(0), Lt(1)] = 0.5,
 ) -> nn.Sequential:
-    """Build the VGG of `depth` layers with weights; they are called `conv1_1` … `conv5_3`, `fc1` … `fc3`.
+    """Build the VGG of `depth` layers with weights, which are called `conv1_1` … `conv5_3`, `fc1` … `fc3`.
 
     Weights start at He's variance, biases at zero. Raises `ValueError` for images below 32×32, of which five poolings
     leave nothing.

@@ -1,1 +1,1 @@
-"""What people look at after a sweep: rows read back, tables, figures, the page, W&B."""
+"""Report a sweep: read rows back, write tables, figures, the page, and W&B."""

@@ -1,1 +1,1 @@
-"""Large images, decoded anew in every epoch by processes of their own: ImageNet, folders of images."""
+"""Large images, decoded anew in every epoch by worker processes: ImageNet, folders of images."""

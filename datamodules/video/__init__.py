@@ -1,1 +1,1 @@
-"""Clips, decoded once into mapped files: UCF11, and moving digits written in its layout."""
+"""Clips, decoded once into memory-mapped files: UCF11, and moving digits written in its layout."""

@@ -16,8 +16,13 @@ from tests.conftest import ROOT
 EVIL = '</script><script>document.title="bad"</script><img src="https://example.org/x" onerror="document.title=1">'
 
 
+@functools.cache
+def _committed() -> tuple[Result, ...]:
+    return tuple(read_rows([ROOT / "measured"]).results)
+
+
 def committed() -> list[Result]:
-    return read_rows([ROOT / "measured"]).results
+    return list(_committed())
 
 
 def odd(like: Result) -> list[Result]:
