@@ -46,7 +46,7 @@ class Claim:
         return stored or result
 
     def say_failure(self, result: Result) -> None:
-        """Print the status of a run that is not ok; of several processes, their parent prints it and knows the cause."""
+        """Print the status of a run that is not ok; of several processes, their parent does, which knows why."""
         from runtime.distributed import group  # torch: whoever has run a point has loaded it
 
         if not result.is_ok and group().size == 1:
