@@ -101,7 +101,7 @@ def test_unreadable_foreign_and_repeated_files_are_named_and_counted(folder):
 def test_tables_on_the_screen(folder):
     assert "┏" not in (printed := report(folder, "--print").stdout) and "ntt" in printed and "2 ok" in printed
     across = report(folder, "--across", "nonsense")
-    assert across.stderr == ("error: no run has a setting 'nonsense'; omit --across to list them\n")
+    assert across.stderr == "error: no run has a setting 'nonsense'; omit --across to list them\n"
     reported = report(folder, "--reported").stdout
     assert "| ic20/lenet300_lc_svd | 98.1 | authors' README |" in reported
     assert "not run | python run.py -m experiment=ic20/lenet300_lc_svd seed=0,1,2 |" in reported
