@@ -125,7 +125,7 @@ def _write(folder: Path, rows: Rows) -> str:
     written = write_folder(folder, rows.results, published(rows.results), reconstructions(), rows.places)
     if not any(path.suffix == ".parquet" for path in written):
         print("note: no rows.parquet without pyarrow: pip install 'compression-bench[parquet]'", file=sys.stderr)
-    return f"{len(rows.results)} runs in {len(written)} files; open {folder / 'index.html'}\n"
+    return f"{len(rows.results)} rows in {len(written)} files; open {folder / 'index.html'}\n"
 
 
 def _send(arguments: argparse.Namespace, rows: Rows) -> str:

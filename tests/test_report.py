@@ -43,7 +43,7 @@ def test_a_report_is_a_folder_and_says_where_to_look(folder, tmp_path):
     assert {"index.html", "rows.csv", "rows.parquet", "tables/digits-mlp.md", "tables/digits-mlp.tex"} <= written
     assert {"tables/digits-mlp-fronts.csv", "tables/paper-ic20.md", "figures/digits-mlp-parameters.svg"} <= written
     assert {f"figures/digits-mlp-{word}.pdf" for word in ("parameters", "macs", "speed")} <= written
-    assert done.stdout.startswith(f"6 runs in {len(written)} files")
+    assert done.stdout.startswith(f"6 rows in {len(written)} files")
     table = (tmp_path / "report" / "tables" / "digits-mlp.md").read_text()
     assert "| ntt † | 2 ok, 1 failed | 88.00 |" in table
     page = (tmp_path / "report" / "index.html").read_text()
@@ -168,9 +168,9 @@ def test_watching_follows_a_sweep_until_it_is_interrupted(folder, tmp_path):
     command = [sys.executable, str(ROOT / "report.py"), str(folder), "--out", str(tmp_path / "report"), "--watch"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
-        assert "6 runs in" in process.stdout.readline()
+        assert "6 rows in" in process.stdout.readline()
         write_result(folder / "new" / "result.json", result(9, id="new"))
-        assert "7 runs in" in process.stdout.readline()
+        assert "7 rows in" in process.stdout.readline()
         process.send_signal(signal.SIGINT)
         out, errors = process.communicate(timeout=60)
     finally:

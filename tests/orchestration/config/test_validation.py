@@ -206,3 +206,17 @@ def test_our_schema_agrees_with_the_imported_signature(path: Path, node: dict):
     real = {k: p for k, p in real.items() if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
     assert set(read.parameters) == set(real)
     assert {k for k, p in read.parameters.items() if p.required} == {k for k, p in real.items() if p.default is p.empty}
+
+
+def test_marks_of_identity_bound_no_value_and_are_not_in_messages(make_point):
+    """They stand beside types and bounds, whose check they must not switch off."""
+    for override, said in (
+        ("trainer.log_every_n_steps=0", "trainer.log_every_n_steps: expected int >= 1, got 0"),
+        ("num_threads=0", "num_threads: expected int >= 1, <= 1024 or None, got 0"),
+        ("results_dir=3", "results_dir: expected str length >= 1, got 3"),
+        ("force=3", "force: expected bool, got 3"),
+        ("schedule.scale=-1", "schedule.scale: expected float > 0, got -1"),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            make_point(override, tiny=False)
+        assert str(caught.value) == said
