@@ -50,7 +50,7 @@ FLOATS = [f.name for f in dataclasses.fields(Measure) if f.type == "float"]
 
 @dataclass(frozen=True)
 class Result:
-    """The row of one point. `config` is its identity, which `id` is the digest of; `overrides` compose it on any machine.
+    """The row of one point. `config` is the identity that `id` is a digest of; `overrides` compose it on any machine.
 
     `status` is "ok", "diverged: …" or "failed: …"; values that were not reached are None or empty. If a run was killed
     and resumed, `seconds` are those of the last process; a `Measure` has those of all. `reference` is the uncompressed
