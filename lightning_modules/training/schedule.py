@@ -14,7 +14,6 @@ from torch import nn, optim
 
 from lightning_modules.training.decay import Decay
 from lightning_modules.training.distillation import Distillation
-from runtime.identity import NotIdentity
 
 
 @dataclass(frozen=True)
@@ -83,7 +82,7 @@ class Schedule:
         distillation: from the reference, in `fine_tune` and `from_scratch`.
     """
 
-    scale: Annotated[float, Gt(0), NotIdentity()]
+    scale: Annotated[float, Gt(0)]
     batch_size: Annotated[int, Ge(1)]
     reference: Phase
     l_step: Phase

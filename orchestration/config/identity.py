@@ -1,71 +1,64 @@
-"""The identity of a point: the part of its configuration that says what is computed, and that ids are digests of.
+"""The identity of a point: the part of its configuration that says what is computed. Its id is a digest of this part.
 
-A class of this project is known by the name that was chosen for it, `dataset: mnist`, which stands under `_name_` in
-the place of its import path: modules and classes may move and change their names. An import path of anybody else's, or
-one typed on the command line, is a value like any other. Options marked `NotIdentity` are left out, and so are those
-marked `AsBefore(value)` that have this value, so that an option which is added later changes no id (see
-`runtime.identity`).
+    {"seed": 0, "dataset": {"_name_": "mnist", "padding": 0}, "network": {"_name_": "lenet300"}, …}
 
-Two rules join several options. Devices and machines make processes, each of which shows batch norms and dropout its
-share of a batch alone: their number counts, unless it is 1. And where a method trains nothing (`trains = False` in its
-class) its numbers do not depend on the kind of device.
+A class of this project is known by the name that was chosen for it, under `_name_`, and not by its import path: modules
+and classes may move and be renamed. Where the name does not explain the class (a file of the user's that names a class
+of ours, a `_target_` typed on the command line) the option of conf/ that stands for this class is added. An import path
+of anybody else's is a value like any other.
+
+Options marked `NotIdentity` are left out, and so are those marked `AsBefore(value)` that have this value, so that an
+option which is added later changes no id (see `runtime.identity`).
+
+Devices and machines make processes, each of which shows batch norms and dropout only its share of a batch: their number
+counts, unless it is 1. The kind of device does not count for a method that trains nothing (`trains` in its class).
 """
 
 from __future__ import annotations
 
 import ast
-import functools
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from orchestration.config.annotations import alias
+from orchestration.config.marks import annotation_of, marks_of
+from orchestration.config.options import kind_of, target_of
 from orchestration.config.signatures import Signature, class_constants, read_signature
 from orchestration.paths import OWN_PACKAGES
 
-NAME = "_name_"
-HYDRAS_KEYS = ("_target_", "_partial_", "_convert_", "_recursive_")
+NAME, TARGET = "_name_", "_target_"
+HYDRAS_KEYS = (TARGET, "_partial_", "_convert_", "_recursive_")
+Choice = tuple[str, str]
 
 
 @dataclass(frozen=True)
-class Marks:
-    """The marks of an option: whether it `counts`, and the value with which it does not (none or one)."""
-
-    counts: bool = True
-    as_before: tuple[Any, ...] = ()
-
-
-@dataclass
 class Identity:
     """The `content` that is computed, and the dotted keys that were `left_out`."""
 
     content: dict[str, Any]
-    left_out: list[str] = field(default_factory=list)
+    left_out: tuple[str, ...]
 
 
-def identify(settings: Mapping[str, Any], target: str, names: Mapping[str, str], typed: Collection[str]) -> Identity:
-    """Return the identity of resolved `settings`, the arguments of `target`.
+def identify(settings: Mapping[str, Any], target: str, choices: Mapping[str, Choice]) -> Identity:
+    """Return the identity of resolved `settings`, which are the arguments of `target`.
 
-    `names` maps dotted keys to the option that was chosen there, `{"dataset": "mnist", "schedule.reference.decay":
-    "cosine"}`; `typed` are the keys whose `_target_` was given on the command line.
+    `choices` maps dotted keys to the group and option that were chosen there, `{"dataset": ("dataset", "mnist"),
+    "schedule.reference.decay": ("decay", "cosine")}`; without choices, classes are known by the options of conf/.
     """
     left_out: list[str] = []
 
-    def of_value(place: str, value: Any) -> Any:
+    def of_value(place: str, value: Any, annotation: ast.expr | None = None) -> Any:
         if isinstance(value, Mapping):
-            if "_target_" in value:
-                return of_target(place, value)
+            if TARGET in value:
+                return of_target(place, value, annotation)
             return {str(key): of_value(_below(place, str(key)), item) for key, item in value.items()}
         if isinstance(value, list | tuple):
-            return [of_value(f"{place}.{index}", item) for index, item in enumerate(value)]
+            return [of_value(_below(place, str(index)), item) for index, item in enumerate(value)]
         return value
 
-    def of_target(place: str, node: Mapping[str, Any]) -> dict[str, Any]:
-        found: dict[str, Any] = {NAME: names[place]} if place in names else {}
-        path = str(node["_target_"])
-        if place and (place in typed or path.partition(".")[0] not in OWN_PACKAGES):
-            found["_target_"] = path
+    def of_target(place: str, node: Mapping[str, Any], annotation: ast.expr | None) -> dict[str, Any]:
+        path = str(node[TARGET])
+        found = _class(path, choices.get(place), annotation) if place else {}
         signature = _signature(path)
         for key, value in node.items():
             if key in HYDRAS_KEYS:
@@ -73,16 +66,31 @@ def identify(settings: Mapping[str, Any], target: str, names: Mapping[str, str],
             marks = marks_of(signature, key)
             if not marks.counts:
                 left_out.append(_below(place, key))
-            elif not any(_equal(value, known) for known in marks.as_before):
-                found[key] = of_value(_below(place, key), value)
+            elif not marks.is_as_before(value):
+                found[key] = of_value(_below(place, key), value, annotation_of(signature, key))
         return found
 
-    content = of_target("", {**settings, "_target_": target})
+    content = of_target("", {**settings, TARGET: target}, None)
     for group in ("decomposition", "rank"):  # a method repeats them: `decomposition: ${decomposition}`
         if group in content.get("method", {}) and settings["method"][group] == settings.get(group):
             del content["method"][group]
     _join_devices(content, left_out, trains=_trains(settings))
-    return Identity(content, left_out)
+    return Identity(content, tuple(left_out))
+
+
+def _class(path: str, choice: Choice | None, annotation: ast.expr | None) -> dict[str, str]:
+    """Return what tells the class at a place: the option chosen there, and more only where that does not say it."""
+    named = {} if choice is None else {NAME: choice[1]}
+    if path.partition(".")[0] not in OWN_PACKAGES:
+        return named | {TARGET: path}
+    is_explained = target_of(*choice) == path if choice else _names_class(annotation, path)
+    return named if is_explained else named | {TARGET: kind_of(path) or path}
+
+
+def _names_class(annotation: ast.expr | None, path: str) -> bool:
+    """Return True if an argument takes this very class (`reference: Phase`), so that its place says which it is."""
+    names = {node.id for node in ast.walk(annotation) if isinstance(node, ast.Name)} if annotation is not None else ()
+    return path.rpartition(".")[2] in names
 
 
 def _join_devices(content: dict[str, Any], left_out: list[str], *, trains: bool) -> None:
@@ -97,31 +105,7 @@ def _join_devices(content: dict[str, Any], left_out: list[str], *, trains: bool)
 
 def _trains(settings: Mapping[str, Any]) -> bool:
     method = settings.get("method", {})
-    return bool(class_constants(method["_target_"]).get("trains", True)) if "_target_" in method else True
-
-
-def marks_of(signature: Signature | None, key: str) -> Marks:
-    """Return the marks of the argument `key`; none for code that cannot be read."""
-    parameter = None if signature is None else signature.parameters.get(key)
-    if signature is None or parameter is None or parameter.annotation is None:
-        return Marks()
-    return _marks(parameter.annotation, signature.module)
-
-
-@functools.cache
-def _marks(annotation: ast.expr, module: Path) -> Marks:
-    if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str):
-        return _marks(ast.parse(annotation.value, mode="eval").body, module)
-    if isinstance(annotation, ast.Name) and (value := alias(annotation.id, module)) is not None:
-        return _marks(*value)
-    calls = {ast.unparse(node.func): node for node in ast.walk(annotation) if isinstance(node, ast.Call)}
-    before = (ast.literal_eval(calls["AsBefore"].args[0]),) if "AsBefore" in calls else ()
-    return Marks("NotIdentity" not in calls, before)
-
-
-def _equal(value: Any, known: Any) -> bool:
-    """Compare as JSON does: 1 and 1.0 are equal, 1 and true are not."""
-    return value == known and isinstance(value, bool) == isinstance(known, bool)
+    return TARGET not in method or class_constants(method[TARGET]).get("trains", True) is not False
 
 
 def _signature(target: str) -> Signature | None:

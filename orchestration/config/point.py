@@ -72,13 +72,13 @@ class Settings:
 class Point:
     """One checked point: its resolved configuration, and how it was asked for.
 
-    `choices` has the option of each of `GROUPS`; `nested_choices` those of groups that were put at a place,
-    `{"schedule.reference.decay": "cosine"}`.
+    `choices` has the option of each of `GROUPS`; `nested_choices` group and option at other places,
+    `{"schedule.reference.decay": ("decay", "cosine")}`.
     """
 
     config: dict[str, Any]
     choices: dict[str, str]
-    nested_choices: dict[str, str]
+    nested_choices: dict[str, tuple[str, str]]
     overrides: tuple[str, ...]
 
     @classmethod
@@ -98,7 +98,8 @@ class Point:
             raise ConfigError(line if (error.full_key or "") in line else f"{error.full_key}: {line}") from None
         chosen = hydra.runtime.choices
         choices = {group: str(chosen.get(group)) for group in GROUPS}
-        nested = {str(key).partition("@")[2]: str(option) for key, option in chosen.items() if "@" in str(key)}
+        groups = {str(key): str(option) for key, option in chosen.items() if "@" in str(key)}
+        nested = {key.partition("@")[2]: (key.partition("@")[0], option) for key, option in groups.items()}
         settings = map_leaves(lambda leaf: leaf, plain)  # YAML allows {1: 3}; a row in JSON does not
         return cls(settings, choices, nested, tuple(hydra.overrides.task))
 
@@ -127,9 +128,13 @@ class Point:
 
     @functools.cached_property
     def _identified(self) -> Identity:
-        names = {group: self.choices[group] for group in NAMED if group in self.choices} | self.nested_choices
-        typed = {key.removesuffix("._target_") for key in map(_key_of, self.overrides) if key.endswith("._target_")}
-        return identify(self.config, ROOT_TARGET, names, typed)
+        named = {group: (group, self.choices[group]) for group in NAMED if group in self.choices}
+        return identify(self.config, ROOT_TARGET, named | self.nested_choices)
+
+    @property
+    def computation(self) -> str:
+        """A digest of the identity without names: other names may stand for the same configuration."""
+        return digest_json(identify(self.config, ROOT_TARGET, {}).content)
 
     @property
     def left_out(self) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ import ast
 import functools
 import importlib.util
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 
@@ -30,7 +30,7 @@ class Signature:
     parameters: dict[str, Parameter]
     is_open: bool
     module: Path
-    faultless: set[str] = field(default_factory=set, compare=False)  # what `schema.check` has checked already
+    faultless: set[str] = field(default_factory=set, compare=False)  # what `validation.check` has checked already
 
 
 @functools.cache
@@ -61,32 +61,23 @@ def read_signature(target: str) -> Signature | None:
 
 @functools.cache
 def class_constants(target: str) -> dict[str, object]:
-    """Return the literal values that the class `target` and its bases assign, as in `trains: ClassVar[bool] = False`.
+    """Return the literal class variables of the class `target` itself, as in `trains: ClassVar[bool] = False`.
 
-    The result is empty if `target` is no class, or cannot be found or read.
+    A subclass inherits none: it may do what its base does not. The result is empty for what is no class, or cannot be
+    found or read.
     """
     try:
         path, names = _locate(target)
         found = definition(path, names[0]) if path is not None else None
     except (LookupError, SyntaxError):
         return {}
-    return _constants(found[0], found[1]) if found is not None and isinstance(found[0], ast.ClassDef) else {}
-
-
-def _constants(node: ast.ClassDef, path: Path) -> dict[str, object]:
-    constants: dict[str, object] = {}
-    for base in reversed(node.bases):
-        found = definition(path, base.id) if isinstance(base, ast.Name) else None
-        if found is not None and isinstance(found[0], ast.ClassDef):
-            constants |= _constants(found[0], found[1])
-    for item in node.body:
-        if (
-            isinstance(item, ast.AnnAssign)
-            and isinstance(item.target, ast.Name)
-            and isinstance(item.value, ast.Constant)
-        ):
-            constants[item.target.id] = item.value.value
-    return constants
+    body = found[0].body if found is not None and isinstance(found[0], ast.ClassDef) else []
+    return {
+        item.target.id: item.value.value
+        for item in body
+        if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name)
+        if isinstance(item.value, ast.Constant) and "ClassVar" in ast.unparse(item.annotation)
+    }
 
 
 def definition(path: Path, name: str) -> tuple[ast.stmt, Path] | None:
@@ -205,7 +196,12 @@ def _class_signature(node: ast.ClassDef, path: Path) -> Signature | None:
         return Signature(parameters, is_open=False, module=path)
     for item in node.body:
         if isinstance(item, ast.FunctionDef) and item.name == "__init__":
-            return _function_signature(item, path, skip_first=True)
+            own = _function_signature(item, path, skip_first=True)
+            if not own.is_open or not bases:
+                return own
+            # What `**kwargs` takes goes to the base, as far as anybody can tell.
+            inherited = {name: replace(parameter, required=False) for name, parameter in bases[0].parameters.items()}
+            return replace(own, parameters=inherited | own.parameters)
     return bases[0] if bases else None
 
 

@@ -102,7 +102,9 @@ def read_claim(task: Path) -> Claim:
     stored = json.loads(task.read_text(encoding="utf-8"))
     owner = ProcessId(**stored["owner"])
     threading.Thread(target=_watch, args=(owner, os.getppid()), daemon=True).start()
-    point = Point(**{**stored["point"], "overrides": tuple(stored["point"]["overrides"])})
+    nested = {place: tuple(choice) for place, choice in stored["point"]["nested_choices"].items()}
+    lists = {"overrides": tuple(stored["point"]["overrides"]), "nested_choices": nested}
+    point = Point(**stored["point"] | lists)
     return Claim(point, Lock(point.directory / LOCK, owner), stored["keeps_row"])
 
 

@@ -20,7 +20,9 @@ from orchestration.config import resolvers
 from orchestration.config.error_messages import error_lines
 from orchestration.config.point import Point
 from orchestration.paths import CONF
-from orchestration.store.point_files import ROW
+from orchestration.store.point_files import LOCK, ROW
+from runtime.file_lock import owner_of
+from runtime.messages import one_line
 
 BEFORE = ("1.0", "1.1")
 # Classes that changed their names while rows held them.
@@ -30,7 +32,7 @@ RENAMED = {"Trainer": "TrainerConfig", "Profile": "TrainerConfig"}
 def migrate(folders: Sequence[Path]) -> Iterator[str]:
     """Migrate all rows below `folders`, each with the folder of its files; yield a line for each row that is left.
 
-    Rows of today's schema are passed over, so that the command may be repeated.
+    Rows of today's schema are passed over, so that the command may be repeated, also after it was killed.
     """
     resolvers.register()
     composed: dict[tuple[str, ...], Point] = {}
@@ -38,8 +40,10 @@ def migrate(folders: Sequence[Path]) -> Iterator[str]:
         for path in sorted({path.resolve() for folder in folders for path in folder.rglob(ROW)}):
             try:
                 _migrate_row(path, composed)
+            except (KeyError, TypeError, AttributeError) as error:
+                yield f"{path}: not migrated: expected a row as run.py writes it ({type(error).__name__}: {error})"
             except Exception as error:
-                lines = [str(error)] if type(error) is ValueError else error_lines(error)
+                lines = error_lines(error) or ([one_line(error)] if isinstance(error, ValueError) else [])
                 if not lines:
                     raise
                 yield f"{path}: not migrated: {'; '.join(lines)}"
@@ -47,7 +51,7 @@ def migrate(folders: Sequence[Path]) -> Iterator[str]:
 
 def _migrate_row(path: Path, composed: dict[tuple[str, ...], Point]) -> None:
     row = json.loads(path.read_text(encoding="utf-8"))
-    if row.get("schema_version") not in BEFORE:
+    if row["schema_version"] not in BEFORE:
         return
     overrides = tuple(row["overrides"])
     if overrides not in composed:
@@ -57,14 +61,17 @@ def _migrate_row(path: Path, composed: dict[tuple[str, ...], Point]) -> None:
     point = replace(point, config=_over(row["config"], point.config, "")).checked()
     if (chosen := {group: row["choices"].get(group) for group in point.choices}) != point.choices:
         raise ValueError(f"its command chooses {point.choices} today, it chose {chosen}")
+    owner, is_alive = owner_of(path.parent / LOCK)
+    if is_alive:
+        raise ValueError(f"it is being run: {owner}")
+    folder = path.parent
+    if folder.name == row["id"]:  # a point's folder has its id
+        folder = folder.with_name(point.id)
+        if folder.exists():
+            raise ValueError(f"{folder} exists: another row computes the same")
+        path.parent.rename(folder)  # before the row: killed in between, the next start finds a row to migrate
     renamed = {"id": point.id, "variant": point.variant, "config": point.identity, "schema_version": SCHEMA_VERSION}
-    target = path.parent
-    if path.parent.name == row["id"]:  # a point's folder has its id
-        target = path.parent.with_name(point.id)
-        if target.exists():
-            raise ValueError(f"{target} exists: another row computes the same")
-    write_json(path, row | renamed)
-    path.parent.rename(target)
+    write_json(folder / ROW, row | renamed)
 
 
 def _over(stored: Any, today: Any, place: str) -> Any:

@@ -10,9 +10,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 
 from orchestration.config.error_messages import error_lines
-from orchestration.config.point import Point, without
+from orchestration.config.point import Point
 from orchestration.sweep.fast_compose import Composer
-from runtime.digest import digest_json
 
 MANY = 1000  # refusals that are enough to see what is wrong
 
@@ -34,7 +33,9 @@ def expand_grid(loader: ConfigLoader, base: DictConfig, arguments: list[str]) ->
         try:
             point = compose(overrides)
             # Other names may stand for the same configuration: `method=svd` and `method=direct decomposition=svd`.
-            points.setdefault(digest_json(without(point.config, point.left_out)), point)
+            before = points.setdefault(point.computation, point)
+            if not point.is_identity("trainer.accelerator") and point.config["trainer"]["accelerator"] == "cpu":
+                points[point.computation] = before if before.config["trainer"]["accelerator"] == "cpu" else point
         except Exception as error:
             lines = error_lines(error)
             if not lines:

@@ -11,6 +11,8 @@ import sys
 import pytest
 
 from orchestration.config.identity import NAME, identify
+from orchestration.config.signatures import class_constants
+from orchestration.errors import ConfigError
 from orchestration.paths import OWN_PACKAGES
 from orchestration.store.reference_key import reference_key
 from runtime.json_trees import leaves
@@ -109,9 +111,8 @@ def test_every_class_of_ours_is_known_by_the_name_of_a_file(make_point):
 def test_a_users_own_class_is_a_value(make_point):
     own = make_point("network._target_=tests.conftest.dropout_mlp")
     assert own.identity["network"]["_target_"] == "tests.conftest.dropout_mlp"
-    typed = make_point("network._target_=networks.mlp.mlp")
-    assert len({make_point().id, own.id, typed.id}) == 3, "what was typed counts, ours too"
     assert reference_key(own) != reference_key(make_point())
+    assert make_point("network._target_=networks.mlp.mlp").id == make_point().id, "what the name stands for anyway"
 
 
 def test_what_changes_no_number_changes_no_id(make_point):
@@ -154,8 +155,103 @@ def test_an_option_that_is_left_out_at_one_value_counts_at_all_others(tmp_path, 
     monkeypatch.syspath_prepend(str(tmp_path))
 
     def content(**values):
-        return identify({"a": 1, **values}, "identity_module.net", {}, ()).content
+        return identify({"a": 1, **values}, "identity_module.net", {}).content
 
     assert content() == content(b=0) == content(b=0.0) == {"a": 1}
     assert content(b=1) == {"a": 1, "b": 1}
     assert content(b=False) == {"a": 1, "b": False}, "false is no number"
+
+
+COSINE = "{_target_:lightning_modules.training.decay.Cosine,final:0.05}"
+
+
+@pytest.mark.parametrize(
+    ("override", "place", "kind"),
+    [
+        ("decomposition._target_=decompositions.cur.CUR", "decomposition", "decomposition/cur"),
+        ("decomposition={_target_:decompositions.cur.CUR}", "decomposition", "decomposition/cur"),
+        (f"schedule.reference.decay={COSINE}", "schedule.reference.decay", "decay/cosine"),
+    ],
+)
+def test_a_class_of_ours_that_its_name_does_not_explain_counts(make_point, override, place, kind):
+    """Under the option that stands for it, so that it may move too."""
+    base, point = make_point("method=svd", "rank=energy"), make_point("method=svd", "rank=energy", override)
+    node = point.identity
+    for key in place.split("."):
+        node = node[key]
+    assert node["_target_"] == kind
+    assert point.id != base.id
+    assert (reference_key(point) == reference_key(base)) == (place != "schedule.reference.decay")
+
+
+def test_a_file_of_the_users_that_names_a_class_of_ours_is_told_from_another(make_point, tmp_path):
+    ids = set()
+    for name in ("lenet300", "lenet5"):
+        folder = tmp_path / name / "network"
+        folder.mkdir(parents=True)
+        text = (ROOT / "conf" / "network" / "lenet300.yaml").read_text()
+        (folder / "mine.yaml").write_text(text.replace("networks.lenet.lenet300", f"networks.lenet.{name}"))
+        point = make_point(f"hydra.searchpath=[{tmp_path / name}]", "network=mine", tiny=False)
+        assert point.identity["network"] == {"_name_": "mine", "_target_": f"network/{name}"}
+        ids.add(point.id)
+    assert len(ids) == 2
+
+
+def test_marks_are_found_wherever_an_annotation_keeps_them(tmp_path, monkeypatch):
+    code = """
+import runtime.identity as ri
+from runtime.identity import AsBefore, NotIdentity
+Where = Annotated[str, NotIdentity()]
+class Base:
+    def __init__(self, root: Where, a: Where | None, b: Optional[Where], c: Annotated[Where, MinLen(1)],
+                 d: Annotated[int, ri.NotIdentity()], e: "Annotated[int, NotIdentity()]",
+                 f: Annotated[list[str], AsBefore(value=("*",))], g: list[Annotated[int, AsBefore(0)]], h: int): ...
+class Derived(Base):
+    def __init__(self, extra: int, **arguments): ...
+"""
+    (tmp_path / "marks_module.py").write_text(code)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    values = {**dict.fromkeys("abcde", "x"), "root": "x", "f": ["*"], "g": [0], "h": 0}
+    for target, extra in (("Base", {}), ("Derived", {"extra": 1})):
+        found = identify(values | extra, f"marks_module.{target}", {})
+        assert found.content == {"g": [0], "h": 0} | extra
+        assert set(found.left_out) == {*"abcde", "root"}
+
+
+def test_a_mark_that_cannot_be_read_is_refused(tmp_path, monkeypatch):
+    code = "from runtime.identity import AsBefore\nX = 0\ndef net(a: Annotated[int, AsBefore(X)] = 0): ...\n"
+    (tmp_path / "unreadable_module.py").write_text(code)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(ConfigError, match=r"a: expected a literal in its mark, as in AsBefore\(0\)"):
+        identify({"a": 1}, "unreadable_module.net", {})
+
+
+def test_lists_of_classes_keep_them():
+    """A list has no place that says which class an item is."""
+    lists = [[{"_target_": f"decompositions.{name}"}] for name in ("cur.CUR", "svd.SVD")]
+    contents = [identify({"items": items}, "no_such_module.thing", {}).content for items in lists]
+    assert contents[0] == {"items": [{"_target_": "decomposition/cur"}]}
+    assert contents[0] != contents[1]
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["schedule.scale=0.02", "seed=1"],
+        ["dataset=mnist", "dataset.root=x", "network=lenet300", "method=ntt", "decomposition.norm=batch"],
+        ["method=quantise_dynamic", "trainer=cpu", "tags=[a]", "num_threads=1"],
+        ["experiment=ic20/lenet300_lc_svd", "schedule=short", "logger=none", "results_dir=x"],
+        ["decay@schedule.reference.decay=cosine", "launcher=basic", "trainer.log_every_n_steps=3"],
+    ],
+)
+def test_the_overrides_that_a_row_keeps_compose_its_id(make_point, overrides):
+    point = make_point(*overrides, tiny=False)
+    assert make_point(*point.identifying_overrides, tiny=False).id == point.id
+
+
+def test_a_subclass_that_may_train_inherits_no_word_that_it_does_not(tmp_path, monkeypatch):
+    code = "from lightning_modules.reference import Reference\nclass Tuned(Reference): ...\n"
+    (tmp_path / "tuned_module.py").write_text(code)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert class_constants("lightning_modules.reference.Reference")["trains"] is False
+    assert class_constants("tuned_module.Tuned") == {}

@@ -215,7 +215,6 @@ def test_marks_of_identity_bound_no_value_and_are_not_in_messages(make_point):
         ("num_threads=0", "num_threads: expected int >= 1, <= 1024 or None, got 0"),
         ("results_dir=3", "results_dir: expected str length >= 1, got 3"),
         ("force=3", "force: expected bool, got 3"),
-        ("schedule.scale=-1", "schedule.scale: expected float > 0, got -1"),
     ):
         with pytest.raises(ConfigError) as caught:
             make_point(override, tiny=False)

@@ -11,6 +11,7 @@ from evaluation.result import read_result, write_json
 from orchestration.config.point import Point, without
 from orchestration.store.migrate import migrate
 from runtime.digest import digest_json
+from runtime.file_lock import locked
 from tests.conftest import ROOT
 
 # Where and how, as rows of schema 1.1 left it out; and options that did not exist when such a row was written.
@@ -117,6 +118,38 @@ def test_of_two_rows_of_one_point_the_second_is_left(composed, tmp_path):
     assert first["id"] < second["id"]
     assert f"rows/{second['id']}/" in line
     assert (tmp_path / "rows" / point.id).is_dir()
+
+
+@pytest.mark.parametrize(
+    "content", ['{"schema_version": "1.1"', "[]", "{}", '{"schema_version": "1.1", "overrides": 3}']
+)
+def test_a_damaged_row_is_named_and_the_others_are_migrated(composed, tmp_path, content):
+    point = composed(*OVERRIDES)
+    old_row(point, tmp_path / "rows")
+    damaged = tmp_path / "rows" / "0" / "result.json"
+    damaged.parent.mkdir()
+    damaged.write_text(content)
+    (line,) = migrate([tmp_path / "rows"])
+    assert line.startswith(f"{damaged}: not migrated: ")
+    assert (tmp_path / "rows" / point.id / "result.json").exists()
+
+
+def test_a_migration_that_was_killed_goes_on(composed, tmp_path, monkeypatch):
+    point = composed(*OVERRIDES)
+    old_row(point, tmp_path / "rows")
+    with monkeypatch.context() as patched:
+        patched.setattr("orchestration.store.migrate.write_json", lambda *arguments: pytest.fail("killed"))
+        with pytest.raises(pytest.fail.Exception):
+            list(migrate([tmp_path / "rows"]))
+    assert list(migrate([tmp_path / "rows"])) == []
+    assert read_result(tmp_path / "rows" / point.id / "result.json").id == point.id
+
+
+def test_a_point_that_is_being_run_is_left(composed, tmp_path):
+    old = old_row(composed(*OVERRIDES), tmp_path / "rows")
+    with locked(tmp_path / "rows" / old["id"] / ".lock"):
+        (line,) = migrate([tmp_path / "rows"])
+    assert "not migrated: it is being run: pid " in line
 
 
 def test_every_committed_row_is_what_its_id_is_the_digest_of():

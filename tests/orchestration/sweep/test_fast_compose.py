@@ -102,3 +102,22 @@ def test_what_is_no_part_of_a_point_cannot_be_swept(tmp_path):
     )  # fmt: skip
     assert done.returncode == 1
     assert "error: num_threads=1,2: cannot be swept: it does not change the computation; give one value" in done.stderr
+
+
+def plan(*arguments: str, folder) -> subprocess.CompletedProcess:
+    command = [sys.executable, "run.py", "-m", *arguments, "plan=true", "logger=none", f"results_dir={folder}"]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200)
+
+
+def test_points_of_one_id_are_one_point(tmp_path):
+    """Also where it takes several options to see it."""
+    done = plan("trainer.devices=2,4", "+trainer.num_nodes=1,2", "method=reference", folder=tmp_path)
+    assert "3 points (1 repetition dropped)" in done.stdout, done.stderr
+    done = plan("trainer=gpu,cpu", "method=quantise_dynamic", folder=tmp_path)
+    assert "1 point (1 repetition dropped)" in done.stdout
+    assert done.returncode == 0, f"the one that int8 runs on: {done.stderr}"
+
+
+def test_what_shortens_a_schedule_can_be_swept(tmp_path):
+    done = plan("schedule.scale=0.1,0.2", folder=tmp_path)
+    assert "2 points" in done.stdout, done.stderr
