@@ -34,12 +34,13 @@ from runtime.file_lock import locked
 
 @dataclass(frozen=True)
 class TrainedReference:
-    """A trained network, the digest of all that it depends on, and the cost of its training."""
+    """A trained network, the digest of all that it depends on, and the cost of its training on a kind of device."""
 
     network: nn.Module
     digest: str
     epochs: int
     seconds: float
+    device_type: str
 
 
 def untrained_digest(network: nn.Module, input_shape: Sequence[int]) -> str:
@@ -81,7 +82,7 @@ def _taken(path: Path, about: Path, tell: Callable[[str], None] = say) -> Traine
 
 def _load(path: Path, about: Path) -> TrainedReference:
     cost = json.loads(about.read_text(encoding="utf-8"))
-    return TrainedReference(load_network(path), path.stem, cost["epochs"], cost["seconds"])
+    return TrainedReference(load_network(path), path.stem, cost["epochs"], cost["seconds"], cost["device_type"])
 
 
 def get_reference(point: Point, components: Components, logger: Logger | None) -> TrainedReference:
@@ -124,7 +125,7 @@ def get_reference(point: Point, components: Components, logger: Logger | None) -
         say(f"reference trained: {runner.epochs} epochs, {seconds:.1f} s, validation top-1 {top1:.2f} %")
         if group().rank == 0:
             save_network(path, network, components.rebuilder, structure={})
-            spent = {"epochs": runner.epochs, "seconds": seconds}
+            spent = {"epochs": runner.epochs, "seconds": seconds, "device_type": runner.device.type}
             write_json(about, {**spent, "validation_top1_percent": top1, "curve": module.curve, "recipe": wanted})
         checkpoint.remove()
         broadcast(None)  # wait until rank 0 has written them

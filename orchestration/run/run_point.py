@@ -89,7 +89,8 @@ def _run(own: Claim, components: Components) -> Result:
         kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
         status = f"failed: {kind}{one_line(error)}"
         log.error(traceback.format_exc())
-    result = Result(**row, status=status, seconds=time.perf_counter() - began, environment=environment(device))
+    row["environment"] = environment(device) | row.get("environment", {})
+    result = Result(**row, status=status, seconds=time.perf_counter() - began)
     try:
         result = own.publish(result)  # the row first: it is the truth, and W&B a copy
         if result.is_ok and checkpoint is not None:
@@ -148,4 +149,5 @@ def compute(
     except Diverged:
         checkpoint.remove()
         raise
-    return compressed, measured, checkpoint
+    # Points on other kinds of devices share a reference: its seconds may be those of another one.
+    return compressed, measured | {"environment": {"reference_device_type": reference.device_type}}, checkpoint

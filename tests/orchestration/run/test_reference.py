@@ -23,6 +23,7 @@ def test_methods_share_a_reference(make_point, tmp_path):
     assert first.reference.test_loss == second.reference.test_loss
     assert first.reference.seconds == second.reference.seconds, "the time of the one training"
     assert first.reference.epochs == second.reference.epochs == 2
+    assert second.environment["reference_device_type"] == "cpu"
 
 
 def test_what_a_reference_depends_on(make_point):
