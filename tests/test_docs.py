@@ -1,7 +1,7 @@
 """Every command and every Python block of the documents is run, or checked as far as this machine can.
 
 A command of run.py goes through the real composition and checks, a sweep through its grid; in the README, the tutorial
-and some guides those on data that are always here really run, in miniature, a sweep with its first seed. Commands of
+and some guides those on data that are always here really run, in miniature, a sweep with fewer points. Commands of
 report.py run on rows of `measured/`. What cannot be run is named below.
 """
 
@@ -47,6 +47,7 @@ MINIATURE = (
     "latency_batch_size=2", "schedule.reference.epochs=1", "schedule.l_step.epochs=1", "schedule.fine_tune.epochs=1",
     "schedule.from_scratch.epochs=1", "schedule.penalty.num_steps=1", "trainer.limit_batches=2", "num_threads=1",
 )  # fmt: skip
+FEWER = ("seed=", "rank.weight=")  # of these a sweep runs with the first value only
 SMALL = {"mlp", "custom"}  # networks that are trained within a second
 
 # Pages whose commands really run, where data and network are those: their later blocks read what was left.
@@ -135,7 +136,7 @@ def check_run(words: list[str], folder: Path, monkeypatch, *, is_followed: bool 
     if is_followed and all(map(is_small, points)) and not any(word.startswith("launcher=") for word in words):
         given = {word.partition("=")[0] for word in words}
         small = [word for word in MINIATURE if word.partition("=")[0] not in given or "epochs" in word]
-        words = [word.partition(",")[0] if word.startswith("seed=") else word for word in words]
+        words = [word.partition(",")[0] if word.startswith(FEWER) else word for word in words]
         start([*words, *small, f"results_dir={folder / 'results'}", "logger=none"], monkeypatch)
 
 
