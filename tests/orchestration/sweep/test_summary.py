@@ -68,7 +68,8 @@ def test_of_a_launchers_process_that_was_killed_the_sweep_writes_the_row(make_po
                 os._exit(1)
         os.waitpid(pid, 0)
         assert read_status(point).kind == "killed"
-    assert summarise(points, {points[0].id: "no row: the launcher's reason"}, {}) == FAILED
+    statuses = [read_status(point) for point in points]
+    assert summarise(points, statuses, {points[0].id: "no row: the launcher's reason"}, {}) == FAILED
     status = read_result(points[0].directory / "result.json").status
     assert status.startswith("failed: its process was killed (pid ")
     assert read_status(points[0]).kind == "failed"
