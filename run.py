@@ -43,10 +43,9 @@ os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
 def run(config: DictConfig) -> str:
     """Check the composed configuration, run it and print its row; return the status, which a launcher passes on."""
     hydra_config = HydraConfig.get()
-    launcher = hydra_config.runtime.choices["launcher"]
     if hydra_config.mode == RunMode.MULTIRUN:
-        return _status_in_launcher(Point.from_hydra(config, hydra_config), launcher)
-    if launcher != "basic":
+        return _status_in_launcher(Point.from_hydra(config, hydra_config))
+    if (launcher := hydra_config.runtime.choices["launcher"]) != "basic":
         sys.exit(f"error: launcher={launcher}: it is for the points of a sweep; put -m before them")
     with exit_on_user_error():  # here and not in `main` alone: Hydra would print the overrides before the reason
         point = Point.from_hydra(config, hydra_config)
@@ -62,7 +61,7 @@ def run(config: DictConfig) -> str:
     return result.status
 
 
-def _status_in_launcher(point: Point, launcher: str) -> str:
+def _status_in_launcher(point: Point) -> str:
     """Run a point in a launcher's process and return how it ended.
 
     A crashed machine's lock looks alive until its heartbeat expires; launcher jobs retry once after that.
@@ -71,7 +70,7 @@ def _status_in_launcher(point: Point, launcher: str) -> str:
         try:
             return _row_of(point).status
         except RunsElsewhere as error:
-            if seconds is None or launcher == "basic":
+            if seconds is None:
                 say(str(error))
                 break
             time.sleep(seconds)

@@ -1,4 +1,4 @@
-"""What the input costs: an epoch of batches against torchvision's way, and of ResNet-20 against a bare loop.
+"""Time the input: an epoch of batches against torchvision's way, and of ResNet-20 against a bare loop.
 
     python -m benchmarks.input [--rounds 3]
 

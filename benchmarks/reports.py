@@ -1,4 +1,4 @@
-"""What a report of many rows costs: reading them, against parsing the same JSON, and the page that holds them.
+"""Time a report of many rows: reading them, against parsing the same JSON, and the page that holds them.
 
     python -m benchmarks.reports [--rows 3000] [--rounds 3]
 

@@ -1,4 +1,4 @@
-"""What a point costs what all points share: planning, the folder of results, checkpoints; and that many points at once.
+"""Measure the load of a point on planning, the folder of results and checkpoints; compute that of many points at once.
 
     python -m benchmarks.scaling [--minutes 30] [--mib 98]
 

@@ -1,4 +1,4 @@
-"""What a sweep costs beside its points: planning and resuming many of them, and what each leaves in memory.
+"""Measure a sweep beside its points: the time to plan and resume many of them, and the memory that each leaves.
 
     python -m benchmarks.sweeps [--points 10000] [--sequential 500]
 

@@ -1,4 +1,4 @@
-"""What the harness costs: LeNet300 through this suite's Lightning path against a bare loop, and the joint objective
+"""Time the harness: LeNet300 through this suite's Lightning path against a bare loop, and the joint objective
 against plain training.
 
     python -m benchmarks.training [--rounds 5]

@@ -1,4 +1,4 @@
-"""What decoding once is worth: an epoch of batches from the cache against decoding the same files each time.
+"""Time an epoch of batches from the cache against decoding the same files each time.
 
     python -m benchmarks.video [--rounds 3] [--clips 24] [--frames 120]
 

@@ -1,1 +1,1 @@
-"""What to run, as data: one YAML file an option, one folder a group; a package, so that installed copies find it."""
+"""The options of a run, as data: one YAML file each, a folder for each group; a package, so that it is installed."""

@@ -1,4 +1,4 @@
-"""The base of all batches: the order of an epoch, the share that a process reads, and the random moves."""
+"""The base of all batches: the order of an epoch, the share that a process reads, and the augmentation draws."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import torch
 from jaxtyping import Int64, Shaped
 from torch import Generator, Tensor
 
-# The samples of a batch, as places in the part, and the random moves of each; None where there are none.
+# The samples of a batch, as indices into the split, and the augmentation draws of each; None where there are none.
 Chosen = tuple[Tensor, Tensor | None]
 
 
 class EpochBatches:
     """An epoch of `num_samples` samples in batches on `device`; shuffled, as `epoch` says, if a `seed` is given.
 
-    A subclass reads the samples in `read`, and draws what happens to them at random in `draw_moves`. The order and the
-    moves depend on `(seed, epoch)` alone, so that a run repeats exactly. See `datamodules.data.Batches` for `share`.
+    A subclass reads the samples in `read`, and draws their augmentation in `draw_augmentation`. The order and the draws
+    depend on `(seed, epoch)` alone, so that a run repeats exactly. See `datamodules.data.Batches` for `share`.
     """
 
     def __init__(self, num_samples: int, batch_size: int, device: torch.device | str, seed: int | None) -> None:
@@ -31,8 +31,8 @@ class EpochBatches:
         """Yield the samples and labels of each batch on `device`."""
         raise TypeError(f"{type(self).__name__} must define read()")
 
-    def draw_moves(self, generator: Generator) -> Shaped[Tensor, "sample ..."] | None:
-        """Draw the random moves of the samples, in the order in which they are read; None: there are none."""
+    def draw_augmentation(self, generator: Generator) -> Shaped[Tensor, "sample ..."] | None:
+        """Draw the augmentation of the samples, in the order in which they are read; None: there is none."""
         return None
 
     def __len__(self) -> int:
@@ -42,14 +42,14 @@ class EpochBatches:
         yield from self.read(self._chosen())
 
     def _chosen(self) -> Iterator[Chosen]:
-        places = torch.arange(self.num_samples)
-        order, moves = places, None
+        positions = torch.arange(self.num_samples)
+        order, draws = positions, None
         if self.seed is not None:
             generator = epoch_generator(self.seed, self.epoch)
-            order, moves = torch.randperm(self.num_samples, generator=generator), self.draw_moves(generator)
-        for batch in places.split(self.batch_size):
+            order, draws = torch.randperm(self.num_samples, generator=generator), self.draw_augmentation(generator)
+        for batch in positions.split(self.batch_size):
             mine = share_of(batch, self.share, self.seed is not None)
-            yield order[mine], None if moves is None else moves[mine]
+            yield order[mine], None if draws is None else draws[mine]
 
 
 def epoch_generator(seed: int, epoch: int) -> Generator:

@@ -15,7 +15,7 @@ from torch import Tensor
 class Batches(Protocol):
     """An epoch of `(samples, labels)`: float32 `(batch, *input_shape)`, normalised, and int64 `(batch,)`.
 
-    Both lie on the requested device. `epoch` chooses the order and the random moves of training batches; the
+    Both lie on the requested device. `epoch` chooses the order and the augmentation draws of training batches; the
     same epoch of the same seed is the same again, whatever was read before. Several processes may share a batch: each
     reads its `share` only, or the whole of a training batch that has fewer samples than there are processes.
     """

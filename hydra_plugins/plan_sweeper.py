@@ -77,7 +77,7 @@ class PlanSweeper(Sweeper):
             print_plan(make_plan(points, statuses))
             return
         earlier = earlier_rows(points)
-        # Why points that were started did not end well, or None, by id.
+        # Why points that were started failed, or None, by id.
         self.ended: dict[str, str | None] = {}
         interrupted = None
         try:
@@ -96,27 +96,27 @@ class PlanSweeper(Sweeper):
         """Run points one after another in a forked process; after one that is killed, the rest in the next process."""
         rest = points
         while rest:
-            told, code = run_forked(partial(self._work, rest, is_first=rest is points))
-            self.ended |= dict(told)
-            begun = [id for id, _ in told]
+            messages, code = run_forked(partial(self._work, rest, is_first=rest is points))
+            self.ended |= dict(messages)
+            started = [id for id, _ in messages]
             if code in EXIT_CODES:
                 raise Interrupted(code - 128)
-            if code > 0 and not begun:
+            if code > 0 and not started:
                 sys.exit(code)  # refused, and said there
             if code >= 0:
                 return
             how = f"killed by signal {-code}{' (short of memory?)' if code == -signal.SIGKILL else ''}"
-            if not begun:
+            if not started:
                 sys.exit(f"error: the process that loads torch was {how}")
-            killed = next(point for point in rest if point.id == begun[-1])
+            killed = next(point for point in rest if point.id == started[-1])
             self.ended[killed.id] = f"failed: its process was {how}"
             print(f"{killed.label} ({killed.id}): {self.ended[killed.id]}")
             if points[0].config["fail_fast"]:
                 return
-            rest = [point for point in rest if point.id not in begun]
+            rest = [point for point in rest if point.id not in started]
 
     def _work(self, points: list[Point], tell: Tell, *, is_first: bool) -> None:
-        """Run points in this process; tell the id of each before it, and after it why it did not end well, or None."""
+        """Run points in this process; tell the id of each before it, and after it why it failed, or None."""
         with interrupt_at_once(), env_override(dict(self.base.hydra.job.env_set)):
             if is_first:
                 preflight(points)
@@ -125,7 +125,7 @@ class PlanSweeper(Sweeper):
             for point in points:
                 tell([point.id, None])
                 try:
-                    reason = _unless_well(run_point(point).status)
+                    reason = _failure_or_none(run_point(point).status)
                 except RunsElsewhere as error:
                     say(str(error))
                     reason = None
@@ -162,7 +162,7 @@ class PlanSweeper(Sweeper):
         return isinstance(self.launcher, BasicLauncher) or (ray is not None and ray.init.address is None)
 
     def _launch(self, points: list[Point]) -> dict[str, str | None]:
-        """Launch points; return why each did not end well, or None, by id. Their rows are on disk, and say more."""
+        """Launch points; return why each failed, or None, by id. Their rows are on disk, and say more."""
         try:
             jobs = self.launcher.launch([list(point.overrides) for point in points], initial_job_idx=0)
         except Exception as error:  # it gives up all when one process dies: whose, nobody says
@@ -173,11 +173,11 @@ class PlanSweeper(Sweeper):
                 status = str(job.return_value)
             except Exception as error:  # a job's exception is handed over on access
                 status = _reason(error)
-            reasons[point.id] = _unless_well(status)
+            reasons[point.id] = _failure_or_none(status)
         return reasons
 
 
-def _unless_well(status: str) -> str | None:
+def _failure_or_none(status: str) -> str | None:
     return None if status in ("ok", "running elsewhere") else status
 
 

@@ -1,1 +1,1 @@
-"""What turns a composed configuration into checked points, and a point into one directory of results."""
+"""Turn a composed configuration into checked points, and a point into one directory of results."""

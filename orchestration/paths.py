@@ -1,4 +1,4 @@
-"""Where this suite lies: its root, its configurations, and how other processes find it."""
+"""Paths of this suite: its root, its configurations, and the Python path that other processes need."""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ from reporting.papers import Published
 from reporting.pareto import Spot, front, placed
 from reporting.table import measured
 from reporting.variants import MARK, Options
+from runtime.atomic import atomic_write
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -85,10 +86,9 @@ def save(figure: Figure, path: Path, about: str = "") -> None:
     """Write the figure in the format of the path's ending; the file holds the text `about` and no date."""
     import matplotlib as mpl
 
-    path.parent.mkdir(parents=True, exist_ok=True)
     known = {".svg": {"Date": None, "Description": about}, ".pdf": {"CreationDate": None, "Subject": about}}
-    with mpl.rc_context(STYLE):
-        figure.savefig(path, metadata=known.get(path.suffix))
+    with mpl.rc_context(STYLE), atomic_write(path) as temporary:
+        figure.savefig(temporary, format=path.suffix.removeprefix("."), metadata=known.get(path.suffix))
 
 
 def _draw_references(axes: Axes, results: Sequence[Result]) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from evaluation.result import Measure, Result
+from runtime.atomic import atomic_write
 
 
 def flat_row(result: Result) -> dict[str, Any]:
@@ -32,7 +33,7 @@ def write_flat_table(folder: Path, results: Sequence[Result]) -> list[Path]:
     rows = [flat_row(result) for result in results]
     names = list(dict.fromkeys(name for row in rows for name in row))
     path = folder / "rows.csv"
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, names, restval="", lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
@@ -42,5 +43,6 @@ def write_flat_table(folder: Path, results: Sequence[Result]) -> list[Path]:
     except ImportError:
         return [path]
     columns = {name: [row.get(name) for row in rows] for name in names}
-    parquet.write_table(pyarrow.table(columns), folder / "rows.parquet")
+    with atomic_write(folder / "rows.parquet") as temporary:
+        parquet.write_table(pyarrow.table(columns), temporary)
     return [path, folder / "rows.parquet"]

@@ -14,6 +14,7 @@ from reporting.papers import Published, papers
 from reporting.pareto import GAINS, fronts, placed
 from reporting.table import Table, by_task, comparison, measured
 from reporting.variants import Options
+from runtime.atomic import atomic_write
 
 BySchedule = Mapping[str, Sequence[Result]]
 
@@ -56,8 +57,9 @@ def write_folder(
 
 def _write_table(path: Path, table: Table) -> list[Path]:
     """Write the table in three formats under one name; return the files written."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     forms = {".md": f"# {table.title}\n\n{markdown(table)}", ".tex": latex(table), ".csv": comma_separated(table)}
-    for ending, text in forms.items():
-        path.with_name(path.name + ending).write_text(text, encoding="utf-8")
-    return [path.with_name(path.name + ending) for ending in forms]
+    texts = {path.with_name(path.name + ending): text for ending, text in forms.items()}
+    for file, text in texts.items():
+        with atomic_write(file) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    return list(texts)

@@ -18,7 +18,7 @@ ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)
 
 @dataclass(frozen=True)
 class Block:
-    """What stands between two fences. `title` is the file that a reader should make of it."""
+    """The lines between two fences. `title` is the file that a reader should make of it."""
 
     where: str
     language: str

@@ -1,13 +1,14 @@
 """Every command and every Python block of the documents is run, or checked as far as this machine can.
 
-A command of run.py goes through the real composition and checks, a sweep through its grid; in the tutorial and in some
-guides those on data that are always here really run, in miniature. Commands of report.py run on rows of `measured/`.
-What cannot be run is named below.
+A command of run.py goes through the real composition and checks, a sweep through its grid; in the README, the tutorial
+and some guides those on data that are always here really run, in miniature, a sweep with fewer points. Commands of
+report.py run on rows of `measured/`. What cannot be run is named below.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import re
 import runpy
 import shlex
@@ -16,17 +17,22 @@ import subprocess
 import sys
 import tomllib
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
+import jaxtyping
 import pytest
 import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.plugins import Plugins
+from hydra.plugins.sweeper import Sweeper
 from hydra.types import RunMode
 
 import report
 import run
+from orchestration.sweep.preflight import preflight
+from runtime.forked import Tell
 from tests.documents import PAGES, ROOT, Block, Command, blocks, commands
 
 # What is not run at all, and why. A command that nothing below knows, and that is not here, fails the test.
@@ -41,10 +47,15 @@ MINIATURE = (
     "latency_batch_size=2", "schedule.reference.epochs=1", "schedule.l_step.epochs=1", "schedule.fine_tune.epochs=1",
     "schedule.from_scratch.epochs=1", "schedule.penalty.num_steps=1", "trainer.limit_batches=2", "num_threads=1",
 )  # fmt: skip
+FEWER = ("seed=", "rank.weight=")  # of these a sweep runs with the first value only
 SMALL = {"mlp", "custom"}  # networks that are trained within a second
 
 # Pages whose commands really run, where data and network are those: their later blocks read what was left.
-FOLLOWED = {"docs/tutorial.md", *map("docs/guides/{}.md".format, ("own-network", "own-method", "sweeps", "results"))}
+FOLLOWED = {
+    "README.md",
+    "docs/tutorial.md",
+    *map("docs/guides/{}.md".format, ("own-network", "own-method", "sweeps", "results")),
+}
 
 SWEEPS = ROOT / "measured" / "sweeps.sh"
 
@@ -119,49 +130,62 @@ def check_run(words: list[str], folder: Path, monkeypatch, *, is_followed: bool 
         done = subprocess.run([sys.executable, str(ROOT / "run.py"), *words], capture_output=True, text=True)
         assert done.returncode == 0 and done.stdout, done.stderr
         return
-    if "-m" in words or "--multirun" in words:
-        assert _is_seen(words) or len(grid(words)) > 1, "a sweep of one point"
-    elif is_followed:
+    is_sweep = "-m" in words or "--multirun" in words
+    points = grid(tuple(words)) if is_sweep else [single(words)]
+    assert len(points) > is_sweep, "a sweep of one point"
+    if is_followed and all(map(is_small, points)) and not any(word.startswith("launcher=") for word in words):
         given = {word.partition("=")[0] for word in words}
         small = [word for word in MINIATURE if word.partition("=")[0] not in given or "epochs" in word]
-        point = single(words)
-        is_here = point.choices["dataset"] == "digits" and point.config["trainer"]["accelerator"] == "cpu"
-        if is_here and point.choices["network"] in SMALL:
-            start([*words, *small, f"results_dir={folder / 'results'}", "logger=none"], monkeypatch)
-    elif not _is_seen(words):
-        single(words)
+        words = [word.partition(",")[0] if word.startswith(FEWER) else word for word in words]
+        start([*words, *small, f"results_dir={folder / 'results'}", "logger=none"], monkeypatch)
 
 
-_SEEN: set[tuple[str, ...]] = set()
-
-
-def _is_seen(words: list[str]) -> bool:
-    """Whether another page has the same command: it is composed once."""
-    is_seen = tuple(words) in _SEEN
-    _SEEN.add(tuple(words))
-    return is_seen
+def is_small(point: run.Point) -> bool:
+    """Return True if the data of a point are always here and it runs within a second or two on the CPU."""
+    is_here = point.choices["dataset"] == "digits" and point.config["trainer"]["accelerator"] == "cpu"
+    return is_here and point.choices["network"] in SMALL
 
 
 def start(words: list[str], monkeypatch) -> None:
-    """`python run.py …` in this process."""
+    """Run `python run.py …` in this process, a sweep too: what a sweep does in a child is done here."""
+    for name, stand_in in (("run_forked", run_here), ("preflight_in_subprocess", preflight_here)):
+        monkeypatch.setitem(sweeper().sweep.__globals__, name, stand_in)
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # the tests' checks take no 1 for a float
     monkeypatch.setattr(sys, "argv", ["run.py", *words])
     monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)  # what the command changes is put back
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
     run.main()
 
 
-def single(words: list[str]):
+def run_here(work: Callable[[Tell], None]) -> tuple[list[object], int]:
+    """Do what `run_forked` does, without a fork: this process has started torch."""
+    messages: list[object] = []
+    work(messages.append)
+    return messages, 0
+
+
+def preflight_here(points: list[run.Point], *, is_here: bool) -> None:
+    preflight(points, is_here=is_here, writes=False)
+
+
+def sweeper() -> type[Sweeper]:
+    """Return the class of the sweeper behind `-m`; Hydra imports it in its own way."""
+    return Plugins.instance().class_name_to_class["hydra_plugins.plan_sweeper.PlanSweeper"]
+
+
+def single(words: list[str]) -> run.Point:
     """The point that `python run.py …` would run, composed and checked."""
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         config = compose("config", overrides=run.normalize_overrides(words), return_hydra_config=True)
         return run.Point.from_hydra(config, config.hydra)
 
 
-def grid(words: list[str]) -> list:
+@functools.cache  # several pages have the same sweeps
+def grid(words: tuple[str, ...]) -> list[run.Point]:
     """The points of `python run.py -m …`, composed and checked as the sweeper does it; nothing is launched."""
-    sweeper = Plugins.instance().class_name_to_class["hydra_plugins.plan_sweeper.PlanSweeper"]
-    expand_grid = sweeper.sweep.__globals__["expand_grid"]
-    overrides = [word for word in run.normalize_overrides(words) if word not in ("-m", "--multirun")]
+    assert not any("searchpath" in word for word in words), "the files of a page are no part of the cache's key"
+    expand_grid = sweeper().sweep.__globals__["expand_grid"]
+    overrides = [word for word in run.normalize_overrides(list(words)) if word not in ("-m", "--multirun")]
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
         base = loader.load_configuration("config", overrides=overrides, run_mode=RunMode.MULTIRUN)
@@ -169,10 +193,10 @@ def grid(words: list[str]) -> list:
 
 
 def check_report(words: list[str], folder: Path, monkeypatch, *, is_run: bool) -> None:
-    """Run it on committed rows, once for all pages; read the options of what is not run."""
+    """Run it on committed rows, and on those that the page made; read the options of what is not run."""
     arguments = report._parser().parse_args(words)
     report._require_sense(arguments, report._parser())
-    if not is_run or _is_seen(["report.py", *words]):
+    if not is_run:
         return
     for name, source in ROWS.items():
         if not (path := folder / "results" / name).exists():
@@ -215,7 +239,7 @@ def lines_of(tables: list[str]) -> list[str]:
 @pytest.mark.parametrize("table", re.findall(r"^(\w+)\(\) {  #", SWEEPS.read_text(encoding="utf-8"), re.MULTILINE))
 def test_the_sweeps_behind_the_measured_tables(table):
     for line in lines_of([table]):
-        assert grid(line.split())
+        assert grid(tuple(line.split()))
 
 
 def check_install(what: list[str]) -> None:

@@ -127,7 +127,7 @@ def test_an_interrupted_sweep_says_so_shows_what_is_done_and_goes_on(tmp_path):
         out, err = process.communicate(timeout=60)
         assert process.returncode == code, out + err
         assert "interrupted; run the same command to resume" in err
-        assert "1 of 2 points did not end well" in err
+        assert "1 of 2 points failed" in err
         assert "Traceback" not in err
         assert "1 ok" in out
         assert len(ends_of(tmp_path, "ok")) == 1
@@ -149,7 +149,7 @@ def test_a_sweep_runs_every_point_and_its_exit_code_counts_failures(tmp_path):
     arguments = ["-m", *FAST, f"results_dir={tmp_path / 'results'}", "method=reference", rates]
     done = run(*arguments, cwd=tmp_path)
     assert done.returncode == 1, done.stdout + done.stderr
-    assert "1 of 3 points did not end well" in done.stderr
+    assert "1 of 3 points failed" in done.stderr
     assert "learning_rate=1" in done.stderr
     assert "diverged" in done.stdout
     rows = [json.loads(path.read_text()) for path in tmp_path.rglob("result.json")]

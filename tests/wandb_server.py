@@ -25,7 +25,7 @@ ENTITY = "me"
 
 @dataclass
 class Run:
-    """What the server has of a run. `steps` are the lines of its history, `files` what was uploaded."""
+    """A run on the server. `steps` are the lines of its history, `files` what was uploaded."""
 
     name: str
     project: str
@@ -67,11 +67,11 @@ class Server(ThreadingHTTPServer):
 
     @property
     def astray(self) -> list[str]:
-        """What was asked of other hosts, but for ONNX Runtime's: other tests load it, and it reports to its makers."""
+        """Other hosts that were asked, but for ONNX Runtime's: other tests load it, and it reports to its makers."""
         return [host for host in self.elsewhere if not host.endswith(".microsoft.com:443")]
 
     def environment(self, folder: Path) -> dict[str, str]:
-        """What makes wandb speak to this server and nothing else, and write below `folder`."""
+        """The variables with which wandb speaks to this server alone, and writes below `folder`."""
         places = {f"WANDB_{kind}_DIR": str(folder / "wandb" / kind) for kind in ("DATA", "CACHE", "CONFIG")}
         proxies = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), self.url)
         here = dict.fromkeys(("NO_PROXY", "no_proxy"), "127.0.0.1")

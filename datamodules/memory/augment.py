@@ -41,8 +41,8 @@ class Augmentation:
                     f"dataset.{name}={value}: expected less than a side of the images of {height}×{width} pixels"
                 )
 
-    def draw(self, num: int, size: tuple[int, int], generator: Generator) -> Int64[Tensor, "sample moves"]:
-        """Draw the moves of `num` images of `size`, (height, width).
+    def draw(self, num: int, size: tuple[int, int], generator: Generator) -> Int64[Tensor, "sample draw"]:
+        """Draw the augmentation of `num` images of `size`, (height, width).
 
         They are the window's first row and column, from 0, whether it is mirrored, and then the row and column of the
         square's centre, if there is a square: the first three are the same with and without it.
@@ -53,11 +53,11 @@ class Augmentation:
         return torch.cat([corners, mirrored, *centres], dim=1)
 
     def __call__(
-        self, images: UInt8[Tensor, "sample channel height width"], moves: Int64[Tensor, "sample moves"]
+        self, images: UInt8[Tensor, "sample channel height width"], draws: Int64[Tensor, "sample draw"]
     ) -> UInt8[Tensor, "sample channel height width"]:
-        """Crop and mirror each image by its `moves`."""
+        """Crop and mirror each image by its `draws`."""
         num, channels, height, width = images.shape
-        top, left, mirrored = moves[:, :3].unbind(dim=1)
+        top, left, mirrored = draws[:, :3].unbind(dim=1)
         left = torch.where(mirrored.bool(), 2 * self.crop_padding - left, left)  # counted in the mirrored image
         sides = torch.stack([images, images.flip(3)], dim=1) if self.flip else images[:, None]
         padded = functional.pad(sides, [self.crop_padding] * 4)  # (sample, side, channel, row, column)
@@ -71,13 +71,13 @@ class Augmentation:
         return runs.index_select(0, start.flatten()).view(num, channels, height, width)
 
     def cut_out(
-        self, values: Float[Tensor, "sample channel height width"], moves: Int64[Tensor, "sample moves"]
+        self, values: Float[Tensor, "sample channel height width"], draws: Int64[Tensor, "sample draw"]
     ) -> Float[Tensor, "sample channel height width"]:
         """Set the squares of normalised images to 0, in place; return the images."""
         if not self.cutout:
             return values
         row, column = (
-            _within(moves[:, axis], size, self.cutout) for axis, size in zip((3, 4), values.shape[2:], strict=True)
+            _within(draws[:, axis], size, self.cutout) for axis, size in zip((3, 4), values.shape[2:], strict=True)
         )
         return values.masked_fill_((row[:, :, None] & column[:, None, :])[:, None], 0.0)
 

@@ -8,7 +8,6 @@ The files are pickles. They are read without running what a pickle may ask for: 
 from __future__ import annotations
 
 import gzip
-import hashlib
 import io
 import pickle
 import tarfile
@@ -21,6 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from datamodules.memory.checksum import require_md5
 from datamodules.memory.in_memory import Images
 from runtime.messages import one_line
 
@@ -59,11 +59,8 @@ class Release:
         return Images(images, labels), parts[-1]
 
     def _read(self, content: bytes, name: str, path: Path) -> Images:
-        if self.md5 is not None and (found := hashlib.md5(content).hexdigest()) != self.md5[name]:
-            raise ValueError(
-                f"{path}: md5 sum {found}, expected {self.md5[name]}: truncated, damaged or not the official file; "
-                "fetch it again, or give other data a name of their own with dataset=image_folder"
-            )
+        if self.md5 is not None:
+            require_md5(path, content, self.md5[name])
         return read_batch(content, str(path), self.key, self.num_classes)
 
     def _contents(self, root: Path) -> Callable[[str], bytes]:

@@ -13,20 +13,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from datamodules.memory.checksum import require_md5
+
 
 def find_file(folder: Path, name: str) -> Path | None:
     """Return the file `name` in `folder`, or its gzipped form; None if neither is there."""
     return next((path for path in (folder / name, folder / f"{name}.gz") if path.is_file()), None)
 
 
-def read_idx(path: Path) -> Tensor:
+def read_idx(path: Path, md5: str | None = None) -> Tensor:
     """Read an idx file of unsigned bytes, gzipped or not; raise `ValueError` if it is damaged or of another kind.
 
-    The format: two zero bytes, the type (8: uint8), the number of dimensions, each size as a big-endian int32, the
-    bytes.
+    With `md5` the file, as it is, must have that sum. The format: two zero bytes, the type (8: uint8), the number of
+    dimensions, each size as a big-endian int32, the bytes.
     """
     try:
-        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        content = path.read_bytes()
+        data = gzip.decompress(content) if path.suffix == ".gz" else content
     except (OSError, EOFError, zlib.error) as error:
         raise ValueError(f"{path}: cannot be read ({error}); fetch the file again") from None
     if len(data) < 4 or data[:3] != b"\x00\x00\x08":
@@ -38,4 +41,6 @@ def read_idx(path: Path) -> Tensor:
         raise ValueError(
             f"{path}: expected {header + int(np.prod(shape))} bytes for {shape}, got {len(data)}: truncated?"
         )
+    if md5 is not None:  # last: the checks above say what is wrong with a truncated file
+        require_md5(path, content, md5)
     return torch.from_numpy(np.frombuffer(data, np.uint8, offset=header).reshape(shape).copy())

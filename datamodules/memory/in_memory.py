@@ -62,7 +62,7 @@ class ImageBatches(EpochBatches):
         self.normalise = normalise.to(self.device)
         self.augmentation = augmentation
 
-    def draw_moves(self, generator: Generator) -> Int64[Tensor, "sample moves"] | None:
+    def draw_augmentation(self, generator: Generator) -> Int64[Tensor, "sample draw"] | None:
         """Draw what `augmentation` does to each image."""
         if not self.augmentation:
             return None
@@ -72,13 +72,13 @@ class ImageBatches(EpochBatches):
     def read(self, batches: Iterable[Chosen]) -> Iterator[tuple[Tensor, Tensor]]:
         """Take, augment and normalise the images of each batch."""
         home = self.data.images.device
-        for index, moves in batches:
+        for index, draws in batches:
             batch = self.data.take(index.to(home))
             images, labels = batch.images.to(self.device), batch.labels.to(self.device)
-            if self.augmentation and moves is not None:
-                moves = moves.to(self.device)
-                values = self.normalise(self.augmentation(images, moves))
-                yield self.augmentation.cut_out(values, moves), labels
+            if self.augmentation and draws is not None:
+                draws = draws.to(self.device)
+                values = self.normalise(self.augmentation(images, draws))
+                yield self.augmentation.cut_out(values, draws), labels
             else:
                 yield self.normalise(images), labels
 

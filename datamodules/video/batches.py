@@ -39,7 +39,7 @@ class Clips:
 
     def read(self, index: Sequence[int]) -> tuple[UInt8[Tensor, "batch frame 3 height width"], Int64[Tensor, " batch"]]:
         """Read the clips at `index`, padded with zeros, and the number of frames that each has."""
-        arrays = [open_clip(self.paths[place]) for place in index]
+        arrays = [open_clip(self.paths[i]) for i in index]
         batch = torch.empty((len(arrays), self.num_frames, *open_clip(self.paths[0]).shape[1:]), dtype=torch.uint8)
         for row, array in zip(batch.numpy(), arrays, strict=True):
             row[: len(array)] = array
@@ -70,7 +70,7 @@ class ClipBatches(EpochBatches):
         mean, deviation = (torch.tensor(values).reshape(3, 1, 1) for values in (MEAN, DEVIATION))
         self.normalise = Normalise(255.0, mean, deviation).to(self.device)
 
-    def draw_moves(self, generator: Generator) -> Bool[Tensor, " clip"] | None:
+    def draw_augmentation(self, generator: Generator) -> Bool[Tensor, " clip"] | None:
         """Draw which clips are mirrored."""
         return torch.randint(2, (len(self.data),), generator=generator).bool() if self.flip else None
 

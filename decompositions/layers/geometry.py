@@ -75,7 +75,7 @@ def linear_of(weight: Tensor, bias: Tensor | None = None) -> nn.Linear:
 
 @dataclass(frozen=True)
 class Geometry:
-    """How a convolution changes sizes: an axis loses `lost` positions, then every `strides`-th is kept."""
+    """The change of sizes by a convolution: an axis loses `lost` positions, then every `strides`-th is kept."""
 
     strides: tuple[int, ...]
     lost: tuple[int, ...]

@@ -25,7 +25,7 @@ CoreShape = tuple[int, int, int, int]
 
 @dataclass(frozen=True)
 class Plan:
-    """How to multiply: `groups` are the ends of the merged stretches, contracted from the left or from the right.
+    """An order of multiplication: `groups` are the ends of the merged stretches, contracted from the left or the right.
 
     `chunk` rows are multiplied at a time, so that the state between two steps stays in the cache. `price` is the
     estimated time, in units of a multiply-add, by which the plan was chosen.

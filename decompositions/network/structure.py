@@ -17,7 +17,8 @@ from decompositions.layers.unfuse import unfuse_recurrent
 
 # Plain data, one entry for each replaced layer, by its name:
 #   {"format": dotted path, "options": {...}, "rank": int | list[int]}   the layer of a format at this rank;
-#   {"opened": True}                                                     an unfused LSTM or GRU;
+#   {"opened": True}                                                     an unfused LSTM or GRU (the key stays as it
+#                                                                        was: files of earlier releases have it);
 #   {"rebuild": dotted path, "arguments": {...}}                         what this function makes of the dense layer.
 Structure = dict[str, dict[str, Any]]
 

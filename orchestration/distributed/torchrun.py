@@ -38,7 +38,7 @@ PATIENCE = timedelta(days=7)
 GRACE_SECONDS = 60  # torchrun gives its processes 30
 WATCH_SECONDS = 0.5
 PARTING_SECONDS = 5  # wait, so that rank 0 can write its row before torchrun kills the group
-SAID = re.compile(r"^error: (process \d+: .*)$", re.MULTILINE)
+MESSAGE = re.compile(r"^error: (process \d+: .*)$", re.MULTILINE)
 
 
 def run_processes(point: Point, num: int, node: Node, own: Claim | None = None) -> str | None:
@@ -46,16 +46,16 @@ def run_processes(point: Point, num: int, node: Node, own: Claim | None = None) 
 
     `own` is the claim on the point, which node 0 has. What they write to standard error goes to `processes.log`.
     """
-    of_node = f".{node.rank}" if node.rank else ""
-    task, log = point.directory / f"point{of_node}.json", point.directory / f"processes{of_node}.log"
+    node_suffix = f".{node.rank}" if node.rank else ""
+    task_file, log = point.directory / f"point{node_suffix}.json", point.directory / f"processes{node_suffix}.log"
     owner = ProcessId.this_process() if own is None else own.lock.owner
     keeps_row = own is not None and own.keeps_row
-    told = {"point": dataclasses.asdict(point), "owner": dataclasses.asdict(owner), "keeps_row": keeps_row}
-    task.write_text(json.dumps(told), encoding="utf-8")
+    payload = {"point": dataclasses.asdict(point), "owner": dataclasses.asdict(owner), "keeps_row": keeps_row}
+    task_file.write_text(json.dumps(payload), encoding="utf-8")
     threads = point.config["num_threads"] or max(1, torch.get_num_threads() // num)  # a launcher says how many
     command = [
         *(sys.executable, "-m", "torch.distributed.run", *node.torchrun(point.id), f"--nproc-per-node={num}"),
-        *("-m", "orchestration.run.worker", str(task.absolute())),
+        *("-m", "orchestration.run.worker", str(task_file.absolute())),
     ]
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONPATH": python_path()}
     with log.open("w", encoding="utf-8") as errors:
@@ -64,7 +64,7 @@ def run_processes(point: Point, num: int, node: Node, own: Claim | None = None) 
             code = process.wait()
         finally:
             _end(process)
-            task.unlink(missing_ok=True)
+            task_file.unlink(missing_ok=True)
     return None if code == 0 else f"{_reason(log.read_text(encoding='utf-8', errors='replace'))} (see {log})"
 
 
@@ -83,8 +83,8 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 def _reason(log: str) -> str:
     """Return which process failed first and how: its own message, or else torchrun's summary."""
-    if said := SAID.search(log):
-        return said[1]
+    if found := MESSAGE.search(log):
+        return found[1]
     _, _, summary = log.rpartition("Root Cause")
     rank = re.search(r"rank\s*: (\d+)", summary)
     code = re.search(r"exitcode\s*: (-?\d+)", summary)
@@ -94,12 +94,12 @@ def _reason(log: str) -> str:
     return f"process {rank[1]} {how}"
 
 
-def read_claim(task: Path) -> Claim:
+def read_claim(task_file: Path) -> Claim:
     """Return the claim on the point that `run_processes` wrote down, and end this process with the one that did.
 
     The process that started this one holds the lock of the point: without it another may begin.
     """
-    stored = json.loads(task.read_text(encoding="utf-8"))
+    stored = json.loads(task_file.read_text(encoding="utf-8"))
     owner = ProcessId(**stored["owner"])
     threading.Thread(target=_watch, args=(owner, os.getppid()), daemon=True).start()
     nested = {place: tuple(choice) for place, choice in stored["point"]["nested_choices"].items()}
@@ -125,8 +125,8 @@ def report_failure() -> Iterator[None]:
         yield
     except Exception as error:
         traceback.print_exc()
-        said = f"{type(error).__name__}: {one_line(error)}"
-        print(f"error: process {distributed.get_rank()}: {said}", file=sys.stderr, flush=True)
+        message = f"{type(error).__name__}: {one_line(error)}"
+        print(f"error: process {distributed.get_rank()}: {message}", file=sys.stderr, flush=True)
         time.sleep(PARTING_SECONDS)
         sys.exit(1)
 

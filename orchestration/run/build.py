@@ -24,6 +24,9 @@ from orchestration.config.point import Point
 from orchestration.errors import ConfigError
 from runtime.messages import first_line
 
+# Arguments of a logger that no configuration may give.
+DECIDED_BY_THE_POINT = frozenset(("name", "group", "job_type", "tags", "config", "save_dir", "id", "version", "resume"))
+
 
 class NotHere(ConfigError):
     """This machine lacks the data or the devices of a point; others may have them. `advice` is for this machine."""
@@ -145,9 +148,6 @@ def _try_network(components: Components, what: str) -> nn.Module:
             got = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
             raise ConfigError(f"{what}: expected an output of {expected}, got {got}")
     return network
-
-
-DECIDED_BY_THE_POINT = frozenset(("name", "group", "job_type", "tags", "config", "save_dir", "id", "version", "resume"))
 
 
 def _build(node: dict[str, Any], place: str) -> Any:

@@ -135,7 +135,7 @@ def _is_all_known(unresolved: Any) -> bool:
         for text in leaf if isinstance(leaf, list) else [leaf]:
             if not isinstance(text, str) or "${" not in text:
                 continue
-            # What stands around one does not matter: a mark inside a longer text is found by whoever looks for it.
+            # Text around an interpolation is harmless: `_family` rejects marks inside longer text.
             calls = re.findall(INTERPOLATION, text)
             if "${" in re.sub(INTERPOLATION, "", text) or any(
                 ":" in call and call.partition(":")[0] not in KNOWN for call in calls

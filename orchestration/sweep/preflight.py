@@ -78,5 +78,5 @@ def require_equal_devices(points: Sequence[Point], base: Mapping[str, Any]) -> N
         said = ", ".join(" ".join(map(str, each)) for each in sorted(asked, key=str))
         sys.exit(
             "error: a launcher reserves the same devices for all points, those of the one trainer of the command; got "
-            f"accelerator, devices and num_nodes {said}: type a command for each"
+            f"accelerator, devices and num_nodes {said}: run one command per device setting"
         )

@@ -40,7 +40,7 @@ def summarise(
     """Print the table of the sweep and every failure; return the exit code.
 
     `statuses` are those at its start: what was done then is not read again. `ended` has the points that were started,
-    by id, and why they did not end well, or None; `earlier` when rows were started that do not count. A point that was
+    by id, and why they failed, or None; `earlier` when rows were started that do not count. A point that was
     killed gets its row here.
     """
     rows: list[Result] = []
@@ -63,7 +63,7 @@ def summarise(
     if rows:
         print_comparison(rows, reconstructions())
     _list(f"{len(elsewhere)} of {len(points)} points are left to the processes that run them:", elsewhere)
-    _list(f"{len(failures)} of {len(points)} points did not end well:", failures)
+    _list(f"{len(failures)} of {len(points)} points failed:", failures)
     for why, count in not_run.items():
         print(f"{count} of {len(points)} points {why}", file=sys.stderr)
     return FAILED if failures or not_run else UNFINISHED if elsewhere else OK

@@ -1,4 +1,4 @@
-"""What is wrong with some files, in one line."""
+"""Get the one line in which damaged files are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every format of conf/decomposition keeps: its frontier, its counts, its layers, awkward weights.
+"""The contract of every format of conf/decomposition: its frontier, its counts, its layers, awkward weights.
 
 A new file in that folder is tested here without a change.
 """

@@ -39,18 +39,18 @@ def data() -> Pictures:
 def test_against_brute_force(padding, flip, channels, height, width):
     images = pictures(50, channels, height, width).images
     augmentation = Augmentation(padding, flip)
-    moves = augmentation.draw(50, (height, width), torch.Generator().manual_seed(0))
-    found = augmentation(images, moves)
+    draws = augmentation.draw(50, (height, width), torch.Generator().manual_seed(0))
+    found = augmentation(images, draws)
     assert found.dtype == torch.uint8
-    for image, (top, left, mirrored), moved in zip(images.numpy(), moves.tolist(), found.numpy(), strict=True):
+    for image, (top, left, mirrored), moved in zip(images.numpy(), draws.tolist(), found.numpy(), strict=True):
         padded = np.pad(image, ((0, 0), (padding, padding), (padding, padding)))
         expected = padded[:, top : top + height, left : left + width]
         assert np.array_equal(moved, expected[:, :, ::-1] if mirrored else expected)
 
 
 def test_every_place_and_both_sides_are_drawn_alike():
-    moves = Augmentation(1, True).draw(18_000, (8, 8), torch.Generator().manual_seed(3))
-    cells = torch.bincount(moves[:, 0] * 6 + moves[:, 1] * 2 + moves[:, 2], minlength=18)
+    draws = Augmentation(1, True).draw(18_000, (8, 8), torch.Generator().manual_seed(3))
+    cells = torch.bincount(draws[:, 0] * 6 + draws[:, 1] * 2 + draws[:, 2], minlength=18)
     assert len(cells) == 18
     assert float((cells - 1000).abs().max()) < 5 * (1000 * 17 / 18) ** 0.5, "five standard deviations"
     assert not Augmentation(1, False).draw(100, (8, 8), torch.Generator())[:, 2].any()
@@ -61,11 +61,11 @@ def test_every_place_and_both_sides_are_drawn_alike():
 @pytest.mark.parametrize(("channels", "height", "width"), [(3, 8, 8), (1, 5, 7)])
 def test_cutout_against_brute_force(side, channels, height, width):
     augmentation = Augmentation(2, True, side)
-    moves = augmentation.draw(60, (height, width), torch.Generator().manual_seed(0))
+    draws = augmentation.draw(60, (height, width), torch.Generator().manual_seed(0))
     values = torch.randn(60, channels, height, width)
     expected = values.clone().numpy()
-    found = augmentation.cut_out(values, moves)
-    for image, (row, column) in zip(expected, moves[:, 3:].tolist(), strict=True):
+    found = augmentation.cut_out(values, draws)
+    for image, (row, column) in zip(expected, draws[:, 3:].tolist(), strict=True):
         top, left = row - side // 2, column - side // 2
         for y in range(height):
             for x in range(width):

@@ -80,7 +80,7 @@ CASES = [
 
 @pytest.mark.parametrize(("format", "shape", "other"), CASES, ids=str)
 def test_weights_of_some_shapes_are_left_to_another_format(format, shape, other):
-    """What it gives then is what the other format gives, bit for bit."""
+    """The results are then those of the other format, bit for bit."""
     weight, site = weight_of(shape), site_of(shape)
     assert isinstance(format, Format)
     assert format.fallback(weight) == other

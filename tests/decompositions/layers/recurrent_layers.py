@@ -1,4 +1,4 @@
-"""Recurrent layers of torch and opened ones of equal weights, and how their results are compared."""
+"""Recurrent layers of torch and unfused ones of equal weights, and how their results are compared."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ KINDS = pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
 
 
 def pair(kind, stepwise=False, dtype=torch.float64, **options) -> tuple[nn.Module, nn.Module]:
-    """A layer and an opened one of equal weights; a hook forces the latter's step-by-step pass."""
+    """A layer and an unfused one of equal weights; a hook forces the latter's step-by-step pass."""
     layer = kind(IN, HIDDEN, dtype=dtype, **options)
     holder = nn.ModuleList([copy.deepcopy(layer)])
     assert unfuse_recurrent(holder) == ["0"]
@@ -24,17 +24,17 @@ def pair(kind, stepwise=False, dtype=torch.float64, **options) -> tuple[nn.Modul
     return layer, holder[0]
 
 
-def compressed(opened: nn.Module) -> nn.Module:
-    """The opened layer with two linear layers in the place of each, of the same product."""
-    opened = copy.deepcopy(opened)
-    for name, child in list(opened.named_children()):
+def compressed(unfused: nn.Module) -> nn.Module:
+    """The unfused layer with two linear layers in the place of each, of the same product."""
+    unfused = copy.deepcopy(unfused)
+    for name, child in list(unfused.named_children()):
         first = nn.Linear(child.in_features, child.in_features, bias=False, dtype=child.weight.dtype)
         second = nn.Linear(child.in_features, child.out_features, child.bias is not None, dtype=child.weight.dtype)
         second.weight.data = child.weight.data @ first.weight.data.inverse()
         if child.bias is not None:
             second.bias.data = child.bias.data
-        opened.set_submodule(name, nn.Sequential(first, second))
-    return opened
+        unfused.set_submodule(name, nn.Sequential(first, second))
+    return unfused
 
 
 def states(layer, batch: int | None = BATCH, dtype=torch.float64):

@@ -1,4 +1,4 @@
-"""Opened recurrent layers compute what torch's do, fused or step by step, and their weights are linear layers."""
+"""Unfused recurrent layers compute what torch's do, fused or step by step, and their weights are linear layers."""
 
 from __future__ import annotations
 
@@ -59,11 +59,11 @@ def _seed():
 @pytest.mark.parametrize("given", [False, True], ids=["zeros", "hx"])
 def test_equals_the_original(kind, options, stepwise, given):
     """Outputs, states and all gradients; in training mode, with the same random numbers for the dropout."""
-    layer, opened = pair(kind, stepwise, **options)
+    layer, unfused = pair(kind, stepwise, **options)
     x = torch.randn(*((BATCH, TIME) if layer.batch_first else (TIME, BATCH)), IN, dtype=torch.float64)
     hx = states(layer) if given else None
     results, gradients = [], []
-    for module in (layer, opened):
+    for module in (layer, unfused):
         own_x = x.clone().requires_grad_()
         torch.manual_seed(1)
         results.append(module(own_x, hx))
@@ -75,17 +75,17 @@ def test_equals_the_original(kind, options, stepwise, given):
         kind_of, _, place = name.partition("_")
         ours = gradients[1][name if name == "input" else f"{place}.{kind_of}"]
         torch.testing.assert_close(ours, gradient, rtol=1e-12, atol=1e-12)
-    torch.testing.assert_close(opened.eval()(x, hx)[0], layer.eval()(x, hx)[0], rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(unfused.eval()(x, hx)[0], layer.eval()(x, hx)[0], rtol=1e-12, atol=1e-12)
 
 
 @paths
 @cases
 @pytest.mark.parametrize("given", [False, True], ids=["zeros", "hx"])
 def test_unbatched(kind, options, stepwise, given):
-    layer, opened = (module.eval() for module in pair(kind, stepwise, **options))
+    layer, unfused = (module.eval() for module in pair(kind, stepwise, **options))
     x = torch.randn(TIME, IN, dtype=torch.float64)
     hx = states(layer, None) if given else None
-    assert_same(opened(x, hx), layer(x, hx))
+    assert_same(unfused(x, hx), layer(x, hx))
 
 
 @paths
@@ -94,11 +94,11 @@ def test_unbatched(kind, options, stepwise, given):
 @pytest.mark.parametrize("ordered", [True, False], ids=["sorted", "unsorted"])
 def test_packed(kind, options, stepwise, given, ordered):
     """Samples of different lengths, one of a single step; the gradients, too."""
-    layer, opened = (module.eval() for module in pair(kind, stepwise, **options))
+    layer, unfused = (module.eval() for module in pair(kind, stepwise, **options))
     lengths = [6, 4, 3, 1] if ordered else [3, 6, 1, 4]
     sequences = [torch.randn(length, IN, dtype=torch.float64, requires_grad=True) for length in lengths]
     hx = states(layer) if given else None
-    results = [module(pack_sequence(sequences, enforce_sorted=ordered), hx) for module in (opened, layer)]
+    results = [module(pack_sequence(sequences, enforce_sorted=ordered), hx) for module in (unfused, layer)]
     assert_same(results[0], results[1])
     losses = [sum(t.cos().sum() for t in tensors(result) if t.is_floating_point()) for result in results]
     assert_same(torch.autograd.grad(losses[0], sequences), torch.autograd.grad(losses[1], sequences))
@@ -107,22 +107,22 @@ def test_packed(kind, options, stepwise, given, ordered):
 @paths
 @KINDS
 def test_float32(kind, stepwise):
-    layer, opened = pair(kind, stepwise, torch.float32, num_layers=2, bidirectional=True)
+    layer, unfused = pair(kind, stepwise, torch.float32, num_layers=2, bidirectional=True)
     x = torch.randn(TIME, BATCH, IN)
-    assert_same(opened(x), layer(x), 1e-6)
+    assert_same(unfused(x), layer(x), 1e-6)
 
 
 @KINDS
 def test_dropout_is_between_the_layers_only(kind):
     """Everything dropped, the second layer sees zeros and its output is not dropped."""
-    _, opened = pair(kind, stepwise=True, num_layers=2, dropout=1.0)
+    _, unfused = pair(kind, stepwise=True, num_layers=2, dropout=1.0)
     seen = []
-    opened.ih_l1.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    unfused.ih_l1.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     x = torch.randn(TIME, BATCH, IN, dtype=torch.float64)
-    output, _ = opened(x)
+    output, _ = unfused(x)
     assert seen[0].abs().max() == 0
     assert output.abs().min() > 0
-    opened.eval()(x)
+    unfused.eval()(x)
     assert seen[1].abs().min() > 0
 
 
@@ -130,14 +130,14 @@ def test_dropout_is_between_the_layers_only(kind):
 @pytest.mark.parametrize("packed", [False, True], ids=["dense", "packed"])
 def test_hooks_see_every_call(kind, options, packed):
     """Input to hidden once per layer on the whole sequence, hidden to hidden once per step."""
-    layer, opened = pair(kind, **options)
+    layer, unfused = pair(kind, **options)
     calls: dict[str, list] = {}
-    for name, child in opened.named_children():
+    for name, child in unfused.named_children():
         child.register_forward_hook(
             lambda _, inputs, output, name=name: calls.setdefault(name, []).append((inputs[0].shape, output.shape))
         )
     x = torch.randn(*((BATCH, TIME) if layer.batch_first else (TIME, BATCH)), IN, dtype=torch.float64)
-    opened(pack_padded_sequence(x, [6, 4, 3, 1], layer.batch_first) if packed else x)
+    unfused(pack_padded_sequence(x, [6, 4, 3, 1], layer.batch_first) if packed else x)
     size = layer.proj_size or HIDDEN
     gates = HIDDEN * (4 if kind is nn.LSTM else 3)
     expected = {}
@@ -153,86 +153,86 @@ def test_hooks_see_every_call(kind, options, packed):
 
 @cases
 def test_only_dense_children_without_hooks_are_fused(kind, options, monkeypatch):
-    _, opened = pair(kind, **options)
+    _, unfused = pair(kind, **options)
     x = torch.randn(TIME, TIME, IN, dtype=torch.float64)
 
     def fails(*_):
         raise AssertionError("step by step")
 
     with monkeypatch.context() as patch:
-        patch.setattr(type(opened), "_cell", fails)
-        opened(x)
+        patch.setattr(type(unfused), "_cell", fails)
+        unfused(x)
         handles = [
             lambda child: child.register_forward_hook(lambda *_: None),
             lambda child: child.register_forward_pre_hook(lambda *_: None),
             lambda child: child.register_full_backward_hook(lambda *_: None),
         ]
-        for child in opened.children():
+        for child in unfused.children():
             for hook in handles:
                 handle = hook(child)
                 with pytest.raises(AssertionError, match="step by step"):
-                    opened(x)
+                    unfused(x)
                 handle.remove()
-        opened(x)
-        for name, child in list(opened.named_children()):
-            opened.set_submodule(name, nn.Sequential(child))
+        unfused(x)
+        for name, child in list(unfused.named_children()):
+            unfused.set_submodule(name, nn.Sequential(child))
             with pytest.raises(AssertionError, match="step by step"):
-                opened(x)
-            opened.set_submodule(name, child)
-    opened(x)
+                unfused(x)
+            unfused.set_submodule(name, child)
+    unfused(x)
 
 
 @cases
 def test_compressed_children(kind, options):
     """Factors of the same product in every place, and a bias where the kernels know none."""
-    layer, opened = (module.eval() for module in pair(kind, **options))
+    layer, unfused = (module.eval() for module in pair(kind, **options))
     x = torch.randn(TIME, TIME, IN, dtype=torch.float64)
-    assert_same(compressed(opened)(x), layer(x), 1e-9)
+    assert_same(compressed(unfused)(x), layer(x), 1e-9)
 
 
 @KINDS
 def test_a_bias_more_or_less_is_not_forgotten(kind):
     """The kernels take all biases or none; a linear child that differs goes step by step."""
-    layer, opened = pair(kind)
+    layer, unfused = pair(kind)
     layer.bias_hh_l0.data.zero_()
-    opened.hh_l0.bias = None
+    unfused.hh_l0.bias = None
     x = torch.randn(TIME, BATCH, IN, dtype=torch.float64)
-    assert_same(opened(x), layer(x))
-    layer, opened = pair(kind, bias=False)
-    opened.ih_l0 = nn.Linear(IN, len(opened.ih_l0.weight), dtype=torch.float64)
+    assert_same(unfused(x), layer(x))
+    layer, unfused = pair(kind, bias=False)
+    unfused.ih_l0 = nn.Linear(IN, len(unfused.ih_l0.weight), dtype=torch.float64)
     with_bias = kind(IN, HIDDEN, dtype=torch.float64)
     with_bias.load_state_dict(
         {
-            "weight_ih_l0": opened.ih_l0.weight,
-            "weight_hh_l0": opened.hh_l0.weight,
-            "bias_ih_l0": opened.ih_l0.bias,
-            "bias_hh_l0": torch.zeros_like(opened.ih_l0.bias),
+            "weight_ih_l0": unfused.ih_l0.weight,
+            "weight_hh_l0": unfused.hh_l0.weight,
+            "bias_ih_l0": unfused.ih_l0.bias,
+            "bias_hh_l0": torch.zeros_like(unfused.ih_l0.bias),
         }
     )
-    assert_same(opened(x), with_bias(x))
+    assert_same(unfused(x), with_bias(x))
 
 
 @paths
 @KINDS
 def test_wrong_sizes_are_refused(kind, stepwise):
-    layer, opened = pair(kind, stepwise)
+    layer, unfused = pair(kind, stepwise)
     x = torch.randn(TIME, BATCH, IN, dtype=torch.float64)
     one = states(layer, batch=1)
     for arguments in [(x[..., :2],), (x[0, 0],), (x, one), (x[:, 0], states(layer)), (x.float(),), (x[:0],)]:
         with pytest.raises((RuntimeError, ValueError)):
             layer(*arguments)
         with pytest.raises((RuntimeError, ValueError)):
-            opened(*arguments)
+            unfused(*arguments)
     with pytest.raises(RuntimeError, match="3 features, got 2"):
-        opened(x[..., :2])
+        unfused(x[..., :2])
 
 
 @paths
 @KINDS
 def test_meta_device(kind, stepwise):
-    layer, opened = pair(kind, stepwise, num_layers=2, bidirectional=True)
-    opened = copy.deepcopy(opened).to("meta")
-    result = opened(torch.empty(TIME, BATCH, IN, device="meta", dtype=torch.float64))
+    layer, unfused = pair(kind, stepwise, num_layers=2, bidirectional=True)
+    unfused = copy.deepcopy(unfused).to("meta")
+    result = unfused(torch.empty(TIME, BATCH, IN, device="meta", dtype=torch.float64))
     expected = layer(torch.randn(TIME, BATCH, IN, dtype=torch.float64))
     assert [t.shape for t in tensors(result)] == [t.shape for t in tensors(expected)]
     assert all(t.is_meta for t in tensors(result))
@@ -260,38 +260,38 @@ def test_compile(kind, factored):
     spec = importlib.util.spec_from_file_location("recurrent_unchecked", inspect.getsourcefile(UnfusedLSTM))
     unchecked = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(unchecked)
-    opened = {nn.LSTM: unchecked.UnfusedLSTM, nn.GRU: unchecked.UnfusedGRU}[kind](
+    unfused = {nn.LSTM: unchecked.UnfusedLSTM, nn.GRU: unchecked.UnfusedGRU}[kind](
         kind(IN, HIDDEN, num_layers=2, bidirectional=True)
     )
-    opened = compressed(opened) if factored else opened
+    unfused = compressed(unfused) if factored else unfused
     x = torch.randn(TIME, BATCH, IN)
     torch._dynamo.reset()
-    results = [torch.compile(opened, backend="aot_eager", fullgraph=True)(x), opened(x)]
+    results = [torch.compile(unfused, backend="aot_eager", fullgraph=True)(x), unfused(x)]
     assert_same(*results, 1e-6)
-    gradients = [torch.autograd.grad(result[0].sum(), list(opened.parameters())) for result in results]
+    gradients = [torch.autograd.grad(result[0].sum(), list(unfused.parameters())) for result in results]
     assert_same(*gradients, 1e-5)
 
 
 @paths
 @KINDS
 def test_autocast(kind, stepwise):
-    layer, opened = pair(kind, stepwise, torch.float32, num_layers=2, bidirectional=True)
+    layer, unfused = pair(kind, stepwise, torch.float32, num_layers=2, bidirectional=True)
     x = torch.randn(TIME, BATCH, IN)
     with torch.autocast("cpu", torch.bfloat16):
         for inputs in (x, pack_padded_sequence(x, [6, 4, 3, 1])):
-            for ours, theirs in zip(tensors(opened(inputs)), tensors(layer(inputs)), strict=True):
+            for ours, theirs in zip(tensors(unfused(inputs)), tensors(layer(inputs)), strict=True):
                 torch.testing.assert_close(ours.float(), theirs.float(), rtol=0.05, atol=0.02)
-    sum(t.float().sum() for t in tensors(opened(x))).backward()
-    assert all(p.grad.isfinite().all() for p in opened.parameters())
+    sum(t.float().sum() for t in tensors(unfused(x))).backward()
+    assert all(p.grad.isfinite().all() for p in unfused.parameters())
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @KINDS
 def test_weights_lie_together_on_a_gpu(kind):
     """Or torch warns, and copies them at every pass."""
-    layer, opened = pair(kind, dtype=torch.float32, num_layers=2, bidirectional=True)
-    opened, layer = opened.cuda(), layer.cuda()
+    layer, unfused = pair(kind, dtype=torch.float32, num_layers=2, bidirectional=True)
+    unfused, layer = unfused.cuda(), layer.cuda()
     x = torch.randn(TIME, BATCH, IN, device="cuda")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert_same(opened(x), layer(x), 1e-5)
+        assert_same(unfused(x), layer(x), 1e-5)

@@ -1,4 +1,4 @@
-"""Opening the recurrent layers of a network in place: which are opened, which are not and why, what stays the same."""
+"""Unfusing the recurrent layers of a network in place: which are, which are not and why, what stays the same."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ def test_the_parameters_are_the_same_objects(kind):
     random = torch.get_rng_state()
     assert unfuse_recurrent(network) == ["body.rnn"]
     assert torch.equal(torch.get_rng_state(), random)
-    opened = network.body["rnn"]
-    assert "3, 5, num_layers=2, batch_first=True, bidirectional=True" in repr(opened)
-    assert type(opened) is (UnfusedLSTM if kind is nn.LSTM else UnfusedGRU)
+    unfused = network.body["rnn"]
+    assert "3, 5, num_layers=2, batch_first=True, bidirectional=True" in repr(unfused)
+    assert type(unfused) is (UnfusedLSTM if kind is nn.LSTM else UnfusedGRU)
     assert {id(p) for p in network.parameters()} == ids
-    assert opened.hh_l1_reverse.weight is rnn.weight_hh_l1_reverse
-    assert opened.ih_l1.bias is rnn.bias_ih_l1
-    assert not opened.hh_l1_reverse.weight.requires_grad
+    assert unfused.hh_l1_reverse.weight is rnn.weight_hh_l1_reverse
+    assert unfused.ih_l1.bias is rnn.bias_ih_l1
+    assert not unfused.hh_l1_reverse.weight.requires_grad
     assert not any(module.training for module in network.modules())
     assert_same([network(x)], [expected])
-    children = dict(opened.named_modules())
+    children = dict(unfused.named_modules())
     assert unfuse_recurrent(network) == []
-    assert network.body["rnn"] is opened and dict(opened.named_modules()) == children
+    assert network.body["rnn"] is unfused and dict(unfused.named_modules()) == children
 
 
 @KINDS
@@ -88,7 +88,7 @@ class OwnPass(nn.LSTM):
 
 
 class OwnStart(nn.GRU):
-    """A subclass that only starts its weights otherwise can be opened."""
+    """A subclass that only starts its weights otherwise can be unfused."""
 
     def __init__(self, *sizes) -> None:
         super().__init__(*sizes)
@@ -113,7 +113,7 @@ def hooked() -> nn.Module:
     return layer
 
 
-CLOSED = {
+FUSED = {
     "rnn": (lambda: nn.RNN(IN, HIDDEN), "other than"),
     "rnn_cell": (lambda: nn.RNNCell(IN, HIDDEN), "other than"),
     "lstm_cell": (lambda: nn.LSTMCell(IN, HIDDEN), "other than"),
@@ -130,9 +130,9 @@ CLOSED = {
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("name", CLOSED)
-def test_what_stays_closed_and_why(name):
-    make, reason = CLOSED[name]
+@pytest.mark.parametrize("name", FUSED)
+def test_what_stays_fused_and_why(name):
+    make, reason = FUSED[name]
     layer = make()
     network = nn.Sequential(layer, nn.LSTM(IN, HIDDEN))
     assert reason in why_fused(layer) and "\n" not in why_fused(layer)
@@ -140,7 +140,7 @@ def test_what_stays_closed_and_why(name):
     assert network[0] is layer
 
 
-def test_what_can_be_opened():
+def test_what_can_be_unfused():
     layers = [nn.LSTM(IN, HIDDEN), nn.GRU(IN, HIDDEN), OwnStart(IN, HIDDEN), nn.Linear(2, 2), pair(nn.LSTM)[1]]
     assert [why_fused(layer) for layer in layers] == [None] * len(layers)
     assert unfuse_recurrent(nn.Sequential(*layers)) == ["0", "1", "2"]

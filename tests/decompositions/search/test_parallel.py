@@ -43,7 +43,7 @@ class Threads:
 
 
 def together(size, run):
-    """What `run` returns in each of so many threads, or the exception it raises."""
+    """Return what `run` returns in each of `size` threads, or the exception it raises."""
     barrier, boxes = threading.Barrier(size, timeout=30), [None] * size
 
     def one(rank):

@@ -103,7 +103,7 @@ def test_two_nodes_compute_what_one_process_does_and_a_dead_one_fails_its_point_
     assert failed.config["schedule"]["reference"]["epochs"] == 100000
     assert failed.status.startswith("failed:")
     assert together.status == "ok", logs
-    assert all("1 of 2 points did not end well" in log for log in logs), logs
+    assert all("1 of 2 points failed" in log for log in logs), logs
     assert "reference trained" not in logs[1], "node 0 speaks for all"
     alone = run_point(make_point(*shared, "schedule.reference.epochs=2"))
     for side in ("reference", "compressed"):

@@ -1,4 +1,4 @@
-"""What reaches Hydra of a command line."""
+"""Command lines as Hydra gets them."""
 
 from __future__ import annotations
 

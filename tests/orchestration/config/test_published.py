@@ -10,8 +10,10 @@ import pytest
 import yaml
 from hydra import compose, initialize_config_dir
 from hydra.errors import MissingConfigException
+from omegaconf import OmegaConf
 
 from evaluation.reported import Reported, verdict
+from orchestration.config import published
 from orchestration.config.error_messages import error_lines
 from orchestration.config.point import Point
 from orchestration.config.published import described, experiments, key, names
@@ -41,8 +43,20 @@ ONE_OF_EACH_METHOD = {
 
 
 @pytest.fixture(scope="module")
-def found():
-    return {experiment.name: experiment for experiment in experiments()}
+def composed():
+    """The configurations that Hydra composes in `found`, by the overrides."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def found(composed):
+    def keep(name, overrides, **options):
+        composed[tuple(overrides)] = config = compose(name, overrides, **options)
+        return config
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(published, "compose", keep)
+        return {experiment.name: experiment for experiment in experiments()}
 
 
 def test_there_are_rows_and_no_name_is_lost(found):
@@ -81,13 +95,14 @@ def test_what_rows_share_has_no_number_and_is_no_row(path, make_point):
         make_point(f"experiment={path.stem}")
 
 
-def test_rows_are_read_as_hydra_composes_them(make_point):
+def test_rows_are_read_as_hydra_composes_them(found, composed):
     """`described` follows the defaults lists by itself."""
-    for name in ("ic20/alexnet_lc_svd_scheme2_a", "garipov16/garipov_conv_tt_c", "yin21/resnet32_admm_tt"):
-        point = make_point(f"experiment={name}", tiny=False)
+    for name in found:
+        config = composed[f"experiment={name}", "schedule=published"]
         choices, reported = described(FOLDER / f"{name}.yaml")
-        assert point.choices | choices == point.choices, name
-        assert {k: v for k, v in point.config["reported"].items() if k != "_target_"} == reported, name
+        assert {group: config.hydra.runtime.choices[group] for group in choices} == choices, name
+        of_hydra = OmegaConf.to_container(config.reported, resolve=True)
+        assert {k: v for k, v in of_hydra.items() if k != "_target_"} == reported, name
 
 
 def test_schedules_are_different_points_and_rows_are_told_apart(found):

@@ -196,7 +196,7 @@ def yaml_nodes():
 
 @pytest.mark.parametrize(("path", "node"), yaml_nodes())
 def test_our_schema_agrees_with_the_imported_signature(path: Path, node: dict):
-    """What is read from the source is what Python itself says after importing."""
+    """Parameters read from the source equal those that Python gives after importing."""
     import inspect
 
     from hydra.utils import get_object

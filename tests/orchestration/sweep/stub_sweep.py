@@ -1,6 +1,6 @@
 """The real command with points that only write a row: no torch, so that it can be killed many times.
 
-    python tests/orchestration/stub_sweep.py <seed> <number of kills> <number at once> <arguments of run.py …>
+    python tests/orchestration/sweep/stub_sweep.py <seed> <number of kills> <number at once> <arguments of run.py …>
 
 Every start is a fork of one process that has imported everything. Each start but the last is killed at a random moment.
 """

@@ -103,7 +103,7 @@ def test_what_only_the_cluster_has_is_a_note_where_the_sweep_is_planned(tmp_path
 def test_points_that_ask_for_different_devices_are_refused(tmp_path):
     done = sweep(tmp_path, "launcher=slurm", "trainer=cpu,ddp", "plan=true")
     assert done.returncode == 1, "already in its plan"
-    assert "got accelerator, devices and num_nodes cpu 1 1, gpu 2 1: type a command for each" in done.stderr
+    assert "got accelerator, devices and num_nodes cpu 1 1, gpu 2 1: run one command per device setting" in done.stderr
 
 
 @pytest.mark.parametrize(("trainer", "num"), [("cpu", None), ("gpu", 1), ("ddp", 2)])

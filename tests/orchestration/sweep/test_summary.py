@@ -23,7 +23,7 @@ def test_fail_fast_stops_at_the_first_failure(tmp_path, fail_fast, num_begun):
     assert codes(done) == ["1"]
     begun, _ = journal(tmp_path)
     assert len(begun) == num_begun
-    assert "1 of 3 points did not end well" in done.stderr
+    assert "1 of 3 points failed" in done.stderr
     assert "seed=1: failed: as told" in done.stderr
     assert ("1 of 3 points were not run" in done.stderr) == (fail_fast == "true")
 
@@ -34,7 +34,7 @@ def test_a_point_that_is_killed_leaves_a_row_and_the_others_go_on(tmp_path):
         done = stub(tmp_path, 0, 0, 1, "seed=0,1,2", STUB_IS_KILLED="1")
         assert codes(done) == ["1"]
         assert "TORCH False" in done.stdout
-        assert "1 of 3 points did not end well" in done.stderr
+        assert "1 of 3 points failed" in done.stderr
         assert "seed=1: failed: its process was killed by signal 9 (short of memory?)" in done.stderr
         statuses = {row.seed: row.status for row in map(read_result, tmp_path.rglob("result.json"))}
         assert statuses[0] == statuses[2] == "ok"
@@ -68,12 +68,13 @@ def test_of_a_launchers_process_that_was_killed_the_sweep_writes_the_row(make_po
                 os._exit(1)
         os.waitpid(pid, 0)
         assert read_status(point).kind == "killed"
-    assert summarise(points, {points[0].id: "no row: the launcher's reason"}, {}) == FAILED
+    statuses = [read_status(point) for point in points]
+    assert summarise(points, statuses, {points[0].id: "no row: the launcher's reason"}, {}) == FAILED
     status = read_result(points[0].directory / "result.json").status
     assert status.startswith("failed: its process was killed (pid ")
     assert read_status(points[0]).kind == "failed"
     assert read_status(points[1]).kind == "killed", "another sweep's: whoever runs it again says so"
     err = capsys.readouterr().err
-    assert "1 of 2 points did not end well" in err
+    assert "1 of 2 points failed" in err
     assert "1 of 2 points were not run" in err
     assert "seed=0: failed: its process was killed" in err

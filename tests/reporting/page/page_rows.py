@@ -73,7 +73,7 @@ def many(number: int) -> list[Result]:
 
 
 def published(name: str, dataset: str, network: str, method: str, **of) -> SimpleNamespace:
-    """What the page knows of a published row, without composing it."""
+    """Make what the page reads of a published row, without composing it."""
     reported = Reported("Someone", "table 1", "the paper's text", "an hour", 0.3, **of)
     return SimpleNamespace(
         name=name, reported=reported, choices={"dataset": dataset, "network": network, "method": method}

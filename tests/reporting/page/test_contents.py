@@ -1,4 +1,4 @@
-"""What the page knows, how large it is, and that it takes nothing from elsewhere."""
+"""The contents of the page, its size, and that it takes nothing from elsewhere."""
 
 from __future__ import annotations
 

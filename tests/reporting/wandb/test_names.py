@@ -1,4 +1,4 @@
-"""What a row is called in Weights & Biases."""
+"""Names of rows in Weights & Biases."""
 
 from __future__ import annotations
 
