@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import yaml
+from orchestration.config.published import described
 
 PACKAGE = "# @package"
 # How many entries of a dictionary of a row are shown; all of the others.
@@ -53,9 +53,7 @@ def published(root: Path, _: str | None) -> str:
     head = "| `experiment=` | dataset, network, method | reported top-1 [%] | place, provenance | cost |"
     lines = [head, "| --- | --- | ---: | --- | --- |"]
     for path in sorted(folder.rglob("*.yaml")):
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        chosen = {key.rpartition("/")[2]: value for entry in content["defaults"] for key, value in entry.items()}
-        reported = content["reported"]
+        chosen, reported = described(path)
         what = ", ".join(str(chosen[group]) for group in ("dataset", "network", "method"))
         top1 = "" if (found := reported.get("top1_percent")) is None else f"{found:g}"
         name = path.relative_to(folder).with_suffix("").as_posix()

@@ -278,6 +278,12 @@ def test_autocast(kind, stepwise):
     layer, unfused = pair(kind, stepwise, torch.float32, num_layers=2, bidirectional=True)
     x = torch.randn(TIME, BATCH, IN)
     with torch.autocast("cpu", torch.bfloat16):
+        try:
+            layer(x)
+        except RuntimeError as error:  # torch's own layer, which is what ours is compared with
+            if "could not create a primitive" not in str(error):
+                raise
+            pytest.skip("oneDNN has no recurrent layer in bfloat16 for this CPU")
         for inputs in (x, pack_padded_sequence(x, [6, 4, 3, 1])):
             for ours, theirs in zip(tensors(unfused(inputs)), tensors(layer(inputs)), strict=True):
                 torch.testing.assert_close(ours.float(), theirs.float(), rtol=0.05, atol=0.02)

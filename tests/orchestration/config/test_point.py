@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 import pytest
@@ -91,8 +92,6 @@ def test_wrong_values_and_typos_are_refused(make_point, overrides, said):
 def test_a_typo_inside_a_yaml_file_is_refused(make_point, tmp_path):
     """The file is one that a newcomer would write; Hydra alone accepts it."""
     from hydra import compose, initialize_config_dir
-
-    from orchestration.config.point import Point
 
     (tmp_path / "conf" / "rank").mkdir(parents=True)
     text = (ROOT / "conf" / "rank" / "cost.yaml").read_text().replace("relative:", "relativ:")
@@ -268,5 +267,6 @@ def test_every_yaml_says_what_it_is():
 
 
 @pytest.mark.parametrize("override", ["logger.project=mine", "~logger", "results_dir=x", "+dataset.root=y"])
-def test_where_a_point_runs_is_no_part_of_its_overrides(override):
-    assert Point({}, {}, (override, "seed=3")).identifying_overrides == ["seed=3"]
+def test_where_a_point_runs_is_no_part_of_its_overrides(make_point, override):
+    point = dataclasses.replace(make_point("dataset=mnist"), overrides=(override, "seed=3"))
+    assert point.identifying_overrides == ["seed=3"]

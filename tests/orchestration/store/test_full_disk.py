@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,9 @@ POINT = ("trainer=smoke", "method=reference", "network.hidden=[8]")
 pytestmark = pytest.mark.skipif(not FULL.exists(), reason="only Linux has /dev/full")
 
 
-@pytest.mark.parametrize("name", ["config.yaml.new", f".result.json.new.{os.getpid()}"], ids=["start", "row"])
+@pytest.mark.parametrize(
+    "name", ["config.yaml.new", f".result.json.new.{os.getpid()}.{threading.get_ident()}"], ids=["start", "row"]
+)
 def test_where_no_row_can_be_written_the_user_is_told_once_and_the_same_command_goes_on(make_point, name):
     point = make_point(*POINT)
     point.directory.mkdir(parents=True)

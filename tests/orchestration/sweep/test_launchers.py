@@ -159,7 +159,7 @@ def test_a_sweep_on_ray_can_be_interrupted(tmp_path, number, code):
     assert "received at time" not in err, "Ray's own words"
     name = signal.Signals(number).name if number == signal.SIGTERM else "Ctrl-C"
     assert [row["status"].partition(" (")[0] for row in rows(tmp_path)] == [f"interrupted: {name}"]
-    assert err.endswith("(with force=true with all points)\n")
+    assert err.endswith("(with force=true: all points)\n")
 
 
 def ray_processes() -> set[str]:

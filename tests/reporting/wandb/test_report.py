@@ -165,7 +165,7 @@ def test_what_is_missing_is_told_in_one_line(tmp_path, fault):
                 program = ["-c", f"{without}; {run}", str(ROOT)]
                 expected = "error: the report needs wandb-workspaces; pip install 'compression-bench[wandb]'"
         command = [sys.executable, *program, str(tmp_path / "results"), "--wandb", "project"]
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120, cwd=tmp_path)
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=500, cwd=tmp_path)
         assert done.returncode == 1
         assert done.stderr.startswith(expected)
         assert done.stderr.count("\n") == 1
