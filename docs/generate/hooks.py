@@ -15,12 +15,13 @@ from typing import Any
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File
 
-ROOT = Path(__file__).parent.parent.parent
-sys.path[:0] = [str(Path(__file__).parent), str(ROOT)]  # the hooks, and the suite that they ask
+sys.path.insert(0, str(Path(__file__).parents[2]))  # the suite, which the tables ask
+sys.path.insert(0, str(Path(__file__).parent))
 
 from api_pages import api_pages
 from reference_tables import DIRECTIVES
 
+ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 
 # Pages of the site that are files elsewhere: {page: file}.
