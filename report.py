@@ -88,6 +88,10 @@ def _require_sense(arguments: argparse.Namespace, parser: argparse.ArgumentParse
             raise ValueError(f"--{name}: expected a name, got an empty one")
     if chosen is not None and arguments.out != parser.get_default("out"):
         raise ValueError(f"--out is the folder of a whole report; leave it out with --{chosen}")
+    if arguments.column != DEFAULT_COLUMN and not arguments.across:
+        raise ValueError("--column says what --across shows; give --across too")
+    if (arguments.entity or arguments.networks) and not arguments.wandb:
+        raise ValueError("--entity and --networks say how to send to --wandb PROJECT; give --wandb too")
     if chosen == "rebuild" and arguments.folders != parser.get_default("folders"):
         raise ValueError("--rebuild: the parts of a file name their own folders; give none beside it")
     if chosen == "figure" and arguments.figure.suffix not in (".svg", ".pdf", ".png"):
@@ -96,10 +100,6 @@ def _require_sense(arguments: argparse.Namespace, parser: argparse.ArgumentParse
 
 def _asked(arguments: argparse.Namespace, rows: Rows) -> str:
     """Do what the arguments ask for and return the text to print."""
-    if arguments.column != DEFAULT_COLUMN and not arguments.across:
-        raise ValueError("--column says what --across shows; give --across too")
-    if (arguments.entity or arguments.networks) and not arguments.wandb:
-        raise ValueError("--entity and --networks say how to send to --wandb PROJECT; give --wandb too")
     if not rows.results:
         raise ValueError("no readable result.json below the folders; run `python run.py` first")
     if arguments.reported:
@@ -169,9 +169,13 @@ def _migrate(folders: Sequence[Path]) -> None:
     from orchestration.store.migrate import migrate
 
     _require_folders(folders)
-    left = list(migrate(folders))
-    print(*left, sep="\n", end="\n" if left else "", file=sys.stderr)
-    if left:
+    num_left = 0
+    for line in migrate(folders):
+        print(line, file=sys.stderr, flush=True)
+        num_left += 1
+    num_rows = len(state(folders))
+    print(f"{num_rows - num_left} of {num_rows} rows have the ids of today")
+    if num_left:
         sys.exit(1)
 
 

@@ -23,11 +23,12 @@ from typing import Any
 
 from orchestration.config.marks import annotation_of, marks_of
 from orchestration.config.options import kind_of, target_of
-from orchestration.config.signatures import Signature, class_constants, read_signature
+from orchestration.config.signatures import Signature, canonical, class_constants, read_signature
 from orchestration.paths import OWN_PACKAGES
 
 NAME, TARGET = "_name_", "_target_"
-HYDRAS_KEYS = (TARGET, "_partial_", "_convert_", "_recursive_")
+# Hydra's own keys, and the values that they have where nobody gives them.
+HYDRAS_DEFAULTS = {TARGET: None, "_partial_": False, "_convert_": "none", "_recursive_": True}
 Choice = tuple[str, str]
 
 
@@ -57,11 +58,14 @@ def identify(settings: Mapping[str, Any], target: str, choices: Mapping[str, Cho
         return value
 
     def of_target(place: str, node: Mapping[str, Any], annotation: ast.expr | None) -> dict[str, Any]:
-        path = str(node[TARGET])
+        path = canonical(str(node[TARGET]))
         found = _class(path, choices.get(place), annotation) if place else {}
         signature = _signature(path)
         for key, value in node.items():
-            if key in HYDRAS_KEYS:
+            if key in HYDRAS_DEFAULTS:
+                # The check of a configuration sees to it that `_partial_` stands where the annotation wants it.
+                is_fixed = key == TARGET or (key == "_partial_" and annotation is not None)
+                found |= {} if is_fixed or value == HYDRAS_DEFAULTS[key] else {key: value}
                 continue
             marks = marks_of(signature, key)
             if not marks.counts:
@@ -83,7 +87,7 @@ def _class(path: str, choice: Choice | None, annotation: ast.expr | None) -> dic
     named = {} if choice is None else {NAME: choice[1]}
     if path.partition(".")[0] not in OWN_PACKAGES:
         return named | {TARGET: path}
-    is_explained = target_of(*choice) == path if choice else _names_class(annotation, path)
+    is_explained = canonical(target_of(*choice) or "") == path if choice else _names_class(annotation, path)
     return named if is_explained else named | {TARGET: kind_of(path) or path}
 
 

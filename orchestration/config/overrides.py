@@ -20,12 +20,14 @@ def normalize_overrides(arguments: Sequence[str]) -> list[str]:
     rest = [argument for argument in arguments if argument not in MULTIRUN]
     # A launcher reads what the trainer asks for before there are points.
     fixed = "trainer." if flags and not any(a.startswith("trainer=") and "," in a for a in rest) else "hydra."
-    return flags + [_as_choice(argument) if flags and not argument.startswith(fixed) else argument for argument in rest]
+    if not flags:
+        return rest
+    return flags + [each if each.lstrip("+").startswith(fixed) else _as_choice(each) for each in rest]
 
 
 def _as_choice(argument: str) -> str:
     key, separator, value = argument.partition("=")
-    if argument.startswith(("-", "~", "hydra.")) or "." not in key or not separator or not value:
+    if argument.lstrip("+").startswith(("-", "~", "hydra.")) or "." not in key or not separator or not value:
         return argument
     if "'" in value or '"' in value:
         return argument  # a sweep takes one layer of quotes away

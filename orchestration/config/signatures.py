@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from orchestration.paths import ROOT
+
 
 @dataclass(frozen=True)
 class Parameter:
@@ -57,6 +59,24 @@ def read_signature(target: str) -> Signature | None:
     if isinstance(node, ast.FunctionDef):
         return _function_signature(node, path, skip_first=False)
     return None
+
+
+@functools.cache
+def canonical(target: str) -> str:
+    """Return the dotted path where the class or function `target` of this project is defined: it may be re-exported.
+
+    >>> canonical("decompositions.tucker2.SVD")
+    'decompositions.svd.SVD'
+    """
+    try:
+        path, names = _locate(target)
+        found = definition(path, names[0]) if path is not None else None
+    except (LookupError, SyntaxError):
+        return target
+    if found is None or len(names) > 1 or not found[1].is_relative_to(ROOT):
+        return target
+    module = ".".join(found[1].relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    return f"{module}.{getattr(found[0], 'name', names[0])}"
 
 
 @functools.cache

@@ -46,6 +46,8 @@ def unknown(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
     "did you mean 'weight'?"
     """
     known = [str(k) for k in known if not str(k).startswith("_")]
+    if not known:
+        return "there is none to give"
     close = difflib.get_close_matches(name, known, n=1, cutoff=cutoff)
     return f"did you mean '{close[0]}'?" if close else f"known: {', '.join(known)}"
 

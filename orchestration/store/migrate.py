@@ -21,6 +21,7 @@ from orchestration.config.error_messages import error_lines
 from orchestration.config.point import Point
 from orchestration.paths import CONF
 from orchestration.store.point_files import LOCK, ROW
+from runtime.digest import digest_json
 from runtime.file_lock import owner_of
 from runtime.messages import one_line
 
@@ -51,10 +52,14 @@ def migrate(folders: Sequence[Path]) -> Iterator[str]:
 
 def _migrate_row(path: Path, composed: dict[tuple[str, ...], Point]) -> None:
     row = json.loads(path.read_text(encoding="utf-8"))
-    if row["schema_version"] not in BEFORE:
+    if row["schema_version"] == SCHEMA_VERSION:
         return
-    overrides = tuple(row["overrides"])
-    if overrides not in composed:
+    if row["schema_version"] not in BEFORE:
+        raise ValueError(f"schema {row['schema_version']}, expected one of {', '.join((*BEFORE, SCHEMA_VERSION))}")
+    if row["id"] != digest_json({"config": row["config"], "choices": row["choices"]}):
+        raise ValueError("its id is no digest of its configuration: somebody has edited it")
+    overrides = tuple(override for override in row["overrides"] if not override.startswith("seed="))
+    if overrides not in composed:  # once for all seeds: the stored one is put over it
         config = compose("config", list(overrides), return_hydra_config=True)
         composed[overrides] = Point.unchecked(config, config.hydra)
     point = composed[overrides]

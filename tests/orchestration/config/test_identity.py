@@ -255,3 +255,18 @@ def test_a_subclass_that_may_train_inherits_no_word_that_it_does_not(tmp_path, m
     monkeypatch.syspath_prepend(str(tmp_path))
     assert class_constants("lightning_modules.reference.Reference")["trains"] is False
     assert class_constants("tuned_module.Tuned") == {}
+
+
+def test_a_class_that_another_module_hands_on_is_the_same_class(make_point):
+    names = ("decompositions.svd.SVD", "decompositions.tucker2.SVD")
+    ids = {make_point("method=svd", f"decomposition._target_={name}").id for name in names}
+    assert ids == {make_point("method=svd").id}
+
+
+def test_hydras_own_keys_count_where_no_annotation_fixes_them():
+    """An instance or a factory, lists of Hydra's or plain ones."""
+    nodes = [{"_target_": "builtins.dict", "a": 1}, {"_partial_": True}, {"_convert_": "all"}, {"_recursive_": False}]
+    contents = [identify({"x": nodes[0] | node}, "no_such_module.thing", {}).content for node in nodes]
+    assert all(one != other for index, one in enumerate(contents) for other in contents[:index])
+    usual = {"_partial_": False, "_convert_": "none", "_recursive_": True}
+    assert identify({"x": nodes[0] | usual}, "no_such_module.thing", {}).content == contents[0]

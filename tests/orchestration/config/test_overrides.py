@@ -16,6 +16,7 @@ from orchestration.config.overrides import normalize_overrides
         ("-m rank.weight=1,2 rank=cost", "-m rank.weight=1,2 rank=cost"),
         ("-m rank.ranks={a:1,b:2}", "-m rank.ranks=choice({a:1,b:2})"),
         ("-m network.hidden=[3,4] +a.b=1 ~c.d", "-m network.hidden=choice([3,4]) +a.b=choice(1) ~c.d"),
+        ("-m +hydra.job.env_set.X=1 ++trainer.y=2", "-m +hydra.job.env_set.X=1 ++trainer.y=2"),
         ("-m hydra.x.y=1 rank.weight=[1 a.b=", "-m hydra.x.y=1 rank.weight=[1 a.b="),
         ("-m dataset.root='3' a.b=1", "-m dataset.root='3' a.b=choice(1)"),
         ("-m rank.weight=range(1,3)", "-m rank.weight=range(1,3)"),

@@ -32,7 +32,11 @@ def old_row(point: Point, folder: Path, **changed) -> dict:
         .replace("datamodules.memory.mnist", "datamodules.mnist")
     )
     row = {
-        **{"id": digest_json(config), "variant": digest_json(without(config, ("seed",))), "status": "ok"},
+        **{
+            "id": digest_json({"config": config, "choices": point.choices}),
+            "variant": digest_json(without(config, ("seed",))),
+            "status": "ok",
+        },
         **{"choices": point.choices, "seed": 2, "config": config, "overrides": list(point.overrides)},
         **{"signature": {}, "environment": {}, "started": "2026-01-01T00:00:00+0000", "seconds": 1.5},
         **{"violation": 0.25, "schema_version": "1.1"},
@@ -73,6 +77,11 @@ def test_values_that_a_row_has_win_over_those_of_today(composed, tmp_path):
     row = json.loads(path.read_text())
     row["config"]["schedule"]["l_step_decay"] = 0.5
     path.write_text(json.dumps(row))
+    (line,) = migrate([tmp_path / "rows"])
+    assert "its id is no digest of its configuration: somebody has edited it" in line
+    row["id"] = digest_json({"config": row["config"], "choices": row["choices"]})
+    path.write_text(json.dumps(row))
+    path.parent.rename(tmp_path / "rows" / row["id"])
     assert list(migrate([tmp_path / "rows"])) == []
     (path,) = (tmp_path / "rows").rglob("result.json")
     row = read_result(path)
@@ -103,7 +112,9 @@ def test_a_row_whose_command_is_another_today_is_left_and_named(composed, tmp_pa
 def test_an_option_that_has_gone_leaves_the_row_alone(composed, tmp_path):
     old = old_row(composed(*OVERRIDES), tmp_path / "rows")
     path = tmp_path / "rows" / old["id"] / "result.json"
-    path.write_text(json.dumps(old | {"config": old["config"] | {"momentum": 3}}))
+    config = old["config"] | {"momentum": 3}
+    new = {"config": config, "id": digest_json({"config": config, "choices": old["choices"]})}
+    path.write_text(json.dumps(old | new))
     (line,) = migrate([tmp_path / "rows"])
     assert "there is no momentum any more" in line
 
@@ -112,11 +123,12 @@ def test_of_two_rows_of_one_point_the_second_is_left(composed, tmp_path):
     """Rows of another kind of device were points of their own, also where they trained nothing."""
     point = composed("dataset=mnist", "network=lenet300", "method=reference", "seed=2")
     first = old_row(point, tmp_path / "rows")
-    second = old_row(point, tmp_path / "rows", id="f" * 12)
+    config = json.loads(json.dumps(first["config"]).replace('"cpu"', '"gpu"'))
+    id_of_second = digest_json({"config": config, "choices": point.choices})
+    second = old_row(point, tmp_path / "rows", id=id_of_second, config=config)
     (line,) = migrate([tmp_path / "rows"])
     assert "another row computes the same" in line
-    assert first["id"] < second["id"]
-    assert f"rows/{second['id']}/" in line
+    assert f"rows/{max(first['id'], second['id'])}/" in line, "they are taken in order"
     assert (tmp_path / "rows" / point.id).is_dir()
 
 
