@@ -17,13 +17,14 @@ counts, unless it is 1. The kind of device does not count for a method that trai
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from orchestration.config.marks import annotation_of, marks_of
+from orchestration.config.marks import Marks, annotation_of, marks_of
 from orchestration.config.options import kind_of, target_of
-from orchestration.config.signatures import Signature, canonical, class_constants, read_signature
+from orchestration.config.signatures import canonical, class_constants, read_signature
 from orchestration.paths import OWN_PACKAGES
 
 NAME, TARGET = "_name_", "_target_"
@@ -59,19 +60,19 @@ def identify(settings: Mapping[str, Any], target: str, choices: Mapping[str, Cho
 
     def of_target(place: str, node: Mapping[str, Any], annotation: ast.expr | None) -> dict[str, Any]:
         path = canonical(str(node[TARGET]))
-        found = _class(path, choices.get(place), annotation) if place else {}
-        signature = _signature(path)
+        found: dict[str, Any] = dict(_class(path, choices.get(place), annotation)) if place else {}
+        options = _options(path)
         for key, value in node.items():
             if key in HYDRAS_DEFAULTS:
                 # The check of a configuration sees to it that `_partial_` stands where the annotation wants it.
                 is_fixed = key == TARGET or (key == "_partial_" and annotation is not None)
                 found |= {} if is_fixed or value == HYDRAS_DEFAULTS[key] else {key: value}
                 continue
-            marks = marks_of(signature, key)
+            marks, taken = options.get(key, (Marks(), None))
             if not marks.counts:
                 left_out.append(_below(place, key))
             elif not marks.is_as_before(value):
-                found[key] = of_value(_below(place, key), value, annotation_of(signature, key))
+                found[key] = of_value(_below(place, key), value, taken)
         return found
 
     content = of_target("", {**settings, TARGET: target}, None)
@@ -82,6 +83,7 @@ def identify(settings: Mapping[str, Any], target: str, choices: Mapping[str, Cho
     return Identity(content, tuple(left_out))
 
 
+@functools.cache
 def _class(path: str, choice: Choice | None, annotation: ast.expr | None) -> dict[str, str]:
     """Return what tells the class at a place: the option chosen there, and more only where that does not say it."""
     named = {} if choice is None else {NAME: choice[1]}
@@ -91,6 +93,7 @@ def _class(path: str, choice: Choice | None, annotation: ast.expr | None) -> dic
     return named if is_explained else named | {TARGET: kind_of(path) or path}
 
 
+@functools.cache
 def _names_class(annotation: ast.expr | None, path: str) -> bool:
     """Return True if an argument takes this very class (`reference: Phase`), so that its place says which it is."""
     names = {node.id for node in ast.walk(annotation) if isinstance(node, ast.Name)} if annotation is not None else ()
@@ -112,11 +115,15 @@ def _trains(settings: Mapping[str, Any]) -> bool:
     return TARGET not in method or class_constants(method[TARGET]).get("trains", True) is not False
 
 
-def _signature(target: str) -> Signature | None:
+@functools.cache
+def _options(target: str) -> dict[str, tuple[Marks, ast.expr | None]]:
+    """Return the marks and the annotation of each argument of `target`; nothing for code that cannot be read."""
     try:
-        return read_signature(target)
+        signature = read_signature(target)
     except (LookupError, SyntaxError):  # the check of the configuration has said so
-        return None
+        signature = None
+    names = signature.parameters if signature is not None else ()
+    return {name: (marks_of(signature, name), annotation_of(signature, name)) for name in names}
 
 
 def _below(place: str, key: str) -> str:
