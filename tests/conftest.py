@@ -33,12 +33,16 @@ TINY = (
 
 
 @pytest.fixture
-def make_point(tmp_path: Path) -> Callable[..., object]:
-    """Compose and check a point with its results under the test's folder."""
+def make_point(tmp_path: Path, monkeypatch) -> Callable[..., object]:
+    """Compose and check a point with its results under the test's folder; where it is run, its clocks are short."""
     from hydra import compose, initialize_config_dir
 
+    from evaluation import latency
     from orchestration.config import resolvers
     from orchestration.config.point import Point
+
+    monkeypatch.setattr(latency, "NUM_ROUNDS", 1)
+    monkeypatch.setattr(latency, "SECONDS_PER_ROUND", 1e-4)
 
     def make(*overrides: str, tiny: bool = True) -> Point:
         resolvers.register()
