@@ -122,7 +122,7 @@ def _options(target: str) -> dict[str, tuple[Marks, ast.expr | None]]:
         signature = read_signature(target)
     except (LookupError, SyntaxError):  # the check of the configuration has said so
         signature = None
-    names = signature.parameters if signature is not None else ()
+    names = (*signature.inherited, *signature.parameters) if signature is not None else ()
     return {name: (marks_of(signature, name), annotation_of(signature, name)) for name in names}
 
 

@@ -44,7 +44,7 @@ def marks_of(signature: Signature | None, key: str) -> Marks:
 
 def annotation_of(signature: Signature | None, key: str) -> ast.expr | None:
     """Return the annotation of the argument `key`; None if there is none, or the code cannot be read."""
-    parameter = None if signature is None else signature.parameters.get(key)
+    parameter = None if signature is None else {**signature.inherited, **signature.parameters}.get(key)
     return None if parameter is None else parameter.annotation
 
 

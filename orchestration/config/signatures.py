@@ -32,6 +32,7 @@ class Signature:
     parameters: dict[str, Parameter]
     is_open: bool
     module: Path
+    inherited: dict[str, Parameter] = field(default_factory=dict)  # of the base: what `**kwargs` takes may go there
     faultless: set[str] = field(default_factory=set, compare=False)  # what `validation.check` has checked already
 
 
@@ -219,9 +220,7 @@ def _class_signature(node: ast.ClassDef, path: Path) -> Signature | None:
             own = _function_signature(item, path, skip_first=True)
             if not own.is_open or not bases:
                 return own
-            # What `**kwargs` takes goes to the base, as far as anybody can tell.
-            inherited = {name: replace(parameter, required=False) for name, parameter in bases[0].parameters.items()}
-            return replace(own, parameters=inherited | own.parameters)
+            return replace(own, inherited=bases[0].inherited | bases[0].parameters)
     return bases[0] if bases else None
 
 
