@@ -33,9 +33,10 @@ def expand_grid(loader: ConfigLoader, base: DictConfig, arguments: list[str]) ->
         try:
             point = compose(overrides)
             # Other names may stand for the same configuration: `method=svd` and `method=direct decomposition=svd`.
-            before = points.setdefault(point.computation, point)
-            if not point.is_identity("trainer.accelerator") and point.config["trainer"]["accelerator"] == "cpu":
-                points[point.computation] = before if before.config["trainer"]["accelerator"] == "cpu" else point
+            first = points.setdefault(key := point.computation, point)
+            # Where the kind of device changes nothing, the one that every machine has: int8 runs there alone.
+            if not point.is_identity("trainer.accelerator") and first.config["trainer"]["accelerator"] != "cpu":
+                points[key] = point
         except Exception as error:
             lines = error_lines(error)
             if not lines:
