@@ -1,13 +1,11 @@
-"""Which class an option of conf/ stands for: the `_target_` of its file, inherited ones too, read without Hydra."""
+"""Which class an option of conf/ stands for: the `_target_` of its file, or of one that it inherits from."""
 
 from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import Any
 
-import yaml
-
+from orchestration.config.conf_files import read_conf_file
 from orchestration.paths import CONF
 
 # The groups whose options choose a class. Elsewhere the place itself says which class it is.
@@ -15,19 +13,21 @@ GROUPS_OF_CLASSES = ("dataset", "network", "method", "decomposition", "rank", "d
 
 
 @functools.cache
-def target_of(group: str, option: str, folder: Path = CONF) -> str | None:
-    """Return the `_target_` that `<folder>/<group>/<option>.yaml` composes; None without such a file or target.
+def target_of(group: str, option: str) -> str | None:
+    """Return the `_target_` that conf/<group>/<option>.yaml composes; None without such a file or target.
 
     >>> target_of("method", "lc_svd") == target_of("method", "joint")  # it inherits from that file
     True
     >>> target_of("method", "no_such_method") is None
     True
     """
-    own, parents = _read(folder / group / f"{option}.yaml", group)
-    if own is not None:
+    path = CONF / group / f"{option}.yaml"
+    if not path.is_file():  # of a folder of the user's
+        return None
+    if (own := _own_target(path)) is not None:
         return own
-    found = [target for parent in parents if (target := target_of(group, parent, folder)) is not None]
-    return found[-1] if found else None
+    found = [target_of(group, parent.stem) for parent in read_conf_file(path).parents]
+    return next((target for target in reversed(found) if target is not None), None)
 
 
 @functools.cache
@@ -41,18 +41,13 @@ def kind_of(target: str) -> str | None:
     """
     for group in GROUPS_OF_CLASSES:
         for path in sorted((CONF / group).glob("*.yaml")):
-            if _read(path, group)[0] == target:
+            if _own_target(path) == target:
                 return f"{group}/{path.stem}"
     return None
 
 
-@functools.cache
-def _read(path: Path, group: str) -> tuple[str | None, tuple[str, ...]]:
-    """Return the `_target_` that a file itself names, and the options of its group that it inherits from."""
-    try:
-        content: Any = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except OSError:
-        return None, ()
-    node = content.get(group, content)  # a file of the package `_global_` holds its group as a key
-    parents = [entry for entry in content.get("defaults", []) if isinstance(entry, str) and entry != "_self_"]
-    return node.get("_target_") if isinstance(node, dict) else None, tuple(parents)
+def _own_target(path: Path) -> str | None:
+    """Return the `_target_` that a file itself names; one of the package `_global_` holds its group as a key."""
+    content = read_conf_file(path).content
+    node = content.get(path.parent.name, content)
+    return node.get("_target_") if isinstance(node, dict) else None

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Container
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-import yaml
 from hydra import compose, initialize_config_dir
 
 from evaluation.reported import Reported
+from orchestration.config.conf_files import read_conf_file
 from orchestration.config.point import Point, without
 from orchestration.paths import CONF
 from runtime.digest import digest_json
@@ -56,22 +55,17 @@ def kind(choices: dict[str, str]) -> tuple[str, str, str]:
     return choices["dataset"], choices["network"], choices["method"]
 
 
-@functools.cache  # many rows inherit from one file
 def described(path: Path) -> tuple[dict[str, str], dict[str, Any]]:
     """Return the choices and reported values of a file, inherited ones too, without Hydra, which is slow for all."""
-    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    file = read_conf_file(path)
     choices: dict[str, str] = {}
     reported: dict[str, Any] = {}
-    for entry in content["defaults"]:
-        if isinstance(entry, str):  # `/paper/ic20` in a row, `ic20` in a file beside it
-            folder = CONF if entry.startswith("/") else path.parent
-            inherited = described(folder / f"{entry.removeprefix('/')}.yaml")
-            choices |= inherited[0]
-            reported |= inherited[1]
-        else:
-            choices |= {group.removeprefix("override /"): option for group, option in entry.items()}
-    reported |= {name: value for name, value in content.get("reported", {}).items() if name != "_target_"}
-    return choices, reported
+    for parent in file.parents:
+        inherited = described(parent)
+        choices |= inherited[0]
+        reported |= inherited[1]
+    own = file.content.get("reported", {})
+    return choices | file.chosen, reported | {name: value for name, value in own.items() if name != "_target_"}
 
 
 def experiments(kinds: Container[tuple[str, str, str]] | None = None) -> list[Experiment]:

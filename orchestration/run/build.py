@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
+from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import nn
 
@@ -17,7 +18,8 @@ from decompositions.core.format import Format
 from decompositions.network.serialization import build_network
 from decompositions.rank_search.rule import RankRule
 from lightning_modules.core.method import Method
-from lightning_modules.training.runner import quiet_lightning
+from lightning_modules.training.checkpoint import Checkpoint
+from lightning_modules.training.runner import Runner, quiet_lightning
 from lightning_modules.training.schedule import Schedule
 from lightning_modules.training.trainer_config import TrainerConfig
 from orchestration.config.point import Point
@@ -57,6 +59,19 @@ class Components:
         """The builder of a network file: without the weights to start from, because the file holds the state."""
         arguments = self.builder["arguments"]
         return self.builder | {"arguments": {**arguments, **({"weights": None} if "weights" in arguments else {})}}
+
+    def runner(self, logger: Logger | None, seed: int, checkpoint: Checkpoint, stage: str = "method") -> Runner:
+        """Return what trains and evaluates networks for one stage of a point."""
+        return Runner(
+            self.data,
+            self.schedule,
+            self.trainer_config,
+            logger,
+            seed,
+            stage,
+            build=lambda: self.network(seed),
+            checkpoint=checkpoint,
+        )
 
     def network(self, seed: int) -> nn.Module:
         """Return a freshly initialised network; the same for the same seed."""

@@ -21,7 +21,6 @@ from decompositions.network.serialization import load_network, save_network
 from evaluation.result import write_json
 from lightning_modules.training.checkpoint import Checkpoint, origin
 from lightning_modules.training.classifier import Classifier, Diverged, require_finite_loss
-from lightning_modules.training.runner import Runner
 from orchestration.config.point import Point
 from orchestration.paths import OWN_PACKAGES
 from orchestration.run.build import Components
@@ -105,15 +104,7 @@ def get_reference(point: Point, components: Components, logger: Logger | None) -
         if (cached := _taken(path, about)) is not None:
             return cached
         checkpoint.load()
-        runner = Runner(
-            components.data,
-            components.schedule,
-            components.trainer_config,
-            logger,
-            seed,
-            stage="reference",
-            checkpoint=checkpoint,
-        )
+        runner = components.runner(logger, seed, checkpoint, stage="reference")
         try:
             module = Classifier(network, components.schedule.reference)
             runner.train(module, "reference", validate=True)

@@ -17,7 +17,6 @@ from evaluation.result import Result
 from lightning_modules.core.method import Compressed
 from lightning_modules.training.checkpoint import Checkpoint, origin
 from lightning_modules.training.classifier import Diverged
-from lightning_modules.training.runner import Runner
 from orchestration.config.cluster import this_node
 from orchestration.config.point import Point
 from orchestration.distributed.launch_point import join_node, launch_point
@@ -132,15 +131,7 @@ def compute(
     checkpoint = Checkpoint(point.directory / "checkpoint.pt", config["checkpoint_seconds"], known)
     checkpoint.load()
     # The reference has another: what the method draws does not depend on whether it was in the cache.
-    runner = Runner(
-        components.data,
-        components.schedule,
-        components.trainer_config,
-        logger,
-        config["seed"],
-        build=lambda: components.network(config["seed"]),
-        checkpoint=checkpoint,
-    )
+    runner = components.runner(logger, config["seed"], checkpoint)
     try:
         compressed = components.method.compress(reference.network, runner)
         measured = measure(
