@@ -1,9 +1,7 @@
-"""A server on loopback that speaks as much of W&B's protocol as wandb's client asks of it, and keeps what it is told.
+"""A server on loopback that speaks as much of W&B's protocol as the client of wandb 0.31 reads, and keeps what it gets.
 
-What it answers is what the client of wandb 0.31 reads; what it keeps is what the tests look at. A query that it does
-not know is answered with an error and noted in `unknown`, so that a client that asks for more fails a test. It is also
-the proxy of the processes that are given its `environment`: a request to any other host arrives here, is refused and
-noted in `elsewhere`.
+A query that it does not know is an error and noted in `unknown`, so that a client that asks for more fails a test. To
+processes that are given its `environment` it is the proxy too: requests to other hosts are refused, and in `elsewhere`.
 """
 
 from __future__ import annotations

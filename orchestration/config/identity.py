@@ -22,7 +22,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from orchestration.config.marks import Marks, annotation_of, marks_of
+from orchestration.config.marks import Marks, marks_of
 from orchestration.config.options import kind_of, target_of
 from orchestration.config.signatures import canonical, class_constants, read_signature
 from orchestration.paths import OWN_PACKAGES
@@ -121,9 +121,11 @@ def _options(target: str) -> dict[str, tuple[Marks, ast.expr | None]]:
     try:
         signature = read_signature(target)
     except (LookupError, SyntaxError):  # the check of the configuration has said so
-        signature = None
-    names = (*signature.inherited, *signature.parameters) if signature is not None else ()
-    return {name: (marks_of(signature, name), annotation_of(signature, name)) for name in names}
+        return {}
+    if signature is None:
+        return {}
+    parameters = signature.inherited | signature.parameters
+    return {name: (marks_of(signature, name), parameter.annotation) for name, parameter in parameters.items()}
 
 
 def _below(place: str, key: str) -> str:

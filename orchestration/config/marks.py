@@ -28,24 +28,26 @@ class Marks:
         return any(_plain(value) == _plain(known) for known in self.as_before)
 
 
-def marks_of(signature: Signature | None, key: str) -> Marks:
-    """Return the marks of the argument `key`; none for code that cannot be read.
+def marks_of(signature: Signature, key: str) -> Marks:
+    """Return the marks of the argument `key` or of one that a base takes; none for an argument of neither.
 
-    Raises `ConfigError` for a mark whose value is no literal.
+    Raises `ConfigError` for a mark whose value is no literal, or not the argument's default: without the option a point
+    would then compute another thing than with that value, under one id.
     """
-    annotation = annotation_of(signature, key)
-    if signature is None or annotation is None:
+    parameter = signature.parameters.get(key) or signature.inherited.get(key)
+    if parameter is None or parameter.annotation is None:
         return Marks()
     try:
-        return _marks(annotation, signature.module)
+        marks = _marks(parameter.annotation, signature.module)
     except (ValueError, IndexError):
         raise ConfigError(f"{key}: expected a literal in its mark, as in AsBefore(0) ({signature.module})") from None
-
-
-def annotation_of(signature: Signature | None, key: str) -> ast.expr | None:
-    """Return the annotation of the argument `key`; None if there is none, or the code cannot be read."""
-    parameter = None if signature is None else {**signature.inherited, **signature.parameters}.get(key)
-    return None if parameter is None else parameter.annotation
+    try:
+        default = [] if parameter.default is None else [ast.literal_eval(parameter.default)]
+    except ValueError:  # made by a function
+        default = []
+    if marks.as_before and not all(marks.is_as_before(value) for value in default):
+        raise ConfigError(f"{key}: expected its default in its mark, AsBefore({default[0]!r}) ({signature.module})")
+    return marks
 
 
 @functools.cache

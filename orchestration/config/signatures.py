@@ -19,10 +19,16 @@ from orchestration.paths import ROOT
 
 @dataclass(frozen=True)
 class Parameter:
-    """One argument: its annotation as syntax (None if absent), and whether a value must be given."""
+    """One argument: its annotation and its default as syntax, None if absent."""
 
     annotation: ast.expr | None
-    required: bool
+    default: ast.expr | None
+
+    @property
+    def required(self) -> bool:
+        """Return True if a value must be given: `field(repr=False)` is no default."""
+        text = "" if self.default is None else ast.unparse(self.default)
+        return not text or (text.startswith("field(") and "default" not in text)
 
 
 @dataclass(frozen=True)
@@ -212,8 +218,7 @@ def _class_signature(node: ast.ClassDef, path: Path) -> Signature | None:
             default = ast.unparse(field.value) if field.value else ""
             if "ClassVar" in ast.unparse(field.annotation) or "init=False" in default:
                 continue
-            required = field.value is None or (default.startswith("field(") and "default" not in default)
-            parameters[field.target.id] = Parameter(field.annotation, required)
+            parameters[field.target.id] = Parameter(field.annotation, field.value)
         return Signature(parameters, is_open=False, module=path)
     for item in node.body:
         if isinstance(item, ast.FunctionDef) and item.name == "__init__":
@@ -227,10 +232,9 @@ def _class_signature(node: ast.ClassDef, path: Path) -> Signature | None:
 def _function_signature(node: ast.FunctionDef, path: Path, *, skip_first: bool) -> Signature:
     args = node.args
     positional = [*args.posonlyargs, *args.args]
-    num_required = len(positional) - len(args.defaults)
-    parameters = {a.arg: Parameter(a.annotation, i < num_required) for i, a in enumerate(positional)}
+    defaults = [*[None] * (len(positional) - len(args.defaults)), *args.defaults, *args.kw_defaults]
+    given = zip([*positional, *args.kwonlyargs], defaults, strict=True)
+    parameters = {argument.arg: Parameter(argument.annotation, default) for argument, default in given}
     if skip_first:
         parameters.pop(positional[0].arg)
-    for arg, default in zip(args.kwonlyargs, args.kw_defaults, strict=True):
-        parameters[arg.arg] = Parameter(arg.annotation, default is None)
     return Signature(parameters, is_open=args.kwarg is not None, module=path)

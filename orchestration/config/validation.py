@@ -85,7 +85,7 @@ def _problems(place: str, node: Mapping[str, Any], is_partial: bool | None, seen
         # A target with **kwargs takes all but Hydra's keys and what looks like a typo.
         if not signature.is_open or key.startswith("_") or hint.startswith("did you mean"):
             yield f"{path}{key}: unknown key; {hint}"
-    missing = [k for k, p in signature.parameters.items() if p.required and k not in values]
+    missing = [k for k, p in signature.parameters.items() if k not in values and p.required]
     if missing and not node.get("_partial_"):
         whose = f" (an argument of {target})" if place else ""
         yield f"{place or 'config'}: {', '.join(missing)} must be given{whose}"

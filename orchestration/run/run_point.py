@@ -25,8 +25,8 @@ from orchestration.run.log_file import log, log_file
 from orchestration.run.measure import measure, try_batch
 from orchestration.run.reference import get_reference
 from orchestration.run.wandb_logger import finish_logger, start_logger
-from orchestration.store.claim import Claim, claim
-from orchestration.store.point_files import new_row, pending_network
+from orchestration.store.claim import Claim, claim, taken
+from orchestration.store.point_files import finished, new_row, pending_network
 from runtime.console import say
 from runtime.distributed import group
 from runtime.messages import one_line
@@ -44,7 +44,8 @@ def run_point(point: Point) -> Result:
     components = build_components(point)
     devices, split = components.trainer_config.devices, components.split
     if (node := this_node(components.trainer_config.num_nodes)).rank > 0:
-        return join_node(point, node, devices, split)
+        row = None if point.config["force"] else finished(point)  # else node 0, which takes it, would not come
+        return join_node(point, node, devices, split) if row is None else taken(point, row)
 
     def work(own: Claim) -> Result:
         if components.trainer_config.num_processes > 1:

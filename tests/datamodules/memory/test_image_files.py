@@ -6,24 +6,13 @@ import io
 import os
 import shutil
 import tarfile
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from datamodules.memory.image_files import read_images
-from tests.datamodules.memory.pictures import CLASSES, loaded, pack, picture, refused, write_pictures
-
-
-@pytest.fixture(autouse=True)
-def forget():
-    read_images.cache_clear()
-
-
-@pytest.fixture
-def tree(tmp_path: Path) -> Path:
-    return write_pictures(tmp_path / "pictures")
+from tests.datamodules.memory.pictures import CLASSES, loaded, pack, picture, refused
 
 
 def test_different_sizes_are_refused(tree):

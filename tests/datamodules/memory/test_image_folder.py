@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,17 +14,7 @@ from datamodules.memory.image_files import read_images
 from orchestration.errors import ConfigError
 from orchestration.run.run_point import run_point
 from orchestration.store.status import read_status
-from tests.datamodules.memory.pictures import CLASSES, loaded, pack, picture, refused, write_pictures
-
-
-@pytest.fixture(autouse=True)
-def forget():
-    read_images.cache_clear()
-
-
-@pytest.fixture
-def tree(tmp_path: Path) -> Path:
-    return write_pictures(tmp_path / "pictures")
+from tests.datamodules.memory.pictures import CLASSES, loaded, pack, picture, refused
 
 
 def test_all_images_are_there_once_with_their_labels(tree):

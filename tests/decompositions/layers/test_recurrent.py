@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import importlib.util
 import inspect
-import warnings
 
 import pytest
 import torch
@@ -270,34 +269,3 @@ def test_compile(kind, factored):
     assert_same(*results, 1e-6)
     gradients = [torch.autograd.grad(result[0].sum(), list(unfused.parameters())) for result in results]
     assert_same(*gradients, 1e-5)
-
-
-@paths
-@KINDS
-def test_autocast(kind, stepwise):
-    layer, unfused = pair(kind, stepwise, torch.float32, num_layers=2, bidirectional=True)
-    x = torch.randn(TIME, BATCH, IN)
-    with torch.autocast("cpu", torch.bfloat16):
-        try:
-            layer(x)
-        except RuntimeError as error:  # torch's own layer, which is what ours is compared with
-            if "could not create a primitive" not in str(error):
-                raise
-            pytest.skip("oneDNN has no recurrent layer in bfloat16 for this CPU")
-        for inputs in (x, pack_padded_sequence(x, [6, 4, 3, 1])):
-            for ours, theirs in zip(tensors(unfused(inputs)), tensors(layer(inputs)), strict=True):
-                torch.testing.assert_close(ours.float(), theirs.float(), rtol=0.05, atol=0.02)
-    sum(t.float().sum() for t in tensors(unfused(x))).backward()
-    assert all(p.grad.isfinite().all() for p in unfused.parameters())
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-@KINDS
-def test_weights_lie_together_on_a_gpu(kind):
-    """Or torch warns, and copies them at every pass."""
-    layer, unfused = pair(kind, dtype=torch.float32, num_layers=2, bidirectional=True)
-    unfused, layer = unfused.cuda(), layer.cuda()
-    x = torch.randn(TIME, BATCH, IN, device="cuda")
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert_same(unfused(x), layer(x), 1e-5)

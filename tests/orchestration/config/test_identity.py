@@ -226,6 +226,15 @@ def test_a_mark_that_cannot_be_read_is_refused(tmp_path, monkeypatch):
         identify({"a": 1}, "unreadable_module.net", {})
 
 
+def test_a_mark_that_is_not_the_default_is_refused(tmp_path, monkeypatch):
+    """Where nobody gives the option, the default is computed; with the mark's value, something else."""
+    code = "from runtime.identity import AsBefore\ndef net(a: Annotated[int, AsBefore(0)] = 3): ...\n"
+    (tmp_path / "other_default_module.py").write_text(code)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(ConfigError, match=r"a: expected its default in its mark, AsBefore\(3\)"):
+        identify({"a": 0}, "other_default_module.net", {})
+
+
 def test_lists_of_classes_keep_them():
     """A list has no place that says which class an item is."""
     lists = [[{"_target_": f"decompositions.{name}"}] for name in ("cur.CUR", "svd.SVD")]
