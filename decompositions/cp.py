@@ -135,7 +135,7 @@ class CPAnalysis:
         ranks = itertools.takewhile(lambda rank: rank < end, (round(2 ** (step / 2)) for step in itertools.count()))
         return sorted({*ranks, end} - {0})
 
-    def frontier(self, site: Site, min_rank: int = 1) -> Frontier:
+    def frontier(self, site: Site, min_rank: int = 1, *, dense: bool = True) -> Frontier:
         """Return the ranks of the grid with the errors of their fits."""
         ranks = [0, *self.grid]
         errors = [float((self.tensor - to_tensor(self.fitted(rank))).square().sum()) for rank in ranks]
@@ -150,6 +150,7 @@ class CPAnalysis:
             dense_macs=site.macs,
             squared_norm=float(self.tensor.square().sum()) * self.scale**2,
             min_rank=min_rank,
+            dense=dense,
             largest=[largest_rank(self.tensor.shape)],
         )
 

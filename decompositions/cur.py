@@ -61,8 +61,8 @@ class CURAnalysis:
     column_order: np.ndarray
     row_basis: np.ndarray
 
-    def frontier(self, site: Site, min_rank: int = 1) -> Frontier:
-        """Return every rank that is smaller than the dense layer, with its exact error."""
+    def frontier(self, site: Site, min_rank: int = 1, *, dense: bool = True) -> Frontier:
+        """Return every useful rank, with its exact error."""
         # The sum over i, j ≤ r grows by one row and one column of M² a rank: two triangular sums and their diagonal.
         energy = self.middle**2
         gain = np.tril(energy, -1).sum(1) + np.triu(energy, 1).sum(0) + np.diag(energy)
@@ -71,7 +71,7 @@ class CURAnalysis:
         outside = max(square - float(gain.sum()), 0.0)
         errors = np.append(np.cumsum(gain[::-1])[::-1], 0.0) + outside
         unit = self.scale**2
-        return two_factor_frontier(torch.from_numpy(errors * unit), site, square * unit, min_rank)
+        return two_factor_frontier(torch.from_numpy(errors * unit), site, square * unit, min_rank, dense=dense)
 
     def decompose(self, rank: Rank) -> TwoFactors:
         """Return `left = C` (columns of the weight) and `right = C⁺ W R⁺ R` (the weight projected on both spans)."""

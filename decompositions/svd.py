@@ -57,12 +57,14 @@ class SVDAnalysis:
         energy, basis = eigh(gram(matrix))
         return cls(weight, num_row_axes, energy * scale**2, basis)
 
-    def frontier(self, site: Site, min_rank: int = 1) -> Frontier:
-        """Return every rank that is smaller than the dense layer, with its exact error."""
+    def frontier(self, site: Site, min_rank: int = 1, *, dense: bool = True) -> Frontier:
+        """Return every useful rank, with its exact error."""
         energy = self.energy.cpu()
         rows, columns = as_matrix(self.weight, self.num_row_axes).shape
         unfoldings = (Unfolding(energy, (rows, columns)),)
-        return two_factor_frontier(tails(energy), site, float(energy.sum()), min_rank, self.num_row_axes, unfoldings)
+        return two_factor_frontier(
+            tails(energy), site, float(energy.sum()), min_rank, self.num_row_axes, unfoldings, dense=dense
+        )
 
     def decompose(self, rank: Rank) -> TwoFactors:
         """Return the best factors of `rank`; columns and rows have the roots of the singular values as norms."""

@@ -125,7 +125,7 @@ class TTAnalysis:
     energies: tuple[Tensor, ...]  # each falling, float64
     first_basis: Float64[Tensor, "side side"]
 
-    def frontier(self, site: Site, min_rank: int = 1, count: Count | None = None) -> Frontier:
+    def frontier(self, site: Site, min_rank: int = 1, count: Count | None = None, *, dense: bool = True) -> Frontier:
         """Return the bond ranks on the hull of parameters and error bound; `count` replaces the format's own."""
         energies = [energy.cpu() for energy in self.energies]
         beyond = [tails(energy) for energy in energies]
@@ -144,6 +144,7 @@ class TTAnalysis:
             dense_macs=site.macs,
             squared_norm=norm,
             min_rank=min_rank,
+            dense=dense,
             largest=bond_limits(self.layout.sizes),
         )
 

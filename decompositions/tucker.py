@@ -101,7 +101,7 @@ class TuckerAnalysis:
     bases: tuple[Tensor, ...]  # (size_k, size_k)
     core_energy: Tensor
 
-    def frontier(self, site: Site, min_rank: int = 1) -> Frontier:
+    def frontier(self, site: Site, min_rank: int = 1, *, dense: bool = True) -> Frontier:
         """Return the rank tuples of the grid that no other beats, by their exact errors before HOOI."""
         sizes = self.core_energy.shape
         grid = _grid(sizes, max(min_rank, 1))
@@ -122,6 +122,7 @@ class TuckerAnalysis:
             dense_macs=site.macs,
             squared_norm=norm,
             min_rank=min_rank,
+            dense=dense,
             unfoldings=tuple(Unfolding(e.cpu(), s) for e, s in zip(self.energies, shapes, strict=True)),
             largest=sizes,
         )

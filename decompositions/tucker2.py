@@ -113,7 +113,7 @@ class Tucker2Analysis:
     bases: tuple[Float64[Tensor, "out out"], Float64[Tensor, "into into"]]
     core_energy: Float64[Tensor, "out into"]
 
-    def frontier(self, site: Site, min_rank: int = 1) -> Frontier:
+    def frontier(self, site: Site, min_rank: int = 1, *, dense: bool = True) -> Frontier:
         """Return every pair of ranks that no other beats, by its exact error before HOOI, from one cumulative sum."""
         errors = _tail_sums(self.core_energy.cpu())  # (out + 1, in + 1), by rank
         pairs = torch.cartesian_prod(torch.arange(errors.shape[0]), torch.arange(errors.shape[1]))
@@ -132,6 +132,7 @@ class Tucker2Analysis:
             dense_macs=site.macs,
             squared_norm=float(self.core_energy.sum()),
             min_rank=min_rank,
+            dense=dense,
             unfoldings=tuple(Unfolding(e.cpu(), s) for e, s in zip(self.energies, shapes, strict=True)),
         )
 

@@ -7,8 +7,8 @@
     then     β_l ← β_l − μ (W_l − Θ_l),   μ ← growth · μ
 
 It starts from direct compression (a C step with β = 0), puts the factors of the last C step in the place of the dense
-layers, and fine-tunes them. The field's joint methods are configurations of it (the last two write scaled multipliers
-Y, where β = −μ Y):
+layers that are larger, and fine-tunes them. The field's joint methods are configurations of it (the last two write
+scaled multipliers Y, where β = −μ Y):
 
     lc_svd, lc_cur       the `cost` rule at every step, μ grows [IC20, Cai23]
     admm_…               ranks given at the start, μ constant, one epoch between projections [YSLY21]
@@ -26,7 +26,7 @@ Y, where β = −μ Y):
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal
 
 from annotated_types import Ge, MinLen
@@ -51,12 +51,18 @@ class Joint:
     the growth of the schedule's penalty (1 keeps it constant, as ADMM does); and `choose_ranks`: the rule `rank` is
     called at every C step, or once at the start, after which a C step is a projection. The other options are those of
     `direct.Direct`. The schedule says how long the steps are.
+
+    `choose_dense` says when a layer may be left dense: at the end, where its last rank makes it no smaller, as in
+    [IC20]; or at every step, where the rule has the dense layer among its choices. Chosen once, dense is hardly ever
+    left again: Θ = W − β/μ then makes β zero, nothing pulls the layer to a low rank any more, and μ/2 of its tail grows
+    with μ.
     """
 
     decomposition: Format
     rank: RankRule
     multipliers: bool = True
     choose_ranks: Literal["every_step", "once"] = "every_step"
+    choose_dense: Literal["at_the_end", "every_step"] = "at_the_end"
     layers: Annotated[list[str], MinLen(1)] = field(default_factory=lambda: ["*"])
     min_rank: Annotated[int, Ge(0)] = 1
     normalize: bool = False
@@ -70,6 +76,7 @@ class Joint:
     def compress(self, reference: nn.Module, runner: Runner) -> Compressed:
         """Run the L and C steps of the runner's schedule on a copy, replace its layers, and fine-tune."""
         network, search = prepare_copy(self, reference, runner)
+        search = replace(search, dense=self.choose_dense == "every_step")
         state = AdmmState(network, search, runner, self.multipliers)
         schedule, mu = runner.schedule, runner.schedule.penalty.weight
         first, step = state.start_or_resume(mu)
@@ -89,6 +96,7 @@ class Joint:
                 step = state.c_step(mu(number), step.choice if self.choose_ranks == "once" else None)
                 state.record(number, step, mu(number), objective.mean_loss)
                 advance(f"mu {mu(number):.2e}")
+        step = search.settled(step, state.weights)
         say(f"ranks {step.ranks}: {step.choice.reason}")
         compressed = with_factors(network, search, step)
         train_compressed(compressed, reference, schedule.fine_tune, "fine-tuning", runner)

@@ -29,8 +29,12 @@ class Factors(Protocol):
 class Analysis(Protocol):
     """One factorisation of a weight, from which follow the errors of all ranks and the factors of any one."""
 
-    def frontier(self, site: Site, min_rank: int = 1) -> Frontier:
-        """Return the useful ranks of the weight at `site`, none below `min_rank`, with their errors or error bounds."""
+    def frontier(self, site: Site, min_rank: int = 1, *, dense: bool = True) -> Frontier:
+        """Return the useful ranks of the weight at `site`, none below `min_rank`, with their errors or error bounds.
+
+        Useful is what is smaller than the dense layer, which is the last point. With `dense=False` it is not: then
+        every rank counts that gives an error no smaller rank has.
+        """
         ...
 
     def decompose(self, rank: Rank) -> Factors:

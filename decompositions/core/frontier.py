@@ -1,7 +1,8 @@
 """A layer's frontier: every rank worth having, with its parameters, multiply-adds and squared error.
 
 One factorisation gives the error of all ranks (see the formats), so that choosing a rank is looking up a table. The
-dense layer is the last point of every frontier, with error 0: a rank rule can always decide not to factorise.
+dense layer is the last point of a frontier, with error 0: a rank rule can decide not to factorise. Where a layer has to
+stay factorised, the frontier has every rank instead, those too that are larger than the dense layer.
 """
 
 from __future__ import annotations
@@ -28,12 +29,13 @@ class Unfolding:
 
 @dataclass(frozen=True)
 class Frontier:
-    """The useful ranks of a layer, in order of rising parameters; the last point is the dense layer.
+    """The useful ranks of a layer, in order of rising parameters; the last point is the dense layer, if it is one.
 
     `ranks` has one column for each mode, and -1 for the dense layer. `num_params` and `macs` count the whole layer,
-    bias included. `squared_error` is `‖W − Ŵ_r‖²` or a bound on it, `squared_norm` is `‖W‖²`. `allowed` has the
-    smallest and largest rank of each mode, whether or not the layer is then smaller than the dense one. `unfoldings`
-    has one for each mode, for the rules that read the spectrum itself; it is empty if the format has none.
+    bias included, `dense_params` and `dense_macs` the dense one. `squared_error` is `‖W − Ŵ_r‖²` or a bound on it,
+    `squared_norm` is `‖W‖²`. `allowed` has the smallest and largest rank of each mode, whether or not the layer is then
+    smaller than the dense one. `unfoldings` has one for each mode, for the rules that read the spectrum itself; it is
+    empty if the format has none.
 
     >>> from decompositions.core.site import survey
     >>> from decompositions.svd import SVD
@@ -51,6 +53,8 @@ class Frontier:
     squared_error: Float64[Tensor, " point"]
     squared_norm: float
     allowed: tuple[tuple[int, int], ...]
+    dense_params: int
+    dense_macs: int
     unfoldings: tuple[Unfolding, ...] = ()
 
     def __len__(self) -> int:
@@ -64,6 +68,10 @@ class Frontier:
     def cost(self, of: str) -> Float64[Tensor, " point"]:
         """Return the cost of each point; `of` is "params" or "macs"."""
         return (self.num_params if of == "params" else self.macs).double()
+
+    def dense_cost(self, of: str) -> int:
+        """Return the cost of the dense layer; `of` is "params" or "macs"."""
+        return self.dense_params if of == "params" else self.dense_macs
 
     def normalized(self) -> Frontier:
         """Return the frontier with errors as shares of the weight's squared norm; a zero weight's is unchanged."""
@@ -91,14 +99,16 @@ def pareto_frontier(
     dense_macs: int,
     squared_norm: float,
     min_rank: int = 1,
+    dense: bool = True,
     unfoldings: tuple[Unfolding, ...] = (),
     largest: Sequence[int] | None = None,
 ) -> Frontier:
     """Keep the points with fewer parameters than the dense layer that no other beats in error and parameters, or in
     error and multiply-adds.
 
-    The dense layer is added as the last point. Points below `min_rank` in any mode are dropped. `largest` is the
-    largest rank of each mode, if that is not among the points given.
+    The dense layer is added as the last point. With `dense=False` it is not, and points of any size are kept; it is the
+    only point where no other is left. Points below `min_rank` in any mode are dropped. `largest` is the largest rank of
+    each mode, if that is not among the points given.
 
     >>> ranks, params, errors = torch.tensor([[1], [2], [3]]), torch.tensor([10, 20, 30]), torch.tensor([4.0, 4.0, 1.0])
     >>> found = pareto_frontier(
@@ -107,21 +117,25 @@ def pareto_frontier(
     >>> [found.rank(point) for point in range(len(found))]  # rank 2 costs more than rank 1 and is no better
     [1, 3, None]
     """
-    useful = ((num_params < dense_params) & (ranks >= min_rank).all(dim=1)).nonzero()[:, 0]
+    useful = (((num_params < dense_params) | (not dense)) & (ranks >= min_rank).all(dim=1)).nonzero()[:, 0]
     error = squared_error[useful].clamp(min=0)
-    by_macs = _undominated(macs[useful], error) & (macs[useful] < dense_macs)  # else the dense layer is better
+    by_macs = _undominated(macs[useful], error)
+    if dense:
+        by_macs &= macs[useful] < dense_macs  # else the dense layer is better
     kept = _undominated(num_params[useful], error) | by_macs
     order = useful[kept]
     order = order[torch.argsort(macs[order], stable=True)]
     order = order[torch.argsort(num_params[order], stable=True)]
-    dense = torch.tensor([dense_params, dense_macs])
+    last = int(dense or len(order) == 0)  # how many points the dense layer is
     return Frontier(
-        ranks=torch.cat([ranks[order], ranks.new_full((1, ranks.shape[1]), -1)]),
-        num_params=torch.cat([num_params[order], dense[:1]]),
-        macs=torch.cat([macs[order], dense[1:]]),
-        squared_error=torch.cat([squared_error[order].clamp(min=0), squared_error.new_zeros(1)]),
+        ranks=torch.cat([ranks[order], ranks.new_full((last, ranks.shape[1]), -1)]),
+        num_params=torch.cat([num_params[order], num_params.new_full((last,), dense_params)]),
+        macs=torch.cat([macs[order], macs.new_full((last,), dense_macs)]),
+        squared_error=torch.cat([squared_error[order].clamp(min=0), squared_error.new_zeros(last)]),
         squared_norm=squared_norm,
         allowed=tuple((min_rank, high) for high in largest or ranks.amax(dim=0).tolist()),
+        dense_params=dense_params,
+        dense_macs=dense_macs,
         unfoldings=unfoldings,
     )
 

@@ -126,6 +126,8 @@ def two_factor_frontier(
     min_rank: int,
     num_row_axes: int = 0,
     unfoldings: tuple[Unfolding, ...] = (),
+    *,
+    dense: bool = True,
 ) -> Frontier:
     """Return the frontier of `left @ right` from the squared `errors` of ranks 0, 1, …"""
     ranks = torch.arange(len(errors))[:, None]
@@ -139,6 +141,7 @@ def two_factor_frontier(
         dense_macs=site.macs,
         squared_norm=squared_norm,
         min_rank=min_rank,
+        dense=dense,
         unfoldings=unfoldings,
     )
 

@@ -3,7 +3,7 @@
     r_l = argmin_r  λ C_l(r) + μ/2 ‖A_l − Θ_l(r)‖²
 
 [IC20] Idelbayev & Carreira-Perpiñán, Low-rank compression of neural nets: learning the rank of each layer, CVPR 2020.
-Differs from [IC20]: the dense layer, with its own cost and no error, is one of the choices.
+The dense layer, with its own cost and no error, is one of the choices where the problem has it; in [IC20] it is not.
 """
 
 from __future__ import annotations

@@ -12,7 +12,10 @@ from decompositions.rank_search.rule import RankChoice, RankProblem
 
 @dataclass(frozen=True)
 class Energy:
-    """Take each layer's cheapest point with `‖W − Ŵ‖² ≤ (1 − keep) ‖W‖²`; dense if no useful rank has it."""
+    """Take each layer's cheapest point with `‖W − Ŵ‖² ≤ (1 − keep) ‖W‖²`; dense if no useful rank has it.
+
+    Where the dense layer is no choice either, it is the point with the least error.
+    """
 
     keep: Annotated[float, Gt(0), Le(1)]
 
@@ -20,8 +23,8 @@ class Energy:
         """Take the first sufficient point of each frontier; points are sorted by cost."""
         points = {}
         for name, frontier in problem.frontiers.items():
-            sufficient = frontier.squared_error <= (1 - self.keep) * frontier.squared_norm
-            points[name] = int(sufficient.int().argmax())  # the dense point has error 0: there is always one
+            allowed = max((1 - self.keep) * frontier.squared_norm, float(frontier.squared_error.min()))
+            points[name] = int((frontier.squared_error <= allowed).int().argmax())
         return RankChoice.of_points(
             problem, points, f"smallest ranks that keep {self.keep:.2%} of each weight's squared norm"
         )

@@ -32,13 +32,13 @@ class Latency:
         """Measure and choose; raises `ValueError` if the fastest choice is too slow or nothing can be measured."""
         if problem.latency_ms is None:
             raise ValueError("rank: the latency rule measures layers, and there are none here to measure")
-        candidates, costs, errors = {}, {}, {}
+        candidates, costs, errors, dense = {}, {}, {}, 0.0
         for name, frontier in problem.frontiers.items():
             candidates[name] = _spread(len(frontier), self.num_ranks)
             ranks = [frontier.rank(index) for index in candidates[name]]
-            costs[name] = problem.latency_ms(name, ranks, self.batch_size)
+            *costs[name], of_dense = problem.latency_ms(name, [*ranks, None], self.batch_size)
+            dense += of_dense
             errors[name] = frontier.squared_error[candidates[name]].tolist()
-        dense = sum(cost[-1] for cost in costs.values())
         fastest = sum(costs[name][index] for name, index in cheapest(costs, errors).items())
         if fastest > self.share * dense:
             raise ValueError(
@@ -57,7 +57,7 @@ class Latency:
 
 
 def _spread(num_points: int, wanted: int) -> list[int]:
-    """Return the last index (dense) and up to `wanted` others, spread evenly along the frontier.
+    """Return the last index (usually dense) and up to `wanted` others, spread evenly along the frontier.
 
     >>> _spread(10, wanted=3)
     [0, 4, 8, 9]

@@ -33,7 +33,7 @@ class RankProblem:
 
     def dense_cost(self, of: str) -> float:
         """Return the cost of the whole uncompressed network; `of` is "params" or "macs"."""
-        return self.rest(of) + sum(float(f.cost(of)[-1]) for f in self.frontiers.values())
+        return self.rest(of) + sum(f.dense_cost(of) for f in self.frontiers.values())
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ chosen. With SVD, whose factors are the best of their rank, the step never raise
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from torch import Tensor
@@ -76,11 +76,12 @@ class Analyses:
 class RankSearch:
     """A format and a rank rule for the sites of a network. Called with weights, it makes one C step.
 
-    `rest_params` and `rest_macs` count the network outside the sites. `normalize` divides each squared error by the
-    squared norm of the weight it is given (in the joint method `W − β/μ`) when ranks are chosen, as [IC20]'s code does
-    for deep networks. `probe` measures accuracies for the rules that need them. `skipped` says why other layers stay
-    dense, `unfused` names the recurrent layers that were unfused (see `layers.recurrent`). Several `processes` share
-    the work (see `search.parallel`); then all of them must make the same steps.
+    `rest_params` and `rest_macs` count the network outside the sites. With `dense=False` no layer is left dense in a C
+    step: the rule chooses among ranks of any size, and `settled` decides at the end. `normalize` divides each squared
+    error by the squared norm of the weight it is given (in the joint method `W − β/μ`) when ranks are chosen, as
+    [IC20]'s code does for deep networks. `probe` measures accuracies for the rules that need them. `skipped` says why
+    other layers stay dense, `unfused` names the recurrent layers that were unfused (see `layers.recurrent`). Several
+    `processes` share the work (see `search.parallel`); then all of them must make the same steps.
     """
 
     sites: Mapping[str, Site]
@@ -89,6 +90,7 @@ class RankSearch:
     rest_params: int = 0
     rest_macs: int = 0
     min_rank: int = 1
+    dense: bool = True
     normalize: bool = False
     probe: Probe | None = None
     skipped: Mapping[str, str] = field(default_factory=dict)
@@ -111,7 +113,7 @@ class RankSearch:
 
         def frontier(name: str, weight: Tensor) -> Frontier:
             analyses[name] = self.format.analyse(weight)
-            return analyses[name].frontier(self.sites[name], self.min_rank)
+            return analyses[name].frontier(self.sites[name], self.min_rank, dense=self.dense)
 
         work = {name: partial(frontier, name, weight) for name, weight in weights.items()}
         frontiers = shared(self.processes, owner, work)
@@ -163,10 +165,10 @@ class RankSearch:
             costs[name] = {"params": site.num_params, "macs": site.macs}
             if (rank := ranks[name]) is not None:
                 num_params, macs = (int(number) for number in self.format.count(site, as_modes(rank)))
-                if num_params < site.num_params:
+                if num_params < site.num_params or not self.dense:
                     costs[name] = {"params": num_params, "macs": macs}
                     continue
-                ranks[name], dense_reasons[name] = None, f"rank {rank} is not smaller"
+                ranks[name], dense_reasons[name] = None, _not_smaller(rank)
             elif len(frontier) == 1:
                 dense_reasons[name] = "no allowed rank is smaller"
             else:
@@ -174,6 +176,19 @@ class RankSearch:
         factors = analyses.factors(ranks)
         compressed = {n: factors[n].to_tensor() if n in factors else w for n, w in weights.items()}
         return CStep(ranks, factors, compressed, costs, dense_reasons, choice)
+
+    def settled(self, step: CStep, weights: Mapping[str, Tensor]) -> CStep:
+        """Return the C step with each layer whose rank is not smaller left dense, at its weight in `weights`."""
+        large = {name for name in step.factors if step.costs[name]["params"] >= self.sites[name].num_params}
+        dense_costs = {name: {"params": self.sites[name].num_params, "macs": self.sites[name].macs} for name in large}
+        return replace(
+            step,
+            ranks=step.ranks | dict.fromkeys(large),
+            factors={name: factors for name, factors in step.factors.items() if name not in large},
+            compressed=step.compressed | {name: weights[name] for name in large},
+            costs=step.costs | dense_costs,
+            dense_reasons=step.dense_reasons | {name: _not_smaller(step.ranks[name]) for name in large},
+        )
 
     def _latency_ms(self, name: str, ranks: Sequence[Rank | None], batch_size: int) -> list[float]:
         """Measure one layer at each rank; raises `ValueError` for a part of a recurrent layer."""
@@ -188,3 +203,7 @@ class RankSearch:
         """Measure the network with its layers at these ranks."""
         factors = analyses.factors(ranks)
         return probe.accuracy_percent({n: self.format.layer(self.sites[n].layer, f) for n, f in factors.items()})
+
+
+def _not_smaller(rank: Rank | None) -> str:
+    return f"rank {rank} is not smaller"

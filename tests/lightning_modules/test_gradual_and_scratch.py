@@ -18,7 +18,7 @@ from orchestration.run.run_point import run_point
 def frontier(*allowed: tuple[int, int]) -> Frontier:
     none = torch.zeros(1, dtype=torch.int64)
     ranks = torch.full((1, len(allowed)), -1)
-    return Frontier(ranks, none, none, torch.zeros(1, dtype=torch.float64), 1.0, allowed)
+    return Frontier(ranks, none, none, torch.zeros(1, dtype=torch.float64), 1.0, allowed, 0, 0)
 
 
 @pytest.mark.parametrize(
