@@ -42,7 +42,7 @@ def test_help_names_the_groups_and_their_options():
     assert done.returncode == 0
     for expected in (
         "dataset: cifar10, cifar100, cifar10_jpeg, digits",
-        "alternating_tucker, cp, cur, direct, gradual, joint, lc_cur, lc_svd, musco, ntt",
+        "alternating_tucker, cp, cur, direct, gradual, interpolative, joint, lc_cur, lc_svd, musco, ntt",
         "rank: accuracy, budget, cost",
         "python run.py -m",
     ):
