@@ -7,7 +7,8 @@ Columns and rows come in nested orders from column-pivoted QR of `W` and of `Wáµ
 
 so two factorisations and one cumulative sum give the error of all ranks; a loop would need a pair of pseudo-inverses
 for each. The number of columns and of rows is the same here, `c = r`, and `U` is folded into the rows, which makes
-CUR as large as an SVD of that rank.
+CUR as large as an SVD of that rank. What is stored is then columns times coefficients, and for the same columns the
+format `interpolative` has the best ones.
 
 Differs from [MD09]: no random sampling, the same weight always gives the same columns.
 Source for its use in learning-compression: Cai et al. 2023 (Appl. Sci. 13:2704); which rows and columns that paper
@@ -19,18 +20,16 @@ takes is not at hand: this is a reconstruction.
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.linalg
 import torch
-from threadpoolctl import ThreadpoolController
 from torch import Tensor
 
 from decompositions.core.frontier import Frontier, Rank
 from decompositions.core.low_rank import TwoFactorFormat, TwoFactors, as_matrix, check_rank, two_factor_frontier
 from decompositions.core.site import Site
+from decompositions.linalg.pivoted_qr import pivoted_basis
 from decompositions.linalg.spectrum import scaled
 
 
@@ -42,8 +41,8 @@ class CUR(TwoFactorFormat):
         """Compute two pivoted QR factorisations, of the matrix and of its transpose."""
         matrix, scale = scaled(as_matrix(weight))
         array = matrix.cpu().numpy()
-        columns, column_order = _pivoted_basis(array)
-        rows, _ = _pivoted_basis(array.T)
+        columns, column_order = pivoted_basis(array)
+        rows, _ = pivoted_basis(array.T)
         return CURAnalysis(weight, scale, columns.T @ array @ rows, column_order, rows)
 
 
@@ -82,16 +81,3 @@ class CURAnalysis:
         right = np.linalg.lstsq(chosen, projected, rcond=None)[0] if rank else np.zeros((0, matrix.shape[1]))
         left = torch.from_numpy(np.ascontiguousarray(chosen * self.scale)).to(weight)
         return TwoFactors(left, torch.from_numpy(right).to(weight), tuple(weight.shape))
-
-
-def _pivoted_basis(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return an orthonormal basis of the columns in pivoted order, `(rows, k)`, and that order, `(columns,)`."""
-    with _blas().limit(limits=1, user_api="blas"):
-        basis, _, order = scipy.linalg.qr(matrix, mode="economic", pivoting=True, check_finite=False)
-    return basis, order
-
-
-@functools.cache
-def _blas() -> ThreadpoolController:
-    """Return the control of SciPy's threads, which fight with torch's: pivoted QR is three times faster on one core."""
-    return ThreadpoolController()

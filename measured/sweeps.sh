@@ -13,8 +13,9 @@ lenet300() {  # 12 epochs each, at 5, 10 and 20 % of the parameters; no normalis
     local all="$net rank.share=0.05,0.1,0.2 method.normalize=false"
     local lc="rank=budget schedule.penalty.initial=2e-3 schedule.penalty.growth=1.4"
     $RUN $net method=reference,quantise_dynamic,quantise_static
-    $RUN $all method=svd,cur,tt_svd $tuned
+    $RUN $all method=svd,cur,interpolative,tt_svd $tuned
     $RUN $all method=lc_svd,lc_cur $lc $(joint 9 3)
+    $RUN $all method=joint decomposition=interpolative $lc $(joint 9 3)
     $RUN $all method=tt,ntt method.gain=1.0 schedule.from_scratch.epochs=12
     $RUN $net method=prune method.share=0.05,0.1,0.2 $tuned
     $RUN $all method=admm_svd,admm_tt schedule.penalty.initial=1e-2 $(joint 9 3)
@@ -30,8 +31,9 @@ lenet5() {  # 5 epochs each, at 10 % of the parameters
     local all="$net rank.share=0.1"
     local lc="rank=budget method.normalize=true schedule.penalty.initial=5e-3 schedule.penalty.growth=2.2"
     $RUN $net method=reference,quantise_dynamic,quantise_static
-    $RUN $all method=svd,cur,tt_svd $tuned
+    $RUN $all method=svd,cur,interpolative,tt_svd $tuned
     $RUN $all method=lc_svd,lc_cur,alternating_tucker $lc $(joint 4 1)
+    $RUN $all method=joint decomposition=interpolative $lc $(joint 4 1)
     $RUN $all method=tt,ntt schedule.from_scratch.epochs=5
     $RUN $all method=admm_svd,admm_tucker,admm_tt schedule.penalty.initial=2e-2 $(joint 4 1)
     $RUN $all method=direct decomposition=tucker2 $tuned

@@ -33,6 +33,7 @@ import report
 import run
 from orchestration.sweep.preflight import preflight
 from runtime.forked import Tell
+from tests.commands import run_command
 from tests.documents import PAGES, ROOT, Block, Command, blocks, commands
 
 # What is not run at all, and why. A command that nothing below knows, and that is not here, fails the test.
@@ -127,7 +128,7 @@ def check(command: Command, folder: Path, monkeypatch) -> None:
 def check_run(words: list[str], folder: Path, monkeypatch, *, is_followed: bool = False) -> None:
     """Compose and check; run it if the data are here, the network is small and the page goes on from there."""
     if "--help" in words or "--cfg" in words:
-        done = subprocess.run([sys.executable, str(ROOT / "run.py"), *words], capture_output=True, text=True)
+        done = run_command("run.py", *words)
         assert done.returncode == 0 and done.stdout, done.stderr
         return
     is_sweep = "-m" in words or "--multirun" in words

@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 
 from evaluation.result import read_result, write_result
+from tests.commands import run_command
 from tests.conftest import ROOT
 from tests.made_rows import measure, result
 
 
 def report(*arguments, cwd=ROOT) -> subprocess.CompletedProcess:
-    command = [sys.executable, str(ROOT / "report.py"), *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300)
+    return run_command("report.py", *arguments, cwd=cwd)
 
 
 @pytest.fixture
@@ -137,16 +137,16 @@ def test_mistakes_are_told_in_one_line(arguments, said):
 
 
 @pytest.mark.parametrize(
-    ("command", "said"),
+    ("made_by", "said"),
     [
         ("nowhere --markdown", "no such folder: nowhere"),
         ("measured --print", "a part is made with --markdown, --across, --reported or --figure"),
         ("measured", "a part is made with"),
     ],
 )
-def test_a_part_that_cannot_be_made_is_told_with_its_file(tmp_path, command, said):
+def test_a_part_that_cannot_be_made_is_told_with_its_file(tmp_path, made_by, said):
     path = tmp_path / "a.md"
-    path.write_text(text := f"<!-- report.py {command} -->\nkept\n<!-- end -->\n")
+    path.write_text(text := f"<!-- report.py {made_by} -->\nkept\n<!-- end -->\n")
     done = report("--rebuild", path)
     assert done.returncode == 1
     assert done.stderr.startswith(f"error: {path}: ") and said in done.stderr
@@ -165,8 +165,8 @@ def test_a_report_needs_no_torch(folder, tmp_path):
 
 
 def test_watching_follows_a_sweep_until_it_is_interrupted(folder, tmp_path):
-    command = [sys.executable, str(ROOT / "report.py"), str(folder), "--out", str(tmp_path / "report"), "--watch"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    watch = [sys.executable, str(ROOT / "report.py"), str(folder), "--out", str(tmp_path / "report"), "--watch"]
+    process = subprocess.Popen(watch, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         assert "6 rows in" in process.stdout.readline()
         write_result(folder / "new" / "result.json", result(9, id="new"))

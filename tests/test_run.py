@@ -11,15 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.commands import Started, run_command, run_script
 from tests.conftest import ROOT, TINY
 
 FAST = (*TINY, "network.hidden=[20]")
 
 
 def run(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, str(ROOT / "run.py"), *arguments], cwd=cwd, capture_output=True, text=True, timeout=300
-    )
+    return run_command("run.py", *arguments, cwd=cwd)
 
 
 @pytest.mark.parametrize(
@@ -43,7 +42,7 @@ def test_help_names_the_groups_and_their_options():
     assert done.returncode == 0
     for expected in (
         "dataset: cifar10, cifar100, cifar10_jpeg, digits",
-        "alternating_tucker, cp, cur, direct, gradual, joint, lc_cur, lc_svd, musco, ntt",
+        "alternating_tucker, cp, cur, direct, gradual, interpolative, joint, lc_cur, lc_svd, musco, ntt",
         "rank: accuracy, budget, cost",
         "python run.py -m",
     ):
@@ -115,17 +114,17 @@ def test_results_that_cannot_be_written_are_refused(tmp_path):
 def test_an_interrupted_sweep_says_so_shows_what_is_done_and_goes_on(tmp_path):
     """Told to end by SIGTERM, then, where it went on, by Ctrl-C."""
     arguments = ["-m", *FAST, "method=reference", "results_dir=results", "schedule.reference.epochs=2,100000"]
-    command = [sys.executable, str(ROOT / "run.py"), *arguments]
     for number, code, name in ((signal.SIGTERM, 143, "SIGTERM"), (signal.SIGINT, 130, "Ctrl-C")):
-        process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        deadline = time.time() + 120
-        while not list(tmp_path.rglob("references/**/*.lock")) or not ends_of(tmp_path, "ok"):  # the second one trains
-            assert time.time() < deadline
-            time.sleep(0.2)
-        time.sleep(1)
-        process.send_signal(number)
-        out, err = process.communicate(timeout=60)
-        assert process.returncode == code, out + err
+        with Started(run_script, "run.py", arguments, cwd=tmp_path) as started:
+            deadline = time.time() + 120
+            while not list(tmp_path.rglob("references/**/*.lock")) or not ends_of(tmp_path, "ok"):  # the second trains
+                assert time.time() < deadline
+                time.sleep(0.2)
+            time.sleep(1)
+            started.send_signal(number)
+            done = started.wait(60)
+        out, err = done.stdout, done.stderr
+        assert done.returncode == code, out + err
         assert "interrupted; run the same command to resume" in err
         assert "1 of 2 points failed" in err
         assert "Traceback" not in err

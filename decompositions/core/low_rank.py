@@ -1,7 +1,7 @@
-"""Two factors `left @ right` for a weight as a matrix: what SVD, spatial SVD (the two schemes of [IC20]) and CUR share.
+"""Two factors `left @ right` for a weight as a matrix: what SVD, spatial SVD, interpolative and CUR share.
 
-The matrix has the outputs as rows and inputs times kernel as columns (scheme 1); or the first kernel axis is moved to
-the rows (scheme 2, "spatial"). A linear layer becomes two linear layers; a convolution becomes two convolutions that
+The matrix has the outputs as rows and inputs times kernel as columns (scheme 1 of [IC20]); or the first kernel axis is
+moved to the rows (scheme 2, "spatial"). A linear layer becomes two linear layers; a convolution becomes two, which
 share its geometry: the first does the kernel axes of the columns and has `rank` outputs, the second those of the rows
 and carries the bias. At rank 0 only the bias is left.
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from functools import partial
-from multiprocessing import get_context
 from typing import Any
 
 from orchestration.config.cluster import this_node
 from orchestration.config.point import Point
 from orchestration.errors import ConfigError
 from orchestration.store.point_files import require_writable
+from runtime.forked import run_forked
 
 
 def preflight(points: Sequence[Point], *, is_here: bool = True, writes: bool = True) -> None:
@@ -51,12 +50,9 @@ def preflight(points: Sequence[Point], *, is_here: bool = True, writes: bool = T
 def preflight_in_subprocess(points: Sequence[Point], *, is_here: bool) -> None:
     """Do the same in a process of its own, so that this one does not load torch for a plan."""
     if points:
-        target = partial(preflight, _kinds(points), is_here=is_here, writes=False)
-        process = get_context("spawn").Process(target=target)
-        process.start()
-        process.join()
-        if process.exitcode:
-            sys.exit(1)
+        _, code = run_forked(lambda tell: preflight(_kinds(points), is_here=is_here, writes=False))
+        if code:
+            sys.exit(code)
 
 
 def _kinds(points: Sequence[Point]) -> list[Point]:

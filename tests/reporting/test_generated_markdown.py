@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 
 import pytest
 
 from reporting.generated_markdown import PART, rebuild, rebuilt
+from tests.commands import run_command
 from tests.conftest import ROOT
 
 TEXT = """# Title
@@ -63,8 +61,7 @@ def test_documents_say_what_the_rows_say(tmp_path):
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_text(text, encoding="utf-8")
     copies = [f"copies/{path}" for path in before]
-    command = [sys.executable, str(ROOT / "report.py"), "--rebuild", *copies]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env={**os.environ}, timeout=300)
+    done = run_command("report.py", "--rebuild", *copies, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [f"{path}: up to date" for path in copies], "run `make report`"
     for path, text in drawn.items():

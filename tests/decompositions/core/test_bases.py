@@ -14,6 +14,7 @@ from decompositions.core.frontier import as_modes
 from decompositions.core.low_rank import TwoFactorFormat, TwoFactors, as_matrix
 from decompositions.cp import CP, CPFactors
 from decompositions.cur import CUR
+from decompositions.interpolative import Interpolative
 from decompositions.layers.base import FactoredSequential, ZeroRank
 from decompositions.layers.tucker import TuckerFactors
 from decompositions.spatial_svd import SpatialSVD
@@ -60,8 +61,8 @@ def test_a_format_with_two_factors_is_complete_with_its_analysis(shape, num_axes
             format.zeros(weight, wrong)
 
 
-def test_svd_spatial_svd_and_cur_share_one_base():
-    for format in (SVD(), SpatialSVD(), CUR()):
+def test_formats_with_two_factors_share_one_base():
+    for format in (SVD(), SpatialSVD(), CUR(), Interpolative()):
         own = {name for name in vars(type(format)) if not name.startswith("_")}
         assert own <= {"analyse", "num_row_axes"}, "all else stands once, in the base"
         assert isinstance(format.zeros(weight_of((6, 4, 3, 3)), 2), TwoFactors)

@@ -6,8 +6,6 @@ import dataclasses
 import json
 import os
 import signal
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -20,7 +18,7 @@ from evaluation.result import read_result
 from lightning_modules.training.checkpoint import Checkpoint, Position, origin
 from lightning_modules.training.classifier import Classifier
 from orchestration.run.run_point import run_point
-from tests.conftest import ROOT
+from tests.commands import Started, run_script
 
 # A network that draws random numbers, momentum, decays, and several epochs a phase.
 COMMON = (
@@ -223,32 +221,31 @@ def test_the_largest_seed_trains(make_point):
     assert run_point(make_point("network.hidden=[8]", "method=reference", f"seed={2**31 - 1}")).status == "ok"
 
 
+def run_killed(command: list[str], place: tuple[type, str, int] | None) -> None:
+    """Run the command; kill it at a call of a method, `(class, method, how many calls)`."""
+    if place is not None:
+        owner, name, at = place
+        real, calls = getattr(owner, name), []
+
+        def wrapper(*args, **kwargs):
+            calls.append(None)
+            if len(calls) == at:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return real(*args, **kwargs)
+
+        setattr(owner, name, wrapper)
+    run_script("run.py", command)
+
+
 def test_kill_minus_nine_and_the_same_command(make_point, tmp_path):
     """Real processes, really killed: one in a C step, the next in the middle of an epoch of an L step."""
     command = [*COMMON, "network._target_=networks.mlp.mlp", "rank.weight=0.3", "logger=none"]
     point = make_point(*command, tiny=False)
     expected = outcome(point.directory, run_point(point))
-    killing = (
-        "import importlib, os, signal, sys\n"
-        "module, owner, name, at = sys.argv[1:5]\n"
-        "owner = getattr(importlib.import_module(module), owner)\n"
-        "real, calls = getattr(owner, name), []\n"
-        "def wrapper(*args, **kwargs):\n"
-        "    calls.append(None)\n"
-        "    if len(calls) == int(at): os.kill(os.getpid(), signal.SIGKILL)\n"
-        "    return real(*args, **kwargs)\n"
-        "setattr(owner, name, wrapper)\n"
-        "sys.argv = ['run.py', *sys.argv[5:]]\n"
-        "import run; run.main()\n"
-    )
     command += [f"results_dir={tmp_path / 'killed'}"]
-    places = [("decompositions.search.c_step", "RankSearch", "__call__", "3"), ("torch.optim", "SGD", "step", "30")]
-    starts = [*(["-c", killing, *place] for place in places), ["run.py"]]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    for number, start in enumerate(starts):
-        done = subprocess.run(
-            [sys.executable, *start, *command], cwd=ROOT, env=environment, timeout=240, capture_output=True, text=True
-        )
+    for number, place in enumerate(((RankSearch, "__call__", 3), (torch.optim.SGD, "step", 30), None)):
+        with Started(run_killed, command, place) as started:
+            done = started.wait()
         assert ("resuming from" in done.stdout) == (number > 0)
         if number < 2:
             assert done.returncode == -signal.SIGKILL, done.stderr

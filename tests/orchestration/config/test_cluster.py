@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
@@ -15,7 +13,8 @@ from evaluation.result import read_result
 from orchestration.config.cluster import FIRST_PORT, NUM_PORTS, Node, first_host, this_node
 from orchestration.errors import ConfigError
 from orchestration.run.run_point import run_point
-from tests.conftest import ROOT, TINY
+from tests.commands import Started, run_script
+from tests.conftest import TINY
 from tests.orchestration.distributed.test_torchrun import processes
 
 SLURM = {
@@ -81,22 +80,18 @@ def test_two_nodes_compute_what_one_process_does_and_a_dead_one_fails_its_point_
     """Each node runs the same sweep; in the first point node 1's process is killed, and the second is computed."""
     shared = ("num_threads=1", "network.hidden=[24,16]", "schedule.batch_size=64", "trainer=ddp", "trainer.devices=1",
               "trainer.accelerator=cpu")  # fmt: skip
-    command = [sys.executable, str(ROOT / "run.py"), "-m", *TINY, *shared, f"results_dir={tmp_path / 'results'}"]
-    command += ["trainer.num_nodes=2", "schedule.reference.epochs=100000,2"]
-    nodes = []
-    for rank in (1, 0):
+    arguments = ["-m", *TINY, *shared, f"results_dir={tmp_path / 'results'}"]
+    arguments += ["trainer.num_nodes=2", "schedule.reference.epochs=100000,2"]
+
+    def start(rank: int) -> Started:
         place = {"NODE_RANK": str(rank), "MASTER_ADDR": "127.0.0.1", "OMP_NUM_THREADS": "1"}
-        with (tmp_path / f"{rank}.log").open("w") as log:
-            nodes.append(subprocess.Popen(command, env={**os.environ, **place}, cwd=tmp_path, stdout=log, stderr=log))
-    try:
+        return Started(run_script, "run.py", arguments, env={**os.environ, **place}, cwd=tmp_path)
+
+    with start(1) as other, start(0) as first:
         kill_the_worker_of_node_1(tmp_path)
-        codes = [node.wait(timeout=400) for node in nodes]
-    finally:
-        for node in nodes:
-            node.send_signal(signal.SIGINT)
-            node.wait()
-    logs = [(tmp_path / f"{rank}.log").read_text() for rank in (0, 1)]
-    assert codes == [1, 1], logs
+        done = [node.wait(400) for node in (first, other)]
+    logs = [node.stdout + node.stderr for node in done]
+    assert [node.returncode for node in done] == [1, 1], logs
     assert processes(tmp_path) == []
     rows = [read_result(path) for path in (tmp_path / "results").glob("digits/*/*/*/result.json")]
     failed, together = sorted(rows, key=lambda row: row.is_ok)

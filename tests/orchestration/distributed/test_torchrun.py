@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 
@@ -17,7 +16,8 @@ from datamodules.batches import share_of
 from evaluation.result import read_result
 from orchestration.errors import ConfigError
 from orchestration.run.run_point import run_point
-from tests.conftest import ROOT, TINY
+from tests.commands import Started, run_script
+from tests.conftest import TINY
 
 # 1,167 samples in batches of 64: the last one has 15, an uneven number for two processes.
 POINT = ("num_threads=1", "network.hidden=[24,16]", "schedule.batch_size=64", "method=alternating_tucker")
@@ -92,16 +92,14 @@ def test_a_process_that_is_killed_fails_its_point_alone(make_point):
 @pytest.mark.slow
 def test_nothing_outlives_the_command(tmp_path):
     """Killed, it takes its processes along, so that the next start is alone; told to end, it says so in the row."""
-    command = [sys.executable, str(ROOT / "run.py"), *TINY, *POINT, *TWO, "schedule.reference.epochs=100000"]
-    command.append(f"results_dir={tmp_path / 'results'}")
+    arguments = [*TINY, *POINT, *TWO, "schedule.reference.epochs=100000", f"results_dir={tmp_path / 'results'}"]
     for number, code in ((signal.SIGKILL, -9), (signal.SIGTERM, 143)):
-        process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        try:
+        with Started(run_script, "run.py", arguments, cwd=tmp_path) as started:
             workers_that_train(tmp_path)
-        finally:
-            process.send_signal(number)
-        out, _ = process.communicate(timeout=100)
-        assert process.returncode == code, out
+            started.send_signal(number)
+            done = started.wait(100)
+        out = done.stdout + done.stderr
+        assert done.returncode == code, out
         deadline = time.monotonic() + 20 * (number == signal.SIGKILL)
         while (left := processes(tmp_path)) and time.monotonic() < deadline:
             time.sleep(0.2)

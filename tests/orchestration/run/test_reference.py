@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from concurrent.futures import ThreadPoolExecutor
-
 import pytest
 import torch
 
 from orchestration.run.reference import reference_key, untrained_digest
 from orchestration.run.run_point import run_point
-from tests.conftest import ROOT, TINY
+from tests.commands import Started, run_script
+from tests.conftest import TINY
 
 FAST = "network.hidden=[20]"
 
@@ -84,19 +81,11 @@ def test_two_processes_train_it_once_and_agree(tmp_path):
     """Started together on an empty cache: one trains, the other waits and reads."""
 
     def start(method):
-        command = [
-            sys.executable,
-            "run.py",
-            *TINY,
-            FAST,
-            f"results_dir={tmp_path}",
-            *method,
-            "schedule.reference.epochs=40",
-        ]
-        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+        own = (*TINY, FAST, f"results_dir={tmp_path}", "schedule.reference.epochs=40")
+        return Started(run_script, "run.py", [*own, *method])
 
-    with ThreadPoolExecutor(2) as pool:
-        runs = list(pool.map(start, (["method=svd", "rank=fixed"], ["method=reference"])))
+    with start(["method=svd", "rank=fixed"]) as one, start(["method=reference"]) as other:
+        runs = [one.wait(), other.wait()]
     assert [r.returncode for r in runs] == [0, 0], [r.stderr for r in runs]
     outputs = [r.stdout for r in runs]
     assert sum("reference trained" in out for out in outputs) == 1

@@ -19,7 +19,8 @@ from orchestration.run.wandb_logger import start_logger
 from orchestration.store.point_files import ROW
 from reporting.wandb import names
 from reporting.wandb.sync import send_rows
-from tests.conftest import ROOT, TINY
+from tests.commands import run_command
+from tests.conftest import TINY
 from tests.wandb_server import heard
 
 FAST = "network.hidden=[20]"
@@ -73,11 +74,9 @@ def test_logger_none_writes_no_wandb(make_point):
 
 def test_run_py_sends_the_row_field_by_field(server, tmp_path):
     """`logger=wandb_online` through run.py, wandb's own client in between."""
-    command = [sys.executable, str(ROOT / "run.py"), f"results_dir={tmp_path / 'results'}", *TINY, FAST]
-    online = ["logger=wandb_online", "logger.artifact=true", "tags=[table1]", "trainer.log_every_n_steps=5"]
-    done = subprocess.run(
-        [*command, *online], cwd=tmp_path, capture_output=True, text=True, timeout=300, env=server_env(server, tmp_path)
-    )
+    online = ("logger=wandb_online", "logger.artifact=true", "tags=[table1]", "trainer.log_every_n_steps=5")
+    own = (f"results_dir={tmp_path / 'results'}", *TINY, FAST)
+    done = run_command("run.py", *own, *online, cwd=tmp_path, env=server_env(server, tmp_path))
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     (path,) = tmp_path.rglob(ROW)

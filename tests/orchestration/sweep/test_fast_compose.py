@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 
 import pytest
 from hydra import initialize_config_dir
@@ -16,6 +15,7 @@ from orchestration.config import resolvers
 from orchestration.config.error_messages import error_lines
 from orchestration.config.point import Point
 from orchestration.sweep.fast_compose import Composer
+from tests.commands import run_command
 from tests.conftest import ROOT
 
 # The sweep, and how many compositions it takes: one a family, and then one a point if the family does not serve.
@@ -87,26 +87,22 @@ def test_the_same_as_hydras_own_composition(name, monkeypatch):
 
 def test_names_that_stand_for_the_same_are_one_point(tmp_path):
     """`svd` is `direct` with its decomposition and rule: what is computed is one thing."""
-    done = subprocess.run(
-        [sys.executable, "run.py", "-m", "method=svd,direct", "decomposition=svd", "rank=budget", "seed=0,1",
-         f"results_dir={tmp_path}", "plan=true"], cwd=ROOT, capture_output=True, text=True, timeout=200,
+    done = run_command(
+        "run.py", "-m", "method=svd,direct", "decomposition=svd", "rank=budget", "seed=0,1", f"results_dir={tmp_path}",
+        "plan=true",
     )  # fmt: skip
     assert done.stdout.startswith("2 points (2 repetitions dropped)\n"), done.stdout + done.stderr
 
 
 def test_what_is_no_part_of_a_point_cannot_be_swept(tmp_path):
     """Of two points that are one, the second would be dropped in silence."""
-    done = subprocess.run(
-        [sys.executable, "run.py", "-m", "num_threads=1,2", f"results_dir={tmp_path}"],
-        cwd=ROOT, capture_output=True, text=True, timeout=200,
-    )  # fmt: skip
+    done = run_command("run.py", "-m", "num_threads=1,2", f"results_dir={tmp_path}")
     assert done.returncode == 1
     assert "error: num_threads=1,2: cannot be swept: it does not change the computation; give one value" in done.stderr
 
 
 def plan(*arguments: str, folder) -> subprocess.CompletedProcess:
-    command = [sys.executable, "run.py", "-m", *arguments, "plan=true", "logger=none", f"results_dir={folder}"]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200)
+    return run_command("run.py", "-m", *arguments, "plan=true", "logger=none", f"results_dir={folder}")
 
 
 def test_points_of_one_id_are_one_point(tmp_path):

@@ -20,6 +20,7 @@ from omegaconf import OmegaConf
 from orchestration.config import resolvers
 from orchestration.config.error_messages import error_lines
 from orchestration.config.overrides import normalize_overrides
+from tests.commands import Started, run_command, run_script
 from tests.conftest import ROOT, TINY
 
 FAST = (*TINY, "network.hidden=[20]", "method=svd", "schedule.penalty.num_steps=1")
@@ -36,8 +37,7 @@ def sweep(folder: Path, *arguments: str, **environment: str) -> subprocess.Compl
     home.mkdir(exist_ok=True)
     known = {**os.environ, "HOME": str(home), **environment}
     known["OMP_NUM_THREADS"] = "2"  # how many a point has is the launcher's to say
-    command = [sys.executable, str(ROOT / "run.py"), "-m", *FAST, f"results_dir={folder / 'results'}", *arguments]
-    return subprocess.run(command, cwd=folder, env=known, capture_output=True, text=True, timeout=280)
+    return run_command("run.py", "-m", *FAST, f"results_dir={folder / 'results'}", *arguments, cwd=folder, env=known)
 
 
 def rows(folder: Path) -> list[dict]:
@@ -62,7 +62,7 @@ def test_the_launcher_is_no_part_of_a_point(make_point):
 
 @needs("slurm", "hydra_plugins.hydra_submitit_launcher")
 def test_a_launcher_without_a_sweep_is_refused(tmp_path):
-    done = subprocess.run([sys.executable, str(ROOT / "run.py"), "launcher=slurm"], capture_output=True, text=True)
+    done = run_command("run.py", "launcher=slurm", cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr == "error: launcher=slurm: it is for the points of a sweep; put -m before them\n"
 
@@ -147,15 +147,15 @@ def test_ray_runs_points_side_by_side_and_leaves_nothing(tmp_path):
 def test_a_sweep_on_ray_can_be_interrupted(tmp_path, number, code):
     """At once, with the rows of what ran; nothing that waits is begun."""
     init = "hydra.launcher.ray.init"
-    command = [sys.executable, str(ROOT / "run.py"), "-m", *FAST, f"results_dir={tmp_path / 'results'}", "launcher=ray"]
-    command += [f"{init}.num_cpus=1", "seed=0,1", "schedule.reference.epochs=100000"]
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 120
-    while not list(tmp_path.rglob("references/**/*.lock")) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    process.send_signal(number)
-    out, err = process.communicate(timeout=100)
-    assert process.returncode == code, out + err
+    arguments = ["-m", *FAST, f"results_dir={tmp_path / 'results'}", "launcher=ray", f"{init}.num_cpus=1", "seed=0,1"]
+    with Started(run_script, "run.py", [*arguments, "schedule.reference.epochs=100000"], cwd=tmp_path) as started:
+        deadline = time.monotonic() + 120
+        while not list(tmp_path.rglob("references/**/*.lock")) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        started.send_signal(number)
+        done = started.wait(100)
+    err = done.stderr
+    assert done.returncode == code, done.stdout + err
     assert "received at time" not in err, "Ray's own words"
     name = signal.Signals(number).name if number == signal.SIGTERM else "Ctrl-C"
     assert [row["status"].partition(" (")[0] for row in rows(tmp_path)] == [f"interrupted: {name}"]

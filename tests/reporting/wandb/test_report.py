@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from reporting.wandb import report as wandb_report
 from reporting.wandb.client import prepare
 from reporting.wandb.names import arguments_of, digest, history, reference_curve
 from reporting.wandb.sync import curve, open_run, send_rows, unsent_lines
-from tests.conftest import ROOT
+from tests.commands import Started, run_script
 from tests.reporting.sample_rows import make_measure, make_row
 from tests.wandb_server import heard, serving
 
@@ -141,6 +140,11 @@ def test_what_remains_of_a_history():
     assert unsent_lines(lines, {"a": 9.0}) == lines
 
 
+def without_workspaces(script: str, arguments: list[str]) -> None:
+    sys.modules["wandb_workspaces"] = None
+    run_script(script, arguments)
+
+
 @pytest.mark.parametrize("fault", ["broken", "slow", "no key", "no package"])
 def test_what_is_missing_is_told_in_one_line(tmp_path, fault):
     """The command itself; the rows stay on disk."""
@@ -148,7 +152,7 @@ def test_what_is_missing_is_told_in_one_line(tmp_path, fault):
     with serving() as server:
         environment = {**server.environment(tmp_path), "HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
         environment |= {"WANDB__GRAPHQL_RETRY_MAX": "1", "WANDB_HTTP_TIMEOUT": "2", "WANDB_INIT_TIMEOUT": "5"}
-        program = [str(ROOT / "report.py")]
+        start = run_script
         match fault:
             case "broken":
                 server.fails = True
@@ -160,12 +164,11 @@ def test_what_is_missing_is_told_in_one_line(tmp_path, fault):
                 del environment["WANDB_API_KEY"]
                 expected = "error: no API key for W&B; run `wandb login` or set WANDB_API_KEY"
             case "no package":
-                without = "import sys, runpy; sys.modules['wandb_workspaces'] = None; sys.path.insert(0, sys.argv[1])"
-                run = "path = sys.argv.pop(1); runpy.run_path(path + '/report.py', run_name='__main__')"
-                program = ["-c", f"{without}; {run}", str(ROOT)]
+                start = without_workspaces
                 expected = "error: the report needs wandb-workspaces; pip install 'compression-bench[wandb]'"
-        command = [sys.executable, *program, str(tmp_path / "results"), "--wandb", "project"]
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=500, cwd=tmp_path)
+        arguments = [str(tmp_path / "results"), "--wandb", "project"]
+        with Started(start, "report.py", arguments, env=environment, cwd=tmp_path) as started:
+            done = started.wait(500)
         assert done.returncode == 1
         assert done.stderr.startswith(expected)
         assert done.stderr.count("\n") == 1
