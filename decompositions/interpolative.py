@@ -91,10 +91,10 @@ class InterpolativeAnalysis:
     columns: Interpolation
     rows: Interpolation
 
-    def frontier(self, site: Site, min_rank: int = 1) -> Frontier:
-        """Return every rank that is smaller than the dense layer, with its exact error: that of the better side."""
+    def frontier(self, site: Site, min_rank: int = 1, *, dense: bool = True) -> Frontier:
+        """Return every useful rank, with its exact error: that of the better side."""
         columns, rows = (side.squared_error * self.scale**2 for side in (self.columns, self.rows))
-        return two_factor_frontier(torch.minimum(columns, rows), site, float(columns[0]), min_rank)
+        return two_factor_frontier(torch.minimum(columns, rows), site, float(columns[0]), min_rank, dense=dense)
 
     def decompose(self, rank: Rank) -> TwoFactors:
         """Return `left`, columns of the weight as they are, and their coefficients; or coefficients, and `right`, rows.

@@ -36,8 +36,9 @@ class Latency:
         for name, frontier in problem.frontiers.items():
             candidates[name] = _spread(len(frontier), self.num_ranks)
             ranks = [frontier.rank(index) for index in candidates[name]]
-            *costs[name], of_dense = problem.latency_ms(name, [*ranks, None], self.batch_size)
-            dense += of_dense
+            measured = list(dict.fromkeys([*ranks, None]))
+            times = dict(zip(measured, problem.latency_ms(name, measured, self.batch_size), strict=True))
+            costs[name], dense = [times[rank] for rank in ranks], dense + times[None]
             errors[name] = frontier.squared_error[candidates[name]].tolist()
         fastest = sum(costs[name][index] for name, index in cheapest(costs, errors).items())
         if fastest > self.share * dense:

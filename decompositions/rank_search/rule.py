@@ -31,7 +31,7 @@ class RankProblem:
         """Return the cost of the network outside the frontiers; `of` is "params" or "macs"."""
         return self.rest_params if of == "params" else self.rest_macs
 
-    def dense_cost(self, of: str) -> float:
+    def dense_cost(self, of: str) -> int:
         """Return the cost of the whole uncompressed network; `of` is "params" or "macs"."""
         return self.rest(of) + sum(f.dense_cost(of) for f in self.frontiers.values())
 
