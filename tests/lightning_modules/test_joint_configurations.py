@@ -19,7 +19,7 @@ from lightning_modules.training.runner import Runner
 from lightning_modules.training.schedule import Penalty, Phase, Schedule
 from lightning_modules.training.trainer_config import TrainerConfig
 from orchestration.run.run_point import run_point
-from tests.lightning_modules.test_joint_against_numpy import EPOCHS, NUM, RATE, WIDTH, OneBatch
+from tests.lightning_modules.test_joint_against_numpy import EPOCHS, NUM, RATE, WIDTH, FewImages
 
 EQUAL = (
     "network.hidden=[20]", "decomposition=svd", "method.multipliers=true",
@@ -79,7 +79,7 @@ def test_ranks_chosen_once_are_those_of_the_start(make_point):
 def test_admm_is_admm_as_its_authors_write_it(tmp_path):
     """Scaled form: W ← descent on L + ρ/2 ‖W − Z + U‖², Z ← projection of W + U, U ← U + W − Z; in NumPy."""
     rank, rho, rounds = 2, 0.3, 6
-    data = OneBatch()
+    data = FewImages()
     data.setup()
     torch.manual_seed(2)
     network = nn.Sequential(nn.Flatten(), nn.Linear(WIDTH, 5))
