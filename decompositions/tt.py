@@ -87,12 +87,15 @@ class TT:
     def count(self, site: Site, ranks: Int64[Tensor, "rank mode"]) -> tuple[Tensor, Tensor]:
         """Count `Σ r_{k−1} size_k r_k` parameters and the bias; multiply-adds in the order planned for one sample."""
         layout = self.layout(site.weight.shape)
-        return self.count_params(site, ranks), torch.tensor([_macs(layout, site, row) for row in ranks.tolist()])
+        return self.count_params(site, ranks), torch.tensor(
+            [_macs(layout, site, row) for row in ranks.tolist()], dtype=torch.int64
+        )
 
     def count_params(self, site: Site, ranks: Int64[Tensor, "rank mode"]) -> Int64[Tensor, " rank"]:
         """Count the parameters alone: `Σ r_{k−1} size_k r_k` and the bias."""
         layout = self.layout(site.weight.shape)
-        return torch.tensor([num_params(layout.sizes, row) + site.num_bias for row in ranks.tolist()])
+        counts = [num_params(layout.sizes, row) + site.num_bias for row in ranks.tolist()]
+        return torch.tensor(counts, dtype=torch.int64)
 
     def zeros(self, weight: Tensor, rank: Rank) -> TTFactors:
         """Return zero cores at these bond ranks."""

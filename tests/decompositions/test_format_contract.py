@@ -63,6 +63,24 @@ def test_a_frontier_keeps_its_promises(name, shape, scale):
 
 @pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize("shape", [(12, 20), (6, 4, 3, 3)], ids=str)
+def test_without_the_dense_layer_the_frontier_goes_on_to_larger_ranks(name, shape):
+    format, weight, site = FORMATS[name], weight_of(shape), site_of(shape)
+    usual, every = (format.analyse(weight).frontier(site, dense=dense) for dense in (True, False))
+    assert (every.ranks >= 1).all(), "no point is the dense layer"
+    assert (every.dense_params, every.dense_macs) == (site.num_params, site.macs)
+    useful = {usual.rank(i) for i in range(len(usual) - 1)}
+    assert useful <= {every.rank(i) for i in range(len(every))}
+    assert every.squared_error.min() <= usual.squared_error[:-1].min()
+    if name != "cp":  # its ranks are those of a grid, each fitted, that ends at the dense layer's size
+        assert every.num_params.max() >= site.num_params
+        assert every.squared_error.min() <= 1e-9 * every.squared_norm
+    assert every.squared_error.argmin() == len(every) - 1
+    none = format.analyse(weight).frontier(site, min_rank=10**6, dense=False)
+    assert none.rank(0) is None and len(none) == 1, "no rank at all: the layer is dense"
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("shape", [(12, 20), (6, 4, 3, 3)], ids=str)
 def test_rank_deficient_and_zero_weights(name, shape):
     format, site, weight = FORMATS[name], site_of(shape), weight_of(shape, rank=2)
     for rank in ranks_of(format, weight, site):

@@ -26,7 +26,8 @@ CHANGES = [
         "epochs=3", "learning_rate=0.013", "decay.final=0.4", "momentum=0.5", "nesterov=false", "weight_decay=0.02")),
     "schedule.l_step_decay=0.5", "schedule.penalty.initial=0.01", "schedule.penalty.growth=3",
     "schedule.penalty.num_steps=4", "method.multipliers=false", "method.normalize=true", "method.layers=[fc1]",
-    "method.choose_ranks=once", "method.min_rank=9", "schedule.distillation.weight=0.5",
+    "method.choose_ranks=once", "method.choose_dense=every_step", "method.min_rank=9",
+    "schedule.distillation.weight=0.5",
     "rank.weight=0.6", "rank.relative=false", "decomposition=cur", "network.activation=tanh", "seed=3",
 ]  # fmt: skip
 
