@@ -48,7 +48,7 @@ def main() -> None:
 
     compare(
         "Tucker-2 of 512×512×3×3 without HOOI, all pairs and factors, against one tensorly.partial_tucker (HOSVD)",
-        ours(Tucker2(sweeps=0), (128, 128)),
+        ours(Tucker2(max_sweeps=0), (128, 128)),
         lambda: partial_tucker(array, rank=[128, 128], modes=[0, 1], n_iter_max=1),
         rounds,
         "<= 1/8",

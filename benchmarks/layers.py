@@ -79,7 +79,7 @@ def tucker_convolution(batch: int, arguments: argparse.Namespace) -> None:
 
     tensorly.set_backend("pytorch")
     dense = nn.Conv2d(256, 256, 3, padding=1)
-    ours = Tucker2(sweeps=0).layer(dense, Tucker2(sweeps=0).analyse(dense.weight.detach()).decompose((64, 64)))
+    ours = Tucker2(0).layer(dense, Tucker2(0).analyse(dense.weight.detach()).decompose((64, 64)))
     peer = FactorizedConv.from_conv(dense, rank=(64, 64, 3, 3), factorization="tucker", implementation="factorized")
     layers = {"ours": ours, "dense": dense, "tltorch": peer}
     _compare_layers(f"Tucker-2 256→256 3×3 r 64 batch {batch}", layers, (batch, 256, 14, 14), arguments)

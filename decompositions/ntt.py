@@ -90,7 +90,7 @@ class NTT:
         if not any(occupied):
             return self.train.count(site, ranks)
         params = self.train.count_params(site, ranks) + (ranks * torch.tensor(occupied)).sum(1)
-        return params, torch.tensor([_macs(layout, site, row) for row in ranks.tolist()])
+        return params, torch.tensor([_macs(layout, site, row) for row in ranks.tolist()], dtype=torch.int64)
 
     def zeros(self, weight: Tensor, rank: Rank) -> NTTFactors:
         """Return zero cores and biases at these bond ranks."""

@@ -7,9 +7,9 @@ With the full bases of all unfoldings (HOSVD [LMV00]) and the squared entries `e
     ‖W − Ŵ_r‖² = Σ_{i_k > r_k for any k} e_i
 
 so one decomposition and one pass of cumulative sums give the error of all rank tuples. These are too many to list: the
-frontier has those of a grid, whose ranks are spread over each mode. For the chosen tuple a few sweeps of HOOI [LMV00b]
-refine the bases; the error falls or stays. The modes of a kernel are too small to pay for a basis each: convolutions
-are written as Tucker-2, 1×1 convolutions as SVD.
+frontier has those of a grid, whose ranks are spread over each mode. For the chosen tuple HOOI [LMV00b] refines the
+bases until they stay (see `linalg.hooi`); the error falls or stays. The modes of a kernel are too small to pay for a
+basis each: convolutions are written as Tucker-2, 1×1 convolutions as SVD.
 
 TensorLy's `tucker` is only the reference of the tests: it decomposes anew for every tuple, by SVDs of the unfoldings.
 
@@ -34,6 +34,7 @@ from decompositions.core.frontier import Frontier, Rank, Unfolding, pareto_front
 from decompositions.core.site import Site
 from decompositions.layers.base import ZeroRank
 from decompositions.layers.tucker import TuckerFactors, TuckerLinear, times
+from decompositions.linalg.hooi import hooi
 from decompositions.linalg.spectrum import eigh, scaled
 from decompositions.linalg.tensorize import modes_of
 from decompositions.tucker2 import Tucker2
@@ -46,12 +47,14 @@ MAX_TUPLES = 2**16
 class Tucker(FormatWithFallback):
     """Cut each side of a linear layer into `num_modes` balanced modes, or into those given for its size in `modes`.
 
-    `sweeps` of HOOI refine the chosen ranks, of convolutions too.
+    HOOI refines the chosen ranks, of convolutions too, until a sweep lowers the squared error by less than `tolerance`
+    of itself, in at most `max_sweeps`.
     """
 
     num_modes: Annotated[int, Ge(2)] = 2
     modes: dict[str, Annotated[list[Annotated[int, Ge(1)]], MinLen(1)]] | None = None
-    sweeps: Annotated[int, Ge(0)] = 2
+    max_sweeps: Annotated[int, Ge(0)] = 50
+    tolerance: Annotated[float, Ge(0)] = 1e-4
 
     def split(self, shape: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Return the modes of the outputs and those of the inputs."""
@@ -60,7 +63,7 @@ class Tucker(FormatWithFallback):
 
     def fallback(self, weight: Tensor) -> Tucker2 | None:
         """Return Tucker-2 for a convolution: the modes of a kernel are too small to pay for a basis each."""
-        return Tucker2(self.sweeps) if weight.ndim > 2 else None
+        return Tucker2(self.max_sweeps, self.tolerance) if weight.ndim > 2 else None
 
     def _analyse(self, weight: Tensor) -> TuckerAnalysis:
         """Compute the bases of all modes and the energies of the full core."""
@@ -128,18 +131,24 @@ class TuckerAnalysis:
         )
 
     def decompose(self, rank: Rank) -> TuckerFactors:
-        """Return the truncated HOSVD at these ranks, refined by sweeps of HOOI; the core carries the scale."""
+        """Return the truncated HOSVD at these ranks, refined by HOOI; the core carries the scale."""
         sizes = self.core_energy.shape
         ranks = _checked(sizes, rank)
         tensor, scale = scaled(self.weight)
         tensor = tensor.reshape(sizes)
-        bases = [basis[:, :r] for basis, r in zip(self.bases, ranks, strict=True)]
-        # All bases of a whole mode are equally good, and turning it leaves the other modes' Gram matrices as they are.
-        cut = [mode for mode, size in enumerate(sizes) if 0 < ranks[mode] < size]
-        for _ in range(self.format.sweeps):
-            for mode in cut:
-                others = [basis.T if k in cut and k != mode else None for k, basis in enumerate(bases)]
-                bases[mode] = eigh(_mode_gram(times(tensor, others), mode))[1][:, : ranks[mode]]
+
+        def gram(bases: Sequence[Tensor], mode: int) -> Tensor:
+            # Turning a whole mode leaves the other modes' Gram matrices as they are: only cut ones are multiplied.
+            cut = [basis.T if k != mode and basis.shape[1] < len(basis) else None for k, basis in enumerate(bases)]
+            return _mode_gram(times(tensor, cut), mode)
+
+        bases = hooi(
+            gram,
+            [basis[:, :r] for basis, r in zip(self.bases, ranks, strict=True)],
+            float(tensor.norm()) ** 2,
+            max_sweeps=self.format.max_sweeps,
+            tolerance=self.format.tolerance,
+        )
         core, *bases = (f.to(self.weight.dtype) for f in (times(tensor, [b.T for b in bases]) * scale, *bases))
         return TuckerFactors(core, tuple(bases), len(self.format.split(self.weight.shape)[0]))
 

@@ -6,10 +6,10 @@ With the full bases of both unfoldings (truncated HOSVD [LMV00]) and the full co
 
     ‖W − Ŵ_(r₁,r₂)‖² = Σ_{i>r₁ or j>r₂} e_ij
 
-so one decomposition and one cumulative sum give the error of all rank pairs. For the chosen pair a few sweeps of HOOI
-[LMV00b] refine the bases; the error falls or stays. A matrix (linear layer, 1×1 convolution) has no kernel around which
-a core would pay: its Tucker-2 is the SVD with one rank. TensorLy's `partial_tucker` is the reference of the tests; it
-decomposes anew for every pair of ranks.
+so one decomposition and one cumulative sum give the error of all rank pairs. For the chosen pair HOOI [LMV00b] refines
+the bases until they stay (see `linalg.hooi`); the error falls or stays. A matrix (linear layer, 1×1 convolution) has no
+kernel around which a core would pay: its Tucker-2 is the SVD with one rank. TensorLy's `partial_tucker` is the
+reference of the tests; it decomposes anew for every pair of ranks.
 
 [KPYCYS16] Kim et al., Compression of deep CNNs for fast and low power mobile applications, ICLR 2016.
 [LMV00] De Lathauwer, De Moor & Vandewalle, A multilinear singular value decomposition, SIAM J. Matrix Anal. Appl. 2000.
@@ -18,6 +18,7 @@ decomposes anew for every pair of ranks.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -32,6 +33,7 @@ from decompositions.core.low_rank import is_matrix
 from decompositions.core.site import Site
 from decompositions.layers.base import FactoredSequential, ZeroRank
 from decompositions.layers.geometry import part_of, positions_between
+from decompositions.linalg.hooi import hooi
 from decompositions.linalg.spectrum import eigh, scaled
 from decompositions.svd import SVD
 
@@ -57,9 +59,14 @@ class Tucker2Factors:
 
 @dataclass(frozen=True)
 class Tucker2(FormatWithFallback):
-    """Write a convolution as 1×1, core, 1×1; `sweeps` of HOOI refine the chosen ranks `(out, in)`."""
+    """Write a convolution as 1×1, core, 1×1, with ranks `(out, in)`.
 
-    sweeps: Annotated[int, Ge(0)] = 2
+    HOOI refines the chosen ranks until a sweep lowers the squared error by less than `tolerance` of itself, in at most
+    `max_sweeps`.
+    """
+
+    max_sweeps: Annotated[int, Ge(0)] = 50
+    tolerance: Annotated[float, Ge(0)] = 1e-4
 
     def fallback(self, weight: Tensor) -> SVD | None:
         """Return the SVD for a matrix, which has no kernel around which a core would pay."""
@@ -137,13 +144,20 @@ class Tucker2Analysis:
         )
 
     def decompose(self, rank: Rank) -> Tucker2Factors:
-        """Return the truncated HOSVD at ranks `(out, in)`, refined by sweeps of HOOI; the core carries the scale."""
+        """Return the truncated HOSVD at ranks `(out, in)`, refined by HOOI; the core carries the scale."""
         weight, tensor = self.weight, self.tensor
         first, second = _checked(weight, rank)
-        out, into = self.bases[0][:, :first], self.bases[1][:, :second]
-        for _ in range(self.format.sweeps if first and second else 0):
-            out = eigh(_gram_out(tensor @ into))[1][:, :first]
-            into = eigh(_gram_into(_times_out(tensor, out)))[1][:, :second]
+
+        def gram(bases: Sequence[Tensor], mode: int) -> Tensor:
+            return _gram_into(_times_out(tensor, bases[0])) if mode else _gram_out(tensor @ bases[1])
+
+        out, into = hooi(
+            gram,
+            [self.bases[0][:, :first], self.bases[1][:, :second]],
+            float(tensor.norm()) ** 2,
+            max_sweeps=self.format.max_sweeps,
+            tolerance=self.format.tolerance,
+        )
         core = (_times_out(tensor, out) @ into).transpose(1, 2) * self.scale  # (r₁, r₂, kernel)
         core, out, into = (factor.to(weight.dtype) for factor in (core, out, into))
         return Tucker2Factors(core.reshape(first, second, *weight.shape[2:]), out, into)

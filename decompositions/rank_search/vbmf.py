@@ -7,7 +7,9 @@ For a matrix with sides L ≤ M and singular values s_h, α = L/M, the noise var
 
 and the rank is the number of x_h above x̄. Only the singular values are read, one set for each mode of the format.
 Differs from [NSBT13]: directions without energy (below 1e-12 of the largest) are no noise of variance 0, but are left
-out of the sum. `weakening` w is MUSCO's [GKPOC19]: R − w (R − R_vbmf), rounded down, R being the full rank.
+out of the sum; and the minimum is searched over log σ². The published code's minimiser stops within 1e-5 of a σ², which
+at the scale of weights is anywhere. `weakening` w is MUSCO's [GKPOC19]: R − w (R − R_vbmf), rounded down, R being the
+full rank.
 
 [NSBT13] Nakajima, Sugiyama, Babacan & Tomioka, Global analytic solution of fully-observed variational Bayesian matrix
     factorization, JMLR 2013.

@@ -25,11 +25,11 @@ def error_of(weight: torch.Tensor, approximation: np.ndarray) -> float:
 def test_every_pair_has_the_error_of_truncated_hosvd(shape):
     """TensorLy with no iteration after its HOSVD start; and the frontier is the Pareto set of all pairs."""
     weight, site = weight_of(shape), site_of(shape)
-    frontier = Tucker2(sweeps=0).analyse(weight).frontier(site, min_rank=1)
+    frontier = Tucker2(max_sweeps=0).analyse(weight).frontier(site, min_rank=1)
     promised = {frontier.rank(i): float(frontier.squared_error[i]) for i in range(len(frontier) - 1)}
     points = {}
     for pair in itertools.product(range(1, shape[0] + 1), range(1, shape[1] + 1)):
-        factors = Tucker2(sweeps=0).analyse(weight).decompose(pair)
+        factors = Tucker2(max_sweeps=0).analyse(weight).decompose(pair)
         error = error_of(weight, factors.to_tensor().numpy())
         bases = [
             np.linalg.svd(np.moveaxis(weight.numpy(), mode, 0).reshape(shape[mode], -1))[0][:, : pair[mode]]
@@ -56,13 +56,13 @@ def test_hooi_is_as_good_as_tensorly_and_never_worse_than_hosvd(shape):
     weight = weight_of(shape)
     for pair in [(1, 1), (2, 3), (4, 2)]:
         start, refined = (
-            error_of(weight, Tucker2(sweeps=n).analyse(weight).decompose(pair).to_tensor().numpy()) for n in (0, 30)
+            error_of(weight, Tucker2(n, 0.0).analyse(weight).decompose(pair).to_tensor().numpy()) for n in (0, 30)
         )
         (core, bases), _ = partial_tucker(weight.numpy(), rank=list(pair), modes=[0, 1], n_iter_max=200, tol=1e-12)
         theirs = error_of(weight, tensorly.tenalg.multi_mode_dot(core, bases, modes=[0, 1]))
         assert refined <= start * (1 + 1e-12)
         assert refined == pytest.approx(theirs, rel=1e-4)
-        two = error_of(weight, Tucker2(sweeps=2).analyse(weight).decompose(pair).to_tensor().numpy())
+        two = error_of(weight, Tucker2(2, 0.0).analyse(weight).decompose(pair).to_tensor().numpy())
         assert refined * (1 - 1e-9) <= two <= start * (1 + 1e-12)
 
 

@@ -15,7 +15,7 @@ from decompositions.svd import SVD
 from decompositions.tucker2 import Tucker2
 from runtime.distributed import Group, broadcast_tensors, group
 
-FORMATS = {"svd": SVD(), "tucker2": Tucker2(sweeps=1)}
+FORMATS = {"svd": SVD(), "tucker2": Tucker2(max_sweeps=1)}
 
 
 def bits(format, processes=None) -> str:

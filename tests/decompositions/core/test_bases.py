@@ -72,10 +72,10 @@ MATRICES, KERNELS = [(6, 4), (6, 4, 1, 1)], [(6, 4, 3), (6, 4, 3, 3)]
 CASES = [
     *((CP(sweeps=3), shape, SVD()) for shape in MATRICES),
     *((CP(sweeps=3), shape, None) for shape in KERNELS),
-    *((Tucker2(1), shape, SVD()) for shape in MATRICES),
-    *((Tucker2(1), shape, None) for shape in KERNELS),
-    *((Tucker(sweeps=1), shape, Tucker2(1)) for shape in [*KERNELS, MATRICES[1]]),
-    (Tucker(sweeps=1), MATRICES[0], None),
+    *((Tucker2(1, 0.0), shape, SVD()) for shape in MATRICES),
+    *((Tucker2(1, 0.0), shape, None) for shape in KERNELS),
+    *((Tucker(max_sweeps=1, tolerance=0.0), shape, Tucker2(1, 0.0)) for shape in [*KERNELS, MATRICES[1]]),
+    (Tucker(max_sweeps=1, tolerance=0.0), MATRICES[0], None),
 ]
 
 

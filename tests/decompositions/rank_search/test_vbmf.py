@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from scipy.optimize import minimize_scalar
 
 from decompositions.core.frontier import Unfolding
 from decompositions.cur import CUR
@@ -39,30 +40,55 @@ def test_the_planted_rank_is_found_at_every_scale(rows, columns, seed):
             assert rank_of(matrix * scale) == rank
 
 
-def test_the_variance_is_the_minimum_of_the_free_energy():
-    """By a fine grid and plain loops over the published formula, with the singular values themselves."""
+def published(rows: int, columns: int, sigma: np.ndarray):
+    """Return the published free energy as a function of the variance, by plain loops, and the bar above the noise."""
+    alpha = rows / columns
+    tau_bar = 2.5129 * math.sqrt(alpha)
+    bar = (1 + tau_bar) * (1 + alpha / tau_bar)
+
+    def objective(variance):
+        total = 0.0
+        for s in sigma:
+            x = s * s / (columns * variance)
+            total += x - math.log(x)
+            if x > bar:
+                tau = 0.5 * (x - (1 + alpha) + math.sqrt((x - (1 + alpha)) ** 2 - 4 * alpha))
+                total += math.log(tau + 1) + alpha * math.log(tau / alpha + 1) - tau
+        return total
+
+    return objective, bar
+
+
+def noisy(seed: int, scale: float) -> tuple[torch.Tensor, np.ndarray]:
+    """A 12×30 matrix of rank 3 in noise, and its singular values."""
+    noise = torch.randn(12, 30, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    matrix = scale * (planted(12, 30, 3, seed) + noise)
+    return matrix, np.linalg.svd(matrix.numpy(), compute_uv=False)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
+def test_the_variance_is_the_minimum_of_the_free_energy_at_every_scale(scale):
+    """By a fine grid, with the singular values themselves; the rank does not change with the scale."""
     for seed in range(5):
-        rows, columns = 12, 30
-        matrix = planted(rows, columns, 3, seed) + torch.randn(rows, columns, dtype=torch.float64)
-        sigma = np.linalg.svd(matrix.numpy(), compute_uv=False)
-        alpha = rows / columns
-        tau_bar = 2.5129 * math.sqrt(alpha)
-        bar = (1 + tau_bar) * (1 + alpha / tau_bar)
-
-        def objective(variance, sigma=sigma, alpha=alpha, bar=bar, columns=columns):
-            total = 0.0
-            for s in sigma:
-                x = s * s / (columns * variance)
-                total += x - math.log(x)
-                if x > bar:
-                    tau = 0.5 * (x - (1 + alpha) + math.sqrt((x - (1 + alpha)) ** 2 - 4 * alpha))
-                    total += math.log(tau + 1) + alpha * math.log(tau / alpha + 1) - tau
-            return total
-
-        grid = np.geomspace(sigma[-1] ** 2 / columns / bar, float(np.sum(sigma**2)) / rows / columns, 20_001)
+        matrix, sigma = noisy(seed, scale)
+        objective, bar = published(12, 30, sigma)
+        grid = np.geomspace(sigma[-1] ** 2 / 30 / bar, float(np.sum(sigma**2)) / 12 / 30, 20_001)
         variance = min(grid, key=objective)
-        expected = sum(s * s > columns * variance * bar for s in sigma)
-        assert rank_of(matrix) == expected
+        expected = sum(s * s > 30 * variance * bar for s in sigma)
+        assert rank_of(matrix) == expected == rank_of(matrix / scale)
+
+
+def test_the_minimiser_of_published_code_misses_the_minimum_for_small_noise():
+    """It searches the variance itself, to within 1e-5: at the scale of weights it stops where it begins."""
+    for scale, theirs in ((1.0, 3), (1e-3, 2)):
+        matrix, sigma = noisy(0, scale)
+        objective, bar = published(12, 30, sigma)
+        first = math.ceil(12 / (1 + 12 / 30)) - 1  # the first value that cannot be signal
+        low = max(sigma[first] ** 2 / (30 * bar), float(np.mean(sigma[first:] ** 2)) / 30)
+        high = float(np.sum(sigma**2)) / 12 / 30
+        variance = minimize_scalar(objective, bounds=(low, high), method="bounded").x
+        assert sum(s * s > 30 * variance * bar for s in sigma) == theirs
+        assert rank_of(matrix) == 3
 
 
 @pytest.mark.parametrize(
