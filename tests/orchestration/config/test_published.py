@@ -35,6 +35,7 @@ MINIATURE = (
 ONE_OF_EACH_METHOD = {
     "admm_tt": "yin21/resnet32_admm_tt",
     "admm_tucker": "yin21/resnet32_admm_tucker",
+    "direct": "yin21/resnet50_tucker",
     "lc_svd": "ic20/lenet300_lc_svd",
     "reference": "ic20/lenet300_reference",
     "svd": "alds/resnet20_svd",
@@ -167,17 +168,26 @@ def test_a_row_runs_in_miniature(make_point, method):
     extra = []
     if method == "tt":  # an MNIST of 1024 pixels; the digits have 64
         extra = ["~dataset.padding", "+decomposition.modes.64=[4,4,2,2]"]
+    if method == "direct":  # a network for ImageNet
+        extra = ["network=resnet20", "~network.weights", "method.layers=['stage2.*']", "rank.ranks=4"]
     point = make_point(f"experiment={ONE_OF_EACH_METHOD[method]}", *MINIATURE, *extra, tiny=False)
     assert point.choices["method"] == method
     result = run_point(point)
     assert result.status == "ok", result.status
-    assert result.reported["top1_percent"] > 80
+    assert result.reported["top1_percent"] > 70
     if method == "admm_tucker":
-        assert result.layers["stage1.0.conv1"]["reason"] == "not selected by layers"
+        assert result.layers["stage1.0.conv1"]["reason"] == "rank (16, 16) is not smaller"
         assert result.layers["stage3.1.conv2"]["rank"] == [25, 23]
         assert 2.8 < result.reference.num_params / result.compressed.num_params < 3.2
     if method == "admm_tt":
-        assert result.layers["stage2.1.conv1"]["rank"] == [8, 16, 16, 4]
+        assert result.layers["stage2.0.conv1"]["reason"] == "rank (8, 32, 16, 4) is not smaller"
+        assert result.layers["stage3.0.conv1"]["rank"] == [8, 40, 24, 8]
+        assert result.layers["stage3.4.conv2"]["rank"] == [8, 15, 15, 8]
+        assert result.layers["stage2.1.conv1"]["rank"] == [8, 16, 16, 8]
+        assert 2.8 < result.reference.num_params / result.compressed.num_params < 3.0
+    if method == "lc_svd":  # μ is 0 in the first C step, which leaves rank 0
+        assert [entry["penalty"] for entry in result.history] == [0.0, 1e-3]
+        assert set(result.history[0]["ranks"].values()) == {0}
 
 
 def reported(**changes) -> Reported:
