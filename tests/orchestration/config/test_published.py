@@ -10,6 +10,7 @@ import pytest
 import yaml
 from hydra import compose, initialize_config_dir
 from hydra.errors import MissingConfigException
+from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from evaluation.reported import Reported, verdict
@@ -115,6 +116,41 @@ def test_schedules_are_different_points_and_rows_are_told_apart(found):
         by_key.setdefault(experiment.keys["published"], []).append(experiment.name)
     shared = [group for group in by_key.values() if len(group) > 1]
     assert all(name.endswith("_reference") for group in shared for name in group), shared
+
+
+def test_lambdas_and_numbers_of_steps_of_ic20(found, composed):
+    """AlexNet's λ is per million MACs, the others' per MAC; of 50 and 60 listed steps the first has no L step."""
+    steps = {"resnet20": 49, "resnet32": 49, "resnet56": 49, "resnet110": 49, "vgg16": 59, "nin": 59}
+    seen = set()
+    for name, experiment in found.items():
+        if not name.startswith("ic20/") or experiment.choices["method"] != "lc_svd" or "lenet" in name:
+            continue
+        config, network = composed[f"experiment={name}", "schedule=published"], experiment.choices["network"]
+        header = (FOLDER / f"{name}.yaml").read_text(encoding="utf-8").splitlines()[1]
+        unit = 1e-6 if network == "alexnet" else 1.0
+        assert config.rank.weight == pytest.approx(unit * float(header.split("lambda ")[1].split()[0])), name
+        assert (config.rank.of, config.rank.relative, config.method.min_rank) == ("macs", False, 0), name
+        assert config.schedule.penalty.num_steps == steps.get(network, 20), name
+        seen.add(network)
+    assert seen == {*steps, "alexnet"}
+    vgg16 = composed["experiment=ic20/vgg16_lc_svd_a", "schedule=published"].schedule
+    assert {vgg16[phase].weight_decay for phase in ("reference", "l_step", "fine_tune")} == {1e-3}
+
+
+@pytest.mark.parametrize(
+    ("name", "rates"),
+    [
+        ("resnet32_admm_tt", {1: 0.1, 55: 0.1, 56: 0.02, 111: 0.004, 166: 0.0008, 200: 0.0008}),
+        ("resnet18_admm_tt", {1: 0.01, 40: 0.01, 41: 1e-3, 81: 1e-4, 121: 1e-5, 150: 1e-5}),
+        ("resnet18_admm_tucker", {1: 0.01, 71: 0.005}),
+    ],
+)
+def test_rates_over_the_epochs_of_admm(found, composed, name, rates):
+    """[YSLY21]'s README: one optimiser over all epochs, whose rate falls at 55, 110, 165 of 200; 40, 80, 120 of 150."""
+    schedule = instantiate(composed[f"experiment=yin21/{name}", "schedule=published"].schedule)
+    assert (schedule.keep_momentum, schedule.l_step.epochs, schedule.penalty.growth) == (True, 1, 1.0)
+    found_rates = {epoch: schedule.l_step.learning_rate * schedule.l_step_factor(epoch) for epoch in rates}
+    assert found_rates == pytest.approx(rates)
 
 
 @pytest.mark.parametrize("line", ["schedule: {epochs: 3}", "rank: {wieght: 1}", "reported: {toleranz: 1}"])
