@@ -35,7 +35,7 @@ from decompositions.layers.geometry import positions_between
 from decompositions.layers.tt import TTConv, TTLinear
 from decompositions.layers.tt_kernel_first import TTKernelFirst, kernel_order
 from decompositions.linalg.spectrum import scaled, tails
-from decompositions.linalg.tensorize import Layout, modes_of
+from decompositions.linalg.tensorize import Layout, modes_of_sides
 from decompositions.linalg.tt_bound import error_bound, shared_energies
 from decompositions.linalg.tt_contraction import CoreShape, merge_macs, plan
 from decompositions.linalg.tt_svd import bond_limits, contract, hull, num_params, tt_svd, unfolding_spectra
@@ -62,10 +62,11 @@ class TTFactors:
 
 @dataclass(frozen=True)
 class TT:
-    """Cut each side of a layer into `num_modes` balanced modes, or into those given for its size in `modes`.
+    """Cut each side of a layer into `num_modes` balanced modes, or into those given for it in `modes`.
 
-    `modes` maps a size, written as text, to its modes: `{"1024": [4, 8, 8, 4]}`. `kernel` says where the kernel of a
-    convolution stands: in the middle of two trains, or first, as in [GPNV16].
+    `modes` maps a size, written as text, to its modes: `{"1024": [4, 8, 8, 4]}`; `out_32`, `in_32` and `in_64x32` are
+    narrower keys (see `tensorize.modes_of_sides`). `kernel` says where the kernel of a convolution stands: in the
+    middle of two trains, or first, as in [GPNV16].
     """
 
     num_modes: Annotated[int, Ge(2)] = 3
@@ -74,7 +75,7 @@ class TT:
 
     def layout(self, shape: Sequence[int]) -> Layout:
         """Return the modes of a weight of this shape; a side with fewer modes than its partner gets modes of size 1."""
-        out, into = (modes_of(size, self.num_modes, self.modes) for size in shape[:2])
+        out, into = modes_of_sides(shape, self.num_modes, self.modes)
         layout = Layout(tuple(shape), out, into, kernel_first=self.kernel == "first")
         length = max(len(out), len(into))
         padded = [(*modes, *[1] * (length - len(modes))) for modes in (out, into)]

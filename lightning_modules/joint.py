@@ -86,13 +86,15 @@ class Joint:
                 objective = JointObjective(
                     network,
                     schedule.l_step,
-                    schedule.l_step_decay**number,
+                    schedule.l_step_factor(number),
                     weights=state.weights,
                     compressed=step.compressed,
                     multipliers=state.multipliers,
                     penalty=mu(number),
+                    momentum=state.momentum,
                 )
                 runner.train(objective, f"L step {number}", show=False)
+                state.momentum = objective.final_momentum() if schedule.keep_momentum else None
                 step = state.c_step(mu(number), step.choice if self.choose_ranks == "once" else None)
                 state.record(number, step, mu(number), objective.mean_loss)
                 advance(f"mu {mu(number):.2e}")

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
+
+# The keys of given modes: a size, a size of one side, one side of a shape.
+KEY = re.compile(r"(?:(?:out|in)_)?\d+|(?:out|in)_\d+x\d+")
 
 
 @dataclass(frozen=True)
@@ -62,18 +66,58 @@ class Layout:
 
 
 def modes_of(size: int, num_modes: int, given: Mapping[str, Sequence[int]] | None) -> tuple[int, ...]:
-    """Return the modes given for this size, or `num_modes` balanced ones; raises `ValueError` for a wrong product.
+    """Return the modes given for this size, or `num_modes` balanced ones.
 
-    The keys of `given` are sizes, as numbers or as text (which YAML's keys become).
+    The keys of `given` are sizes, as numbers or as text (which YAML's keys become). Raises `ValueError` for a wrong
+    product and for another key.
 
     >>> modes_of(784, 4, {"784": [7, 4, 7, 4]})
     (7, 4, 7, 4)
     """
-    modes = next((tuple(modes) for key, modes in (given or {}).items() if str(key) == str(size)), ())
-    if not modes:
+    for key in given or {}:
+        if not str(key).isdecimal():
+            raise ValueError(f"modes: expected sizes as keys, as in {{1024: [4, 8, 8, 4]}}, got '{key}'")
+    return _first_given((str(size),), size, num_modes, given or {})
+
+
+def modes_of_sides(
+    shape: Sequence[int], num_modes: int, given: Mapping[str, Sequence[int]] | None
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the modes of the outputs and of the inputs of a weight of this shape, `(out, in, *kernel)`.
+
+    A key of `given` is a size (both sides), a size of one side (`out_32`, `in_32`), or one side of the weights of one
+    shape (`in_64x32`: the inputs of those with 64 outputs and 32 inputs). The narrowest key counts; without one a side
+    has `num_modes` balanced modes. Raises `ValueError` for a wrong product and for another key.
+
+    >>> modes_of_sides((64, 32, 3, 3), 2, {"32": [8, 4], "in_64x32": [4, 8]})
+    ((8, 8), (4, 8))
+    """
+    given = given or {}
+    for key in given:
+        if not KEY.fullmatch(str(key)):
+            raise ValueError(
+                "modes: expected as keys a size (32), a size of one side (out_32, in_32) or one side of a shape, "
+                f"outputs x inputs (out_64x32, in_64x32), got '{key}'"
+            )
+    of_shape = f"{shape[0]}x{shape[1]}"
+    out, into = (
+        _first_given((f"{side}_{of_shape}", f"{side}_{size}", str(size)), size, num_modes, given)
+        for side, size in zip(("out", "in"), shape[:2], strict=True)
+    )
+    return out, into
+
+
+def _first_given(keys: Sequence[str], size: int, num_modes: int, given: Mapping[str, Sequence[int]]) -> tuple[int, ...]:
+    """Return the modes of the first of `keys` that is given, or balanced ones."""
+    named = {str(key): tuple(modes) for key, modes in given.items()}
+    key = next((key for key in keys if key in named), None)
+    if key is None:
         return balanced(size, num_modes)
+    modes = named[key]
     if math.prod(modes) != size:
-        raise ValueError(f"modes: expected {size} as a product, got {' · '.join(map(str, modes))} = {math.prod(modes)}")
+        what = "modes" if key == str(size) else f"modes of {key}"
+        product = " · ".join(map(str, modes))
+        raise ValueError(f"{what}: expected {size} as a product, got {product} = {math.prod(modes)}")
     return modes
 
 

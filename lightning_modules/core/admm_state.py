@@ -1,4 +1,4 @@
-"""The ADMM state of the joint objective: dense weights W, multipliers β, and the history of the steps.
+"""The ADMM state of the joint objective: dense weights W, multipliers β, momentum, and the history of the steps.
 
     C step at `A = W − β/μ`;   then β ← β − μ (W − Θ)          (see joint)
 
@@ -37,6 +37,7 @@ class AdmmState:
         self.weights = {name: network.get_parameter(f"{name}.weight") for name in search.sites}
         zeros = {name: torch.zeros_like(weight) for name, weight in self.weights.items()}
         self.multipliers = zeros if has_multipliers else None
+        self.momentum: dict[str, Tensor] | None = None  # of the last L step, where the next one keeps it
         self.history: list[dict[str, Any]] = []
 
     def start_or_resume(self, penalty: Callable[[int], float]) -> tuple[int, CStep]:
@@ -53,7 +54,7 @@ class AdmmState:
         self.network.load_state_dict(saved["network"])
         if self.multipliers is not None:
             self.multipliers = {name: m.to(self.weights[name].device) for name, m in saved["multipliers"].items()}
-        self.history = saved["history"]
+        self.momentum, self.history = saved["momentum"], saved["history"]
         return saved["step"], self.c_step(penalty(saved["step"]), RankChoice(saved["ranks"], saved["reason"]))
 
     def c_step(self, penalty: float, choice: RankChoice | None = None) -> CStep:
@@ -85,7 +86,8 @@ class AdmmState:
         say(f"L step {number:3d}  mu {penalty:.2e}  {measured}")
         self.history = [*self.history, entry]
         state = {"step": number, "network": self.network.state_dict(), "multipliers": self.multipliers}
-        self.runner.save_state({**state, "history": self.history, **vars(step.choice)})
+        state |= {"momentum": self.momentum, "history": self.history}
+        self.runner.save_state({**state, **vars(step.choice)})
 
 
 def update_multipliers(
@@ -112,8 +114,8 @@ def logged_ranks(step: CStep) -> dict[str, int]:
 def shifted(
     weights: Mapping[str, Tensor], multipliers: Mapping[str, Tensor] | None, penalty: float
 ) -> dict[str, Tensor]:
-    """Return `W − β/μ`, which the C step approximates."""
-    if multipliers is None:
+    """Return `W − β/μ`, which the C step approximates; at μ = 0 the multipliers are still zero."""
+    if multipliers is None or penalty == 0:
         return {name: weight.detach() for name, weight in weights.items()}
     return {name: weight.detach() - multipliers[name] / penalty for name, weight in weights.items()}
 

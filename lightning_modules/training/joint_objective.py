@@ -10,6 +10,7 @@ pass, in two fused additions over all layers: no autograd graph, no copy of the 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +28,7 @@ class JointObjective(Classifier):
         compressed: Θ, in the shapes of W.
         multipliers: β, in the shapes of W; None is the quadratic penalty.
         penalty: μ.
+        momentum: that of the L step before, by parameter name; None begins without any.
     """
 
     def __init__(
@@ -39,13 +41,31 @@ class JointObjective(Classifier):
         compressed: Mapping[str, Tensor],
         multipliers: Mapping[str, Tensor] | None,
         penalty: float,
+        momentum: Mapping[str, Tensor] | None = None,
     ) -> None:
         super().__init__(network, phase, min(rate_factor, 1 / (penalty * phase.learning_rate)))
         self.penalty = penalty
+        self.momentum = momentum or {}
+        self.optimizer: torch.optim.Optimizer | None = None
         self.weights = list(weights.values())
         self.offsets = [
             penalty * compressed[name] + (multipliers[name] if multipliers is not None else 0.0) for name in weights
         ]
+
+    def configure_optimizers(self) -> Any:
+        """Return what a classifier does, with the momentum given."""
+        configured = super().configure_optimizers()
+        (self.optimizer,) = configured[0]
+        for name, parameter in self.network.named_parameters():
+            if name in self.momentum:
+                self.optimizer.state[parameter]["momentum_buffer"] = self.momentum[name].to(parameter, copy=True)
+        return configured
+
+    def final_momentum(self) -> dict[str, Tensor]:
+        """Return the momentum after the training, by parameter name; empty if nothing was trained or it has none."""
+        state: Mapping[Any, dict[str, Any]] = {} if self.optimizer is None else self.optimizer.state
+        buffers = {name: state.get(p, {}).get("momentum_buffer") for name, p in self.network.named_parameters()}
+        return {name: buffer for name, buffer in buffers.items() if buffer is not None}
 
     def on_fit_start(self) -> None:
         """Move the offsets to the device on which the network trains."""

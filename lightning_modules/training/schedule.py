@@ -7,13 +7,14 @@ number can be overridden on the command line: `schedule.reference.epochs=12`.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
 from torch import nn, optim
 
 from lightning_modules.training.decay import Decay
 from lightning_modules.training.distillation import Distillation
+from runtime.identity import AsBefore
 
 
 @dataclass(frozen=True)
@@ -51,19 +52,31 @@ class Phase:
 
 @dataclass(frozen=True)
 class Penalty:
-    """The weight of the quadratic penalty, `μ_j = initial · growth^j`, in the L steps `j = 1 … num_steps`."""
+    """The weight of the quadratic penalty, `μ_j = initial · growth^j`, in the L steps `j = 1 … num_steps`.
+
+    With `start="zero"` step 0, the C step of direct compression, has μ = 0 and each L step the weight of the one before
+    it, so that the first has `initial`. The `cost` rule then begins at its cheapest ranks, as in [IC20]'s toolkit.
+    """
 
     initial: Annotated[float, Gt(0)]
     growth: Annotated[float, Ge(1)]
     num_steps: Annotated[int, Ge(1)]
+    start: Annotated[Literal["initial", "zero"], AsBefore("initial")] = "initial"
+
+    def exponent(self, step: int) -> int:
+        """Return how often μ has grown since it was `initial`; -1 if it is still zero."""
+        return step - (self.start == "zero")
 
     def weight(self, step: int) -> float:
         """Return μ of an L step; step 0 is the C step of direct compression.
 
         >>> [Penalty(initial=0.5, growth=2, num_steps=2).weight(step) for step in range(3)]
         [0.5, 1.0, 2.0]
+        >>> [Penalty(initial=0.5, growth=2, num_steps=2, start="zero").weight(step) for step in range(3)]
+        [0.0, 0.5, 1.0]
         """
-        return float(self.initial * self.growth**step)
+        exponent = self.exponent(step)
+        return 0.0 if exponent < 0 else float(self.initial * self.growth**exponent)
 
 
 @dataclass(frozen=True)
@@ -75,7 +88,9 @@ class Schedule:
         batch_size: of every phase.
         reference: trains the reference.
         l_step: one L step of the joint objective.
-        l_step_decay: multiplies the learning rate from one L step to the next.
+        l_step_decay: multiplies the learning rate from one L step to the next, as often as μ has grown.
+        l_steps_decay: a further factor on it as the L steps go on, of which one is a step of this decay; None is 1.
+        keep_momentum: an L step begins with the momentum of the last one, as if all were one phase.
         fine_tune: trains a compressed network.
         from_scratch: trains a network that is factorised from its start.
         penalty: of the joint objective.
@@ -91,3 +106,10 @@ class Schedule:
     from_scratch: Phase
     penalty: Penalty
     distillation: Distillation = field(default_factory=Distillation)
+    l_steps_decay: Annotated[Decay | None, AsBefore(None)] = None
+    keep_momentum: Annotated[bool, AsBefore(False)] = False
+
+    def l_step_factor(self, number: int) -> float:
+        """Return the factor on the learning rate at the start of L step `number`, from 1 on."""
+        decay = 1.0 if self.l_steps_decay is None else self.l_steps_decay((number - 1) / self.penalty.num_steps)
+        return float(self.l_step_decay ** self.penalty.exponent(number) * decay)

@@ -27,6 +27,20 @@ def test_published_parameters_of_the_tt_matrix():
     assert frames.zeros(torch.empty(1024, 57_600), (4, 4, 4)).num_params == 3_360
 
 
+def test_published_modes_of_two_sides_and_of_one_layer():
+    """[YSLY21] ResNet-32: 32 channels are 8·4 as outputs and 4·8 as inputs, and 16 channels 4·4 in one layer alone."""
+    format = TT(modes={"16": [16], "in_32x16": [4, 4], "out_32": [8, 4], "in_32": [4, 8]})
+    assert format.layout((16, 16, 3, 3)).sizes == (16, 9, 16)
+    assert format.layout((32, 16, 3, 3)).sizes == (8, 4, 9, 4, 4)
+    assert format.layout((32, 32, 3, 3)).sizes == (8, 4, 9, 4, 8)
+    assert format.zeros(torch.empty(32, 32, 3, 3), (8, 16, 16, 8)).num_params == 64 + 512 + 2304 + 512 + 64
+    weight = weight_of((32, 32, 3, 3))
+    full = format.analyse(weight).decompose(tuple(bond_limits(format.layout(weight.shape).sizes)))
+    assert torch.allclose(full.to_tensor(), weight, atol=1e-6 * float(weight.norm()))
+    with pytest.raises(ValueError, match="expected as keys a size"):
+        TT(modes={"outputs": [4]}).layout((4, 4))
+
+
 def test_linear_layers_take_any_leading_sizes_and_unequal_numbers_of_modes():
     format = TT(modes={"12": [3, 4], "30": [2, 3, 5]})
     dense = nn.Linear(30, 12)

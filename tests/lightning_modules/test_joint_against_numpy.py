@@ -8,7 +8,7 @@ see the same batches in the same order.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import dataclasses
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ from decompositions.svd import SVD
 from lightning_modules.core.admm_state import AdmmState
 from lightning_modules.joint import Joint
 from lightning_modules.training.checkpoint import Checkpoint
-from lightning_modules.training.decay import Exponential
+from lightning_modules.training.decay import Exponential, Steps
 from lightning_modules.training.runner import Runner
 from lightning_modules.training.schedule import Penalty, Phase, Schedule
 from lightning_modules.training.trainer_config import TrainerConfig
@@ -60,7 +60,7 @@ class FewImages(InMemoryData):
         return batches
 
 
-@dataclass
+@dataclasses.dataclass
 class Step:
     """What a C step found, by layer: rank, W, Θ and β before its update, as arrays."""
 
@@ -70,13 +70,14 @@ class Step:
     multipliers: list[np.ndarray]
 
     def objective(self, forward, biases, data, alpha, mu) -> float:
-        """L(W) + α Σ C(r) + μ/2 Σ ‖W − Θ − β/μ‖², with C(r) = r (m + n)."""
+        """L(W) + α Σ C(r) + μ/2 Σ ‖W − Θ‖² − Σ β·(W − Θ), with C(r) = r (m + n)."""
         weights = [torch.from_numpy(w) for w in self.weights]
         loss = float(functional.cross_entropy(forward(weights, biases, data[0]), data[1]))
         gaps = zip(self.ranks, self.weights, self.compressed, self.multipliers, strict=True)
         for rank, weight, theta, beta in gaps:
             assert rank is not None
-            loss += alpha * rank * sum(weight.shape) + mu / 2 * np.square(weight - theta - beta / mu).sum()
+            gap = weight - theta
+            loss += alpha * rank * sum(weight.shape) + mu / 2 * np.square(gap).sum() - (beta * gap).sum()
         return loss
 
 
@@ -94,30 +95,39 @@ def c_step(a, mu, alpha, normalize):
     return rank, (u[:, :rank] * s[:rank]) @ v[:rank]
 
 
-def learning_compression(start, batches, alpha, normalize, multipliers):
-    """Return the steps 0 to `STEPS`, the biases of each, with SGD (Nesterov) over the given batches between them."""
+MUS = [PENALTY.initial * PENALTY.growth**j for j in range(STEPS + 1)]
+FACTORS = [STEP_DECAY**j for j in range(STEPS + 1)]
+
+
+def learning_compression(start, batches, alpha, normalize, multipliers, *, mus=MUS, factors=FACTORS, keep=False):
+    """Return the steps 0 to `STEPS`, the biases of each, with SGD (Nesterov) over the given batches between them.
+
+    `mus` and `factors` on the learning rate are those of each step; `keep` lets momentum go on from L step to L step.
+    """
     parameters = [torch.tensor(array, requires_grad=True) for array in start]
     weights, biases = parameters[::2], parameters[1::2]
     beta = [np.zeros_like(w.detach().numpy()) for w in weights]
     theta: list[np.ndarray] = []
     steps, all_biases, batches = [], [], iter(batches)
     for j in range(STEPS + 1):
-        mu = PENALTY.initial * PENALTY.growth**j
-        velocity = [torch.zeros_like(p) for p in parameters]
+        mu = mus[j]
+        if not keep or j == 0:
+            velocity = [torch.zeros_like(p) for p in parameters]
         for epoch in range(EPOCHS if j else 0):
-            rate = RATE * STEP_DECAY**j * RATE_AT_END ** (epoch / EPOCHS)
+            rate = RATE * factors[j] * RATE_AT_END ** (epoch / EPOCHS)
             for _ in range(NUM // BATCH):
                 x, labels = next(batches)
                 loss = functional.cross_entropy(forward(weights, biases, x), labels)
                 for w, t, b in zip(weights, theta, beta, strict=True):
-                    loss = loss + mu / 2 * (w - torch.from_numpy(t) - torch.from_numpy(b) / mu).square().sum()
+                    gap = w - torch.from_numpy(t)
+                    loss = loss + mu / 2 * gap.square().sum() - (torch.from_numpy(b) * gap).sum()
                 gradients = torch.autograd.grad(loss, parameters)
                 with torch.no_grad():
                     for p, v, g in zip(parameters, velocity, gradients, strict=True):
                         v.mul_(MOMENTUM).add_(g)
                         p.sub_(rate * (g + MOMENTUM * v))
         now = [w.detach().numpy().copy() for w in weights]
-        found = [c_step(w - b / mu, mu, alpha, normalize) for w, b in zip(now, beta, strict=True)]
+        found = [c_step(w - b / mu if mu else w, mu, alpha, normalize) for w, b in zip(now, beta, strict=True)]
         theta = [t for _, t in found]
         steps.append(Step([rank for rank, _ in found], now, theta, beta))
         all_biases.append([b.detach().clone() for b in biases])
@@ -127,15 +137,19 @@ def learning_compression(start, batches, alpha, normalize, multipliers):
     return steps, all_biases
 
 
-def joint(tmp_path, alpha, normalize, multipliers, **options):
+SCHEDULE = Schedule(
+    1.0, BATCH, Phase(0, RATE, Exponential()), Phase(EPOCHS, RATE, Exponential(RATE_AT_END), momentum=MOMENTUM),
+    STEP_DECAY, Phase(0, RATE, Exponential()), Phase(0, RATE, Exponential()), PENALTY,
+)  # fmt: skip
+
+
+def joint(tmp_path, alpha, normalize, multipliers, schedule=SCHEDULE, **options):
     """Return the same of `Joint`, its data, and its result."""
     data = FewImages()
     data.setup()
     torch.manual_seed(1)
     network = nn.Sequential(nn.Flatten(), nn.Linear(WIDTH, HIDDEN), nn.Tanh(), nn.Linear(HIDDEN, OUT))
     start = [p.detach().double().numpy().copy() for p in network.parameters()]
-    l_step, none = Phase(EPOCHS, RATE, Exponential(RATE_AT_END), momentum=MOMENTUM), Phase(0, RATE, Exponential())
-    schedule = Schedule(1.0, BATCH, none, l_step, STEP_DECAY, none, none, PENALTY)
     checkpoint = Checkpoint(tmp_path / "checkpoint.pt", every_seconds=1e9, origin={})
     runner = Runner(data, schedule, TrainerConfig("cpu"), None, seed=0, checkpoint=checkpoint)
     steps, biases = [], []
@@ -159,6 +173,24 @@ def joint(tmp_path, alpha, normalize, multipliers, **options):
     return start, data, steps, biases, done
 
 
+def compared(tmp_path, alpha, normalize, multipliers, schedule=SCHEDULE, **options):
+    """Hold `Joint` against the equations, with `options` of theirs; return their steps, and its result."""
+    start, data, ours, our_biases, done = joint(tmp_path, alpha, normalize, multipliers, schedule)
+    theirs, their_biases = learning_compression(start, data.seen, alpha, normalize, multipliers, **options)
+    assert [step.ranks for step in ours] == [step.ranks for step in theirs]
+    assert len({tuple(step.ranks) for step in theirs}) > 1, "the ranks must move, or little is tested"
+    every = (torch.cat([x for x, _ in data.test_batches()]).double(), data.test.labels)
+    for one, other, ours_now, theirs_now, mu in zip(
+        ours, theirs, our_biases, their_biases, options.get("mus", MUS), strict=True
+    ):
+        for field in ("weights", "compressed", "multipliers"):
+            for a, b in zip(getattr(one, field), getattr(other, field), strict=True):
+                assert a == pytest.approx(b, abs=2e-5), (mu, field)
+        values = [step.objective(forward, b, every, alpha, mu) for step, b in ((one, ours_now), (other, theirs_now))]
+        assert values[0] == pytest.approx(values[1], rel=1e-4)
+    return theirs, done
+
+
 # λ on both sides of the point from which rank · (m + n) is no smaller than m n for a layer: dense would be cheaper.
 @pytest.mark.parametrize(
     ("multipliers", "normalize", "alpha", "ends_dense"),
@@ -168,19 +200,7 @@ def joint(tmp_path, alpha, normalize, multipliers, **options):
     ],
 )  # fmt: skip
 def test_same_ranks_weights_multipliers_and_objective(tmp_path, multipliers, normalize, alpha, ends_dense):
-    start, data, ours, our_biases, done = joint(tmp_path, alpha, normalize, multipliers)
-    theirs, their_biases = learning_compression(start, data.seen, alpha, normalize, multipliers)
-    assert [step.ranks for step in ours] == [step.ranks for step in theirs]
-    assert len({tuple(step.ranks) for step in theirs}) > 1, "the ranks must move, or little is tested"
-    every = (torch.cat([x for x, _ in data.test_batches()]).double(), data.test.labels)
-    for number, (one, other) in enumerate(zip(ours, theirs, strict=True)):
-        for field in ("weights", "compressed", "multipliers"):
-            for a, b in zip(getattr(one, field), getattr(other, field), strict=True):
-                assert a == pytest.approx(b, abs=2e-5), (number, field)
-        mu = PENALTY.weight(number)
-        assert one.objective(forward, our_biases[number], every, alpha, mu) == pytest.approx(
-            other.objective(forward, their_biases[number], every, alpha, mu), rel=1e-4
-        )
+    theirs, done = compared(tmp_path, alpha, normalize, multipliers)
     sizes = {"1": (HIDDEN, WIDTH), "3": (OUT, HIDDEN)}
     for (name, (m, n)), rank in zip(sizes.items(), theirs[-1].ranks, strict=True):
         expected = rank if rank * (m + n) < m * n else None
@@ -197,3 +217,19 @@ def test_where_the_rule_may_choose_dense_at_every_step_nothing_is_compressed(tmp
         ends[when] = [layer["rank"] for layer in done.layers.values()]
         assert (max(np.abs(m).max() for m in steps[-1].multipliers) < 1e-6) == (when == "every_step")
     assert ends == {"at_the_end": [3, 3], "every_step": [None, None]}
+
+
+def test_a_start_at_zero_begins_at_rank_0_and_without_multipliers(tmp_path):
+    schedule = dataclasses.replace(SCHEDULE, penalty=dataclasses.replace(PENALTY, start="zero"))
+    options = {"mus": [0.0, *MUS[:-1]], "factors": [0.0, *FACTORS[:-1]]}
+    theirs, _ = compared(tmp_path, 0.001, False, True, schedule, **options)
+    assert theirs[0].ranks == [0, 0]
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_momentum_and_rate_over_all_l_steps(keep, tmp_path):
+    """The rate falls to a tenth after half of the L steps; momentum goes on, or each step begins without."""
+    options = {"l_step_decay": 1.0, "l_steps_decay": Steps([0.5], 0.1), "keep_momentum": keep}
+    factors = [1.0] * (STEPS // 2 + 1) + [0.1] * (STEPS // 2)
+    schedule = dataclasses.replace(SCHEDULE, **options)
+    compared(tmp_path, 0.001, False, True, schedule, factors=factors, keep=keep)

@@ -138,4 +138,5 @@ def test_the_recipe_of_the_published_code(make_point):
             "initial": 1e-3,
             "growth": 1.25,
             "num_steps": 50,
+            "start": "initial",
         }

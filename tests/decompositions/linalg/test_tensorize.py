@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from decompositions.linalg.tensorize import balanced, modes_of
+from decompositions.linalg.tensorize import balanced, modes_of, modes_of_sides
 
 
 @pytest.mark.parametrize(
@@ -16,3 +16,34 @@ def test_balanced_modes(size, count, expected):
     assert modes_of(size, count, {}) == expected
     with pytest.raises(ValueError, match=rf"expected {size} as a product, got 3 · 50 = 150"):
         modes_of(size, count, {str(size): [3, 50]})
+
+
+GIVEN = {"32": [2, 16], "out_32": [8, 4], "in_32": [4, 8], "in_64x32": [32], "64": [8, 8]}
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        ((32, 32, 3, 3), ((8, 4), (4, 8))),
+        ((64, 32, 1, 1), ((8, 8), (32,))),
+        ((32, 64), ((8, 4), (8, 8))),
+        ((64, 12), ((8, 8), (3, 4))),
+    ],
+)
+def test_the_narrowest_key_gives_the_modes_of_a_side(shape, expected):
+    assert modes_of_sides(shape, 2, GIVEN) == expected
+    plain = {"32": [2, 16]}
+    assert modes_of_sides((32, 32), 2, plain) == ((2, 16), (2, 16)) == (modes_of(32, 2, plain),) * 2
+
+
+@pytest.mark.parametrize("key", ["output_32", "in_", "x32", "64x32", "out_64x", "in_64x32x3", "32.5", ""])
+def test_a_key_of_another_kind_is_refused(key):
+    with pytest.raises(ValueError, match=r"expected as keys a size \(32\), .*got '" + key):
+        modes_of_sides((8, 8), 2, {key: [8]})
+
+
+def test_a_wrong_product_names_its_key_and_sides_are_refused_where_there_are_none():
+    with pytest.raises(ValueError, match=r"modes of in_32: expected 32 as a product, got 4 · 4 = 16"):
+        modes_of_sides((32, 32), 2, {"in_32": [4, 4]})
+    with pytest.raises(ValueError, match=r"expected sizes as keys, .* got 'in_32'"):
+        modes_of(32, 2, {"in_32": [4, 8]})
