@@ -2,7 +2,7 @@
 
 Rows before schema 1.2 keep import paths of this project in their configuration, and their ids are digests of those. A
 row's command is composed anew, and its values are put over what that gives: options that the row does not know yet get
-today's values, which mean what its code did. A row whose command composes to other classes is left as it is.
+today's values, which mean what its code did, or what `YOUNGER` says. A row whose command composes to other classes is left as it is.
 """
 
 from __future__ import annotations
@@ -26,6 +26,9 @@ from runtime.file_lock import owner_of
 from runtime.messages import one_line
 
 BEFORE = ("1.0", "1.1")
+# Options that are younger than these rows, and whose value today is not what their code did: the override that says it,
+# for rows with the option before it.
+YOUNGER = {("method", "choose_ranks"): "method.choose_dense=every_step"}
 # Classes that changed their names while rows held them.
 RENAMED = {"Trainer": "TrainerConfig", "Profile": "TrainerConfig"}
 
@@ -58,6 +61,7 @@ def _migrate_row(path: Path, composed: dict[tuple[str, ...], Point]) -> None:
         raise ValueError(f"schema {row['schema_version']}, expected one of {', '.join((*BEFORE, SCHEMA_VERSION))}")
     if row["id"] != digest_json({"config": row["config"], "choices": row["choices"]}):
         raise ValueError("its id is no digest of its configuration: somebody has edited it")
+    row["overrides"] += [said for (group, option), said in YOUNGER.items() if option in row["config"][group]]
     overrides = tuple(override for override in row["overrides"] if not override.startswith("seed="))
     if overrides not in composed:  # once for all seeds: the stored one is put over it
         config = compose("config", list(overrides), return_hydra_config=True)
