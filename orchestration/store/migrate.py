@@ -2,7 +2,8 @@
 
 Rows before schema 1.2 keep import paths of this project in their configuration, and their ids are digests of those. A
 row's command is composed anew, and its values are put over what that gives: options that the row does not know yet get
-today's values, which mean what its code did, or what `YOUNGER` says. A row whose command composes to other classes is left as it is.
+today's values, which mean what its code did, or what `YOUNGER` says. A row whose command composes to other classes is
+left as it is.
 """
 
 from __future__ import annotations
