@@ -73,6 +73,15 @@ class Frontier:
         """Return the cost of the dense layer; `of` is "params" or "macs"."""
         return self.dense_params if of == "params" else self.dense_macs
 
+    def up_to_dense(self) -> Frontier:
+        """Return the points that are no larger than the dense layer, or the smallest one where all are larger.
+
+        Where the dense layer is no point itself, a larger one costs more than it in the end and approximates it only.
+        """
+        last = max(1, int((self.num_params <= self.dense_params).sum()))
+        points = ("ranks", "num_params", "macs", "squared_error")
+        return replace(self, **{name: getattr(self, name)[:last] for name in points})
+
     def normalized(self) -> Frontier:
         """Return the frontier with errors as shares of the weight's squared norm; a zero weight's is unchanged."""
         norm = self.squared_norm

@@ -33,7 +33,8 @@ class Latency:
         if problem.latency_ms is None:
             raise ValueError("rank: the latency rule measures layers, and there are none here to measure")
         candidates, costs, errors, dense = {}, {}, {}, 0.0
-        for name, frontier in problem.frontiers.items():
+        for name, every in problem.frontiers.items():
+            frontier = every.up_to_dense()
             candidates[name] = _spread(len(frontier), self.num_ranks)
             ranks = [frontier.rank(index) for index in candidates[name]]
             measured = list(dict.fromkeys([*ranks, None]))

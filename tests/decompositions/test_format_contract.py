@@ -75,6 +75,10 @@ def test_without_the_dense_layer_the_frontier_goes_on_to_larger_ranks(name, shap
         assert every.num_params.max() >= site.num_params
         assert every.squared_error.min() <= 1e-9 * every.squared_norm
     assert every.squared_error.argmin() == len(every) - 1
+    small = every.up_to_dense()
+    assert small.num_params.max() <= site.num_params
+    assert [small.rank(i) for i in range(len(small))] == [every.rank(i) for i in range(len(small))]
+    assert len(usual.up_to_dense()) == len(usual), "the dense layer is no larger than itself"
     none = format.analyse(weight).frontier(site, min_rank=10**6, dense=False)
     assert none.rank(0) is None and len(none) == 1, "no rank at all: the layer is dense"
 
