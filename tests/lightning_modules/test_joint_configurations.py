@@ -23,7 +23,8 @@ from tests.lightning_modules.test_joint_against_numpy import EPOCHS, NUM, RATE, 
 
 EQUAL = (
     "network.hidden=[20]", "decomposition=svd", "method.multipliers=true",
-    "method.normalize=false", "method.choose_ranks=every_step", "schedule.l_step.epochs=2",
+    "method.normalize=false", "method.choose_ranks=every_step",
+    "method.choose_dense=at_the_end", "schedule.l_step.epochs=2",
     "schedule.l_step_decay=0.9", "schedule.penalty.initial=0.05", "schedule.penalty.growth=1.5",
     "schedule.penalty.num_steps=4", "schedule.fine_tune.epochs=1",
 )  # fmt: skip
