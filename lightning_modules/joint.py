@@ -55,8 +55,9 @@ class Joint:
     `choose_dense` says when a layer may be left dense: at the end, where its last rank makes it no smaller, as in
     [IC20]; or at every step, where the rule has the dense layer among its choices. Chosen once, dense is hardly ever
     left again: Θ = W − β/μ then makes β zero, nothing pulls the layer to a low rank any more, and μ/2 of its tail grows
-    with μ. Until the end, the rules `cost` and `energy` take any rank; those that fill a budget or look for the
-    cheapest network take none that is larger than the dense layer.
+    with μ. Where ranks are chosen once (ADMM) or within a budget that is no trap, and `admm_…` and
+    `alternating_tucker` have it. Until the end, the rules `cost` and `energy` take any rank; those that fill a budget
+    or look for the cheapest network take none that is larger than the dense layer.
     """
 
     decomposition: Format

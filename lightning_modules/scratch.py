@@ -66,8 +66,8 @@ class Scratch:
 
     def _start(self, network: nn.Module) -> None:
         """Draw the factors of all compressed layers."""
-        for name in initialise(network, self.gain):
+        names = initialise(network, self.gain)
+        for name in names if self.start != "variance" else ():
             layer = network.get_submodule(name)
             assert isinstance(layer, Factored)
-            if self.start != "variance":
-                glorot(layer, "cores" if self.start == "glorot_cores" else "layer", self.gain)
+            glorot(layer, "cores" if self.start == "glorot_cores" else "layer", self.gain)

@@ -32,8 +32,8 @@ class Analysis(Protocol):
     def frontier(self, site: Site, min_rank: int = 1, *, dense: bool = True) -> Frontier:
         """Return the useful ranks of the weight at `site`, none below `min_rank`, with their errors or error bounds.
 
-        Useful is what is smaller than the dense layer, which is the last point. With `dense=False` it is not: then
-        every rank counts that gives an error no smaller rank has.
+        Useful is what is smaller than the dense layer, which is the last point. With `dense=False` the dense layer is
+        no point, and ranks of any size are useful.
         """
         ...
 

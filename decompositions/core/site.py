@@ -158,7 +158,7 @@ def on_meta(
     try:
         with torch.no_grad():
             twin(torch.empty(1, *input_shape, device="meta", dtype=dtype))
-    except (RuntimeError, NotImplementedError) as error:
+    except (RuntimeError, NotImplementedError) as error:  # torch raises either where an operation has no meta kernel
         raise ValueError(
             f"the network cannot pass a sample of {tuple(input_shape)} on torch's meta device, which is how sizes are "
             f"found (it may make tensors on a fixed device, or decide by values): {first_line(error)}"

@@ -19,7 +19,7 @@ class Factored(nn.Module):
 
     def reset(self, gain: float) -> None:
         """Draw all factors anew, in place: the layer multiplies the signal's variance by `gain²`; biases become 0."""
-        raise NotImplementedError
+        raise NotImplementedError  # every kind of layer draws its own factors; a module has no abstract methods
 
 
 class FactoredSequential(Factored, nn.Sequential):

@@ -76,6 +76,8 @@ class _Unfused(nn.Module):
     def _has_bias(self, part: str) -> bool:
         return self.bias and part != "hr"
 
+    # The three that a kind of layer defines (a module has no abstract methods).
+
     def _state_sizes(self) -> tuple[int, ...]:
         """Return the features of each tensor of the state."""
         raise NotImplementedError

@@ -38,9 +38,7 @@ class Accuracy:
                 "rank: the accuracy rule measures the network on validation data, and there is nothing to measure "
                 "with; give compress(…, evaluate=) a function, or take another rank rule"
             )
-        frontiers = {name: f.up_to_dense() for name, f in problem.frontiers.items()}
-        costs = {name: f.cost(self.of).tolist() for name, f in frontiers.items()}
-        errors = {name: f.squared_error.tolist() for name, f in frontiers.items()}
+        costs, errors = problem.items(self.of)
         steps = path(costs, errors)
 
         def after(number: int) -> dict[str, int]:

@@ -29,9 +29,7 @@ class Budget:
 
     def __call__(self, problem: RankProblem) -> RankChoice:
         """Choose points within the budget; raises `ValueError` if the smallest choice exceeds it."""
-        frontiers = {name: f.up_to_dense() for name, f in problem.frontiers.items()}
-        costs = {name: f.cost(self.of).tolist() for name, f in frontiers.items()}
-        errors = {name: f.squared_error.tolist() for name, f in frontiers.items()}
+        costs, errors = problem.items(self.of)
         dense, rest = problem.dense_cost(self.of), problem.rest(self.of)
         smallest = rest + sum(costs[name][i] for name, i in cheapest(costs, errors).items())
         if smallest > self.share * dense:

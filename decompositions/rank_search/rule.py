@@ -31,6 +31,12 @@ class RankProblem:
         """Return the cost of the network outside the frontiers; `of` is "params" or "macs"."""
         return self.rest_params if of == "params" else self.rest_macs
 
+    def items(self, of: str) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+        """Return costs and errors by layer for the knapsack, of the points that are no larger than the dense layer."""
+        frontiers = {name: frontier.up_to_dense() for name, frontier in self.frontiers.items()}
+        costs = {name: frontier.cost(of).tolist() for name, frontier in frontiers.items()}
+        return costs, {name: frontier.squared_error.tolist() for name, frontier in frontiers.items()}
+
     def dense_cost(self, of: str) -> int:
         """Return the cost of the whole uncompressed network; `of` is "params" or "macs"."""
         return self.rest(of) + sum(f.dense_cost(of) for f in self.frontiers.values())

@@ -89,7 +89,7 @@ class Schedule:
         reference: trains the reference.
         l_step: one L step of the joint objective.
         l_step_decay: multiplies the learning rate from one L step to the next, as often as μ has grown.
-        l_steps_decay: a further factor on it as the L steps go on, of which one is a step of this decay; None is 1.
+        decay_over_l_steps: a further factor, for which the share that is done is that of the L steps; None is 1.
         keep_momentum: an L step begins with the momentum of the last one, as if all were one phase.
         fine_tune: trains a compressed network.
         from_scratch: trains a network that is factorised from its start.
@@ -106,10 +106,12 @@ class Schedule:
     from_scratch: Phase
     penalty: Penalty
     distillation: Distillation = field(default_factory=Distillation)
-    l_steps_decay: Annotated[Decay | None, AsBefore(None)] = None
+    decay_over_l_steps: Annotated[Decay | None, AsBefore(None)] = None
     keep_momentum: Annotated[bool, AsBefore(False)] = False
 
     def l_step_factor(self, number: int) -> float:
         """Return the factor on the learning rate at the start of L step `number`, from 1 on."""
-        decay = 1.0 if self.l_steps_decay is None else self.l_steps_decay((number - 1) / self.penalty.num_steps)
+        decay = (
+            1.0 if self.decay_over_l_steps is None else self.decay_over_l_steps((number - 1) / self.penalty.num_steps)
+        )
         return float(self.l_step_decay ** self.penalty.exponent(number) * decay)

@@ -27,8 +27,8 @@ from runtime.file_lock import owner_of
 from runtime.messages import one_line
 
 BEFORE = ("1.0", "1.1")
-# Options that are younger than these rows, and whose value today is not what their code did: the override that says it,
-# for rows with the option before it.
+# Options that these rows do not have and whose default today is not what their code did. By (group, option): rows with
+# this one get the override that says what they did.
 YOUNGER = {("method", "choose_ranks"): "method.choose_dense=every_step"}
 # Classes that changed their names while rows held them.
 RENAMED = {"Trainer": "TrainerConfig", "Profile": "TrainerConfig"}

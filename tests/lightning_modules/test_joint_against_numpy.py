@@ -229,7 +229,7 @@ def test_a_start_at_zero_begins_at_rank_0_and_without_multipliers(tmp_path):
 @pytest.mark.parametrize("keep", [True, False])
 def test_momentum_and_rate_over_all_l_steps(keep, tmp_path):
     """The rate falls to a tenth after half of the L steps; momentum goes on, or each step begins without."""
-    options = {"l_step_decay": 1.0, "l_steps_decay": Steps([0.5], 0.1), "keep_momentum": keep}
+    options = {"l_step_decay": 1.0, "decay_over_l_steps": Steps([0.5], 0.1), "keep_momentum": keep}
     factors = [1.0] * (STEPS // 2 + 1) + [0.1] * (STEPS // 2)
     schedule = dataclasses.replace(SCHEDULE, **options)
     compared(tmp_path, 0.001, False, True, schedule, factors=factors, keep=keep)

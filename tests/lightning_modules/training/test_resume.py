@@ -29,7 +29,7 @@ COMMON = (
 METHODS = {
     "lc_svd": ("rank.weight=0.3",),
     "lc_cur": ("rank.weight=0.3", "method.multipliers=false"),
-    "admm_svd": ("rank.share=0.5", "schedule.keep_momentum=true", "decay@schedule.l_steps_decay=steps"),
+    "admm_svd": ("rank.share=0.5", "schedule.keep_momentum=true", "decay@schedule.decay_over_l_steps=steps"),
     "admm_tucker": ("rank.share=0.5", "schedule.distillation.weight=0.5"),
     "alternating_tucker": ("rank.epsilon=5.0",),
     "direct": ("rank=latency", "rank.num_ranks=3", "rank.share=0.95"),

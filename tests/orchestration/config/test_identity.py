@@ -218,21 +218,20 @@ class Derived(Base):
         assert set(found.left_out) == {*"abcde", "root"}
 
 
-def test_a_mark_that_cannot_be_read_is_refused(tmp_path, monkeypatch):
-    code = "from runtime.identity import AsBefore\nX = 0\ndef net(a: Annotated[int, AsBefore(X)] = 0): ...\n"
-    (tmp_path / "unreadable_module.py").write_text(code)
+@pytest.mark.parametrize(
+    ("name", "parameter", "given", "said"),
+    [
+        ("unreadable", "AsBefore(X)] = 0", 1, r"a: expected a literal in its mark, as in AsBefore\(0\)"),
+        # Where nobody gives the option, the default is computed; with the mark's value, something else.
+        ("other_default", "AsBefore(0)] = 3", 0, r"a: expected its default in its mark, AsBefore\(3\)"),
+    ],
+)
+def test_a_mark_that_does_not_say_the_default_is_refused(tmp_path, monkeypatch, name, parameter, given, said):
+    code = f"from runtime.identity import AsBefore\nX = 0\ndef net(a: Annotated[int, {parameter}): ...\n"
+    (tmp_path / f"{name}_module.py").write_text(code)
     monkeypatch.syspath_prepend(str(tmp_path))
-    with pytest.raises(ConfigError, match=r"a: expected a literal in its mark, as in AsBefore\(0\)"):
-        identify({"a": 1}, "unreadable_module.net", {})
-
-
-def test_a_mark_that_is_not_the_default_is_refused(tmp_path, monkeypatch):
-    """Where nobody gives the option, the default is computed; with the mark's value, something else."""
-    code = "from runtime.identity import AsBefore\ndef net(a: Annotated[int, AsBefore(0)] = 3): ...\n"
-    (tmp_path / "other_default_module.py").write_text(code)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    with pytest.raises(ConfigError, match=r"a: expected its default in its mark, AsBefore\(3\)"):
-        identify({"a": 0}, "other_default_module.net", {})
+    with pytest.raises(ConfigError, match=said):
+        identify({"a": given}, f"{name}_module.net", {})
 
 
 def test_lists_of_classes_keep_them():

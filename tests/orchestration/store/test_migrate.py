@@ -90,6 +90,21 @@ def test_values_that_a_row_has_win_over_those_of_today(composed, tmp_path):
     assert row.id == digest_json(row.config)
 
 
+def test_an_option_whose_default_is_not_what_old_code_did_says_what_it_did(composed, tmp_path):
+    """Joint methods let the rule choose the dense layer at every step before there was an option for it."""
+    old_row(composed(*OVERRIDES), tmp_path / "rows")
+    (path,) = (tmp_path / "rows").rglob("result.json")
+    row = json.loads(path.read_text())
+    del row["config"]["method"]["choose_dense"]
+    row["id"] = digest_json({"config": row["config"], "choices": row["choices"]})
+    path.write_text(json.dumps(row))
+    path.parent.rename(tmp_path / "rows" / row["id"])
+    assert list(migrate([tmp_path / "rows"])) == []
+    (path,) = (tmp_path / "rows").rglob("result.json")
+    assert read_result(path).overrides[-1] == "method.choose_dense=every_step"
+    assert read_result(path).id == composed(*OVERRIDES, "method.choose_dense=every_step").id
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -179,7 +194,7 @@ def test_every_committed_row_is_what_its_id_is_the_digest_of():
 def test_the_command_of_a_committed_row_composes_to_its_id(make_point, table):
     """So that the sweep behind a table goes on with the rows that are there.
 
-    Rows of Tucker have two sweeps of HOOI: they have an id of their own, and the sweep makes new ones.
+    LeNet5's rows of Tucker have two sweeps of HOOI: they have an id of their own, and the sweep makes new ones.
     """
     path = [p for p in sorted((ROOT / "measured" / table).rglob("result.json")) if "tucker" not in str(p)][-1]
     row = read_result(path)
