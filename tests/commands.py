@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import weakref
 from collections.abc import Callable, Mapping
 from multiprocessing import forkserver
 from pathlib import Path
@@ -84,8 +85,16 @@ def _start_server() -> None:
         os.chdir(before)
 
 
+def _forget_exits() -> None:
+    """Leave the end of the server to the server: it removes temporary folders that all its forks use."""
+    atexit._clear()
+    weakref.finalize._registry.clear()  # type: ignore[attr-defined]
+    atexit.register(weakref.finalize._exitfunc)  # type: ignore[attr-defined]
+
+
 def _work(output: str, cwd: str, environment: dict[str, str], work: Callable[..., object], arguments: tuple) -> None:
     assert "tests.preloaded" in sys.modules, "it could not be imported: `python -c 'import tests.preloaded'` says why"
+    _forget_exits()
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(environment)
