@@ -1,4 +1,4 @@
-"""Interpolative decomposition: a weight as some of its own columns times coefficients, or so of its rows [CGMR05].
+"""Interpolative decomposition: some columns of a weight times coefficients, or coefficients times some rows [CGMR05].
 
     W ≈ C X,  C = W[:, J],  X = C⁺ W             or             W ≈ X R,  R = W[I, :],  X = W R⁺
 

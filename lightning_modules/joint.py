@@ -47,17 +47,19 @@ from runtime.console import bar, say
 class Joint:
     """Alternate L and C steps, then fine-tune.
 
-    Three switches tell the field's methods apart: `multipliers` (True: augmented Lagrangian, False: quadratic penalty);
-    the growth of the schedule's penalty (1 keeps it constant, as ADMM does); and `choose_ranks`: the rule `rank` is
-    called at every C step, or once at the start, after which a C step is a projection. The other options are those of
-    `direct.Direct`. The schedule says how long the steps are.
+    Four switches tell the field's methods apart: `multipliers` (True: augmented Lagrangian, False: quadratic penalty);
+    the growth of the schedule's penalty (1 keeps it constant, as ADMM does); `choose_ranks`: the rule `rank` is called
+    at every C step, or once at the start, after which a C step is a projection; and `choose_dense`. The other options
+    are those of `direct.Direct`. The schedule says how long the steps are.
 
     `choose_dense` says when a layer may be left dense: at the end, where its last rank makes it no smaller, as in
-    [IC20]; or at every step, where the rule has the dense layer among its choices. Chosen once, dense is hardly ever
-    left again: Θ = W − β/μ then makes β zero, nothing pulls the layer to a low rank any more, and μ/2 of its tail grows
-    with μ. Where ranks are chosen once (ADMM) or within a budget that is no trap, and `admm_…` and
-    `alternating_tucker` have it. Until the end, the rules `cost` and `energy` take any rank; those that fill a budget
-    or look for the cheapest network take none that is larger than the dense layer.
+    [IC20]; or at every step, where the rule has the dense layer among its choices. A layer that the rule leaves dense
+    at one step hardly ever gets a rank again: Θ = W − β/μ then makes β zero, nothing pulls the layer to a low rank any
+    more, and μ/2 of its tail grows with μ. ADMM calls the rule once and cannot fall into this.
+
+    Until the end, `cost` and `energy` take any rank, `accuracy` also the largest where nothing smaller is accurate
+    enough. `budget` and `latency` take none that is larger than the dense layer: with them, a layer is dense at the end
+    only if its smallest rank is.
     """
 
     decomposition: Format
@@ -100,8 +102,8 @@ class Joint:
                 step = state.c_step(mu(number), step.choice if self.choose_ranks == "once" else None)
                 state.record(number, step, mu(number), objective.mean_loss)
                 advance(f"mu {mu(number):.2e}")
-        step = search.settled(step, state.weights)
+        step = search.leave_large_dense(step, state.weights)
         say(f"ranks {step.ranks}: {step.choice.reason}")
         compressed = with_factors(network, search, step)
         train_compressed(compressed, reference, schedule.fine_tune, "fine-tuning", runner)
-        return compressed_result(compressed, search, step, state.history[-1]["violation"], state.history)
+        return compressed_result(compressed, search, step, step.violation(state.weights), state.history)

@@ -29,7 +29,7 @@ class Unfolding:
 
 @dataclass(frozen=True)
 class Frontier:
-    """The useful ranks of a layer, in order of rising parameters; the last point is the dense layer, if it is one.
+    """The useful ranks of a layer, in order of rising parameters; the dense layer, if it is a point, is the last.
 
     `ranks` has one column for each mode, and -1 for the dense layer. `num_params` and `macs` count the whole layer,
     bias included, `dense_params` and `dense_macs` the dense one. `squared_error` is `‖W − Ŵ_r‖²` or a bound on it,
@@ -73,14 +73,21 @@ class Frontier:
         """Return the cost of the dense layer; `of` is "params" or "macs"."""
         return self.dense_params if of == "params" else self.dense_macs
 
-    def up_to_dense(self) -> Frontier:
+    def up_to_dense(self, *, and_least_error: bool = False) -> Frontier:
         """Return the points that are no larger than the dense layer, or the smallest one where all are larger.
 
-        Where the dense layer is no point itself, a larger one costs more than it in the end and approximates it only.
+        Larger points are there only where the layer stays factorised until the end, and there it is left dense in their
+        place. So they buy nothing that the dense layer does not give. `and_least_error` keeps the last of them, at the
+        dense layer's cost.
         """
         last = max(1, int((self.num_params <= self.dense_params).sum()))
+        kept = [*range(last), *([len(self) - 1] if and_least_error and last < len(self) else [])]
         points = ("ranks", "num_params", "macs", "squared_error")
-        return replace(self, **{name: getattr(self, name)[:last] for name in points})
+        found = replace(self, **{name: getattr(self, name)[kept] for name in points})
+        if len(kept) == last:
+            return found
+        found.num_params[-1], found.macs[-1] = self.dense_params, self.dense_macs
+        return found
 
     def normalized(self) -> Frontier:
         """Return the frontier with errors as shares of the weight's squared norm; a zero weight's is unchanged."""

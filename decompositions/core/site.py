@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import Any
 
 import torch
@@ -168,29 +169,29 @@ def on_meta(
 def _record_calls(network: nn.Module, input_shape: Sequence[int], dtype: torch.dtype | None) -> dict[str, list[Call]]:
     """Return the calls of each layer in a pass of one sample."""
     calls: dict[str, list[Call]] = {}
-
-    def record(name: str):
-        def hook(layer: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
-            if isinstance(layer, nn.Linear):
-                # Without a batch axis of its own, as after a reshape, all leading sizes count.
-                sizes = tuple(output.shape[:-1])
-                calls.setdefault(name, []).append((sizes, sizes))
-            else:
-                assert isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Conv3d)
-                num = len(layer.kernel_size)
-                samples = math.prod(output.shape[: -num - 1])
-                call = (tuple(inputs[0].shape[-num:]), tuple(output.shape[-num:]))
-                calls.setdefault(name, []).extend([call] * samples)
-
-        return hook
-
-    def hook_all(twin: nn.Module) -> None:
-        for name, layer in twin.named_modules():
-            if isinstance(layer, LAYER_TYPES):
-                layer.register_forward_hook(record(name))
-
-    on_meta(network, input_shape, dtype, hook_all)
+    on_meta(network, input_shape, dtype, partial(_record_into, calls))
     return calls
+
+
+def _record_into(calls: dict[str, list[Call]], twin: nn.Module) -> None:
+    for name, layer in twin.named_modules():
+        if isinstance(layer, LAYER_TYPES):
+            layer.register_forward_hook(partial(_record, calls, name))
+
+
+def _record(
+    calls: dict[str, list[Call]], name: str, layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor
+) -> None:
+    if isinstance(layer, nn.Linear):
+        # Without a batch axis of its own, as after a reshape, all leading sizes count.
+        sizes = tuple(output.shape[:-1])
+        calls.setdefault(name, []).append((sizes, sizes))
+    else:
+        assert isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Conv3d)
+        num = len(layer.kernel_size)
+        samples = math.prod(output.shape[: -num - 1])
+        call = (tuple(inputs[0].shape[-num:]), tuple(output.shape[-num:]))
+        calls.setdefault(name, []).extend([call] * samples)
 
 
 def dense_sites(network: nn.Module, input_shape: Sequence[int], layers: Sequence[str]) -> Survey:

@@ -39,17 +39,14 @@ def part_of(
     if not isinstance(dense, CONVOLUTIONS):
         raise ValueError(wrong_kind(dense))
 
-    def chosen(values: Sequence[int], other: int) -> tuple[int, ...]:
-        return tuple(value if axis in axes else other for axis, value in enumerate(values))
-
     kind: Any = next(kind for kind in CONVOLUTIONS if isinstance(dense, kind))
     layer = kind(
         weight.shape[1] * groups,
         weight.shape[0],
-        kernel_size=chosen(dense.kernel_size, 1),
-        stride=chosen(dense.stride, 1),
-        padding=dense.padding if isinstance(dense.padding, str) else chosen(dense.padding, 0),
-        dilation=chosen(dense.dilation, 1),
+        kernel_size=_chosen(axes, dense.kernel_size, 1),
+        stride=_chosen(axes, dense.stride, 1),
+        padding=dense.padding if isinstance(dense.padding, str) else _chosen(axes, dense.padding, 0),
+        dilation=_chosen(axes, dense.dilation, 1),
         padding_mode=dense.padding_mode if axes else "zeros",
         groups=groups,
         bias=bias is not None,
@@ -61,6 +58,10 @@ def part_of(
         if bias is not None:
             layer.bias.copy_(bias)
     return layer
+
+
+def _chosen(axes: Sequence[int], values: Sequence[int], other: int) -> tuple[int, ...]:
+    return tuple(value if axis in axes else other for axis, value in enumerate(values))
 
 
 @torch.no_grad()

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from decompositions.linalg.spectrum import eigh
 
-# Changes of the squared error below this share of the squared norm are rounding: float32 factors show none of them.
+# Changes of the squared error below this share of the squared norm are rounding; none shows in float32 factors.
 ROUNDING = 1e-13
 
 

@@ -2,7 +2,8 @@
 
     min Σ C_l(r_l)   s.t.   accuracy(r) ≥ accuracy(reference) − ε
 
-One λ shared by all layers walks from the smallest network to the dense one (see `knapsack`); accuracy is taken to rise
+One λ shared by all layers walks from the smallest network to the one of least error, which is the dense one where
+layers may be left dense (see `knapsack`); accuracy is taken to rise
 along this path, so that some ten probes find where it crosses the line (where it wavers, a smaller network may be
 missed). Every probe is a network at these ranks, without training, evaluated on the validation part. The choice
 returned was itself probed.
@@ -38,7 +39,8 @@ class Accuracy:
                 "rank: the accuracy rule measures the network on validation data, and there is nothing to measure "
                 "with; give compress(…, evaluate=) a function, or take another rank rule"
             )
-        costs, errors = problem.items(self.of)
+        problem = problem.up_to_dense(and_least_error=True)
+        costs, errors = problem.costs_and_errors(self.of)
         steps = path(costs, errors)
 
         def after(number: int) -> dict[str, int]:

@@ -29,7 +29,8 @@ class Budget:
 
     def __call__(self, problem: RankProblem) -> RankChoice:
         """Choose points within the budget; raises `ValueError` if the smallest choice exceeds it."""
-        costs, errors = problem.items(self.of)
+        problem = problem.up_to_dense()
+        costs, errors = problem.costs_and_errors(self.of)
         dense, rest = problem.dense_cost(self.of), problem.rest(self.of)
         smallest = rest + sum(costs[name][i] for name, i in cheapest(costs, errors).items())
         if smallest > self.share * dense:

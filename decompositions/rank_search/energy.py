@@ -14,7 +14,7 @@ from decompositions.rank_search.rule import RankChoice, RankProblem
 class Energy:
     """Take each layer's cheapest point with `‖W − Ŵ‖² ≤ (1 − keep) ‖W‖²`; dense if no useful rank has it.
 
-    Where the dense layer is no choice either, it is the point with the least error.
+    Where the layer has to stay factorised and no point has it, take the one with the least error.
     """
 
     keep: Annotated[float, Gt(0), Le(1)]

@@ -34,7 +34,7 @@ def cheapest(costs: Mapping[str, Sequence[float]], errors: Mapping[str, Sequence
 
 
 def path(costs: Mapping[str, Sequence[float]], errors: Mapping[str, Sequence[float]]) -> list[Step]:
-    """Return the steps from the cheapest points to those without error, steepest first: one for each value of λ."""
+    """Return the steps from the cheapest points to those of least error, steepest first: one for each value of λ."""
     steps = [step for name in costs for step in _hull_steps(name, costs[name], errors[name])]
     return sorted(steps, key=lambda step: (step.slope, step.name, step.index), reverse=True)
 

@@ -30,15 +30,16 @@ class Latency:
 
     def __call__(self, problem: RankProblem) -> RankChoice:
         """Measure and choose; raises `ValueError` if the fastest choice is too slow or nothing can be measured."""
-        if problem.latency_ms is None:
+        measure = problem.latency_ms
+        if measure is None:
             raise ValueError("rank: the latency rule measures layers, and there are none here to measure")
+        problem = problem.up_to_dense()
         candidates, costs, errors, dense = {}, {}, {}, 0.0
-        for name, every in problem.frontiers.items():
-            frontier = every.up_to_dense()
+        for name, frontier in problem.frontiers.items():
             candidates[name] = _spread(len(frontier), self.num_ranks)
             ranks = [frontier.rank(index) for index in candidates[name]]
             measured = list(dict.fromkeys([*ranks, None]))
-            times = dict(zip(measured, problem.latency_ms(name, measured, self.batch_size), strict=True))
+            times = dict(zip(measured, measure(name, measured, self.batch_size), strict=True))
             costs[name], dense = [times[rank] for rank in ranks], dense + times[None]
             errors[name] = frontier.squared_error[candidates[name]].tolist()
         fastest = sum(costs[name][index] for name, index in cheapest(costs, errors).items())

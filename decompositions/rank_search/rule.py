@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 from decompositions.core.frontier import Frontier, Rank
@@ -31,11 +31,17 @@ class RankProblem:
         """Return the cost of the network outside the frontiers; `of` is "params" or "macs"."""
         return self.rest_params if of == "params" else self.rest_macs
 
-    def items(self, of: str) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
-        """Return costs and errors by layer for the knapsack, of the points that are no larger than the dense layer."""
-        frontiers = {name: frontier.up_to_dense() for name, frontier in self.frontiers.items()}
-        costs = {name: frontier.cost(of).tolist() for name, frontier in frontiers.items()}
-        return costs, {name: frontier.squared_error.tolist() for name, frontier in frontiers.items()}
+    def up_to_dense(self, *, and_least_error: bool = False) -> RankProblem:
+        """Return the problem with points that are no larger than the dense layers (see `Frontier.up_to_dense`)."""
+        frontiers = {
+            name: frontier.up_to_dense(and_least_error=and_least_error) for name, frontier in self.frontiers.items()
+        }
+        return replace(self, frontiers=frontiers)
+
+    def costs_and_errors(self, of: str) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+        """Return costs and squared errors of every point by layer, for the knapsack; `of` is "params" or "macs"."""
+        costs = {name: frontier.cost(of).tolist() for name, frontier in self.frontiers.items()}
+        return costs, {name: frontier.squared_error.tolist() for name, frontier in self.frontiers.items()}
 
     def dense_cost(self, of: str) -> int:
         """Return the cost of the whole uncompressed network; `of` is "params" or "macs"."""

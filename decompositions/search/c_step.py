@@ -77,11 +77,11 @@ class RankSearch:
     """A format and a rank rule for the sites of a network. Called with weights, it makes one C step.
 
     `rest_params` and `rest_macs` count the network outside the sites. With `dense=False` no layer is left dense in a C
-    step: the rule chooses among ranks of any size, and `settled` decides at the end. `normalize` divides each squared
-    error by the squared norm of the weight it is given (in the joint method `W − β/μ`) when ranks are chosen, as
-    [IC20]'s code does for deep networks. `probe` measures accuracies for the rules that need them. `skipped` says why
-    other layers stay dense, `unfused` names the recurrent layers that were unfused (see `layers.recurrent`). Several
-    `processes` share the work (see `search.parallel`); then all of them must make the same steps.
+    step: the rule chooses among ranks of any size, and `leave_large_dense` decides at the end. `normalize` divides each
+    squared error by the squared norm of the weight it is given (in the joint method `W − β/μ`) when ranks are chosen,
+    as [IC20]'s code does for deep networks. `probe` measures accuracies for the rules that need them. `skipped` says
+    why other layers stay dense, `unfused` names the recurrent layers that were unfused (see `layers.recurrent`).
+    Several `processes` share the work (see `search.parallel`); then all of them must make the same steps.
     """
 
     sites: Mapping[str, Site]
@@ -170,14 +170,14 @@ class RankSearch:
                     continue
                 ranks[name], dense_reasons[name] = None, _not_smaller(rank)
             elif len(frontier) == 1:
-                dense_reasons[name] = "no allowed rank is smaller"
+                dense_reasons[name] = "no allowed rank is smaller" if self.dense else "no rank is allowed"
             else:
                 dense_reasons[name] = "the rank rule keeps it dense"
         factors = analyses.factors(ranks)
         compressed = {n: factors[n].to_tensor() if n in factors else w for n, w in weights.items()}
         return CStep(ranks, factors, compressed, costs, dense_reasons, choice)
 
-    def settled(self, step: CStep, weights: Mapping[str, Tensor]) -> CStep:
+    def leave_large_dense(self, step: CStep, weights: Mapping[str, Tensor]) -> CStep:
         """Return the C step with each layer whose rank is not smaller left dense, at its weight in `weights`."""
         large = {name for name in step.factors if step.costs[name]["params"] >= self.sites[name].num_params}
         dense_costs = {name: {"params": self.sites[name].num_params, "macs": self.sites[name].macs} for name in large}

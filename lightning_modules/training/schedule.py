@@ -63,7 +63,7 @@ class Penalty:
     num_steps: Annotated[int, Ge(1)]
     start: Annotated[Literal["initial", "zero"], AsBefore("initial")] = "initial"
 
-    def exponent(self, step: int) -> int:
+    def num_growths(self, step: int) -> int:
         """Return how often μ has grown since it was `initial`; -1 if it is still zero."""
         return step - (self.start == "zero")
 
@@ -75,8 +75,8 @@ class Penalty:
         >>> [Penalty(initial=0.5, growth=2, num_steps=2, start="zero").weight(step) for step in range(3)]
         [0.0, 0.5, 1.0]
         """
-        exponent = self.exponent(step)
-        return 0.0 if exponent < 0 else float(self.initial * self.growth**exponent)
+        number = self.num_growths(step)
+        return 0.0 if number < 0 else float(self.initial * self.growth**number)
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Schedule:
         reference: trains the reference.
         l_step: one L step of the joint objective.
         l_step_decay: multiplies the learning rate from one L step to the next, as often as μ has grown.
-        decay_over_l_steps: a further factor, for which the share that is done is that of the L steps; None is 1.
+        decay_over_l_steps: multiplies it too; the share done at L step n of N is (n − 1)/N. None: no decay.
         keep_momentum: an L step begins with the momentum of the last one, as if all were one phase.
         fine_tune: trains a compressed network.
         from_scratch: trains a network that is factorised from its start.
@@ -114,4 +114,4 @@ class Schedule:
         decay = (
             1.0 if self.decay_over_l_steps is None else self.decay_over_l_steps((number - 1) / self.penalty.num_steps)
         )
-        return float(self.l_step_decay ** self.penalty.exponent(number) * decay)
+        return float(self.l_step_decay ** self.penalty.num_growths(number) * decay)

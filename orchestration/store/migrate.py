@@ -1,9 +1,9 @@
 """Bring rows of an earlier schema to the identity of today: what they computed stays, what they are called changes.
 
 Rows before schema 1.2 keep import paths of this project in their configuration, and their ids are digests of those. A
-row's command is composed anew, and its values are put over what that gives: options that the row does not know yet get
-today's values, which mean what its code did, or what `YOUNGER` says. A row whose command composes to other classes is
-left as it is.
+row's command is composed anew, and its values are put over what that gives. Options that the row does not know yet get
+today's values, which mean what its code did, or what `YOUNGER` says; `GONE` says what became of others. A row whose
+command composes to other classes is left as it is.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from hydra import compose, initialize_config_dir
 from evaluation.result import SCHEMA_VERSION, write_json
 from orchestration.config import resolvers
 from orchestration.config.error_messages import error_lines
-from orchestration.config.point import Point
+from orchestration.config.point import Point, without
 from orchestration.paths import CONF
 from orchestration.store.point_files import LOCK, ROW
 from runtime.digest import digest_json
@@ -30,6 +30,8 @@ BEFORE = ("1.0", "1.1")
 # Options that these rows do not have and whose default today is not what their code did. By (group, option): rows with
 # this one get the override that says what they did.
 YOUNGER = {("method", "choose_ranks"): "method.choose_dense=every_step"}
+# Options that are gone, by (group, option): the overrides that say the same today, with the value of the row.
+GONE = {("decomposition", "sweeps"): ("decomposition.max_sweeps={}", "decomposition.tolerance=0.0")}
 # Classes that changed their names while rows held them.
 RENAMED = {"Trainer": "TrainerConfig", "Profile": "TrainerConfig"}
 
@@ -63,6 +65,10 @@ def _migrate_row(path: Path, composed: dict[tuple[str, ...], Point]) -> None:
     if row["id"] != digest_json({"config": row["config"], "choices": row["choices"]}):
         raise ValueError("its id is no digest of its configuration: somebody has edited it")
     row["overrides"] += [said for (group, option), said in YOUNGER.items() if option in row["config"][group]]
+    for (group, option), said in GONE.items():
+        if (value := row["config"].get(group, {}).get(option)) is not None:
+            row["overrides"] += [override.format(value) for override in said]
+            row["config"] = without(row["config"], (f"{group}.{option}", f"method.{group}.{option}"))
     overrides = tuple(override for override in row["overrides"] if not override.startswith("seed="))
     if overrides not in composed:  # once for all seeds: the stored one is put over it
         config = compose("config", list(overrides), return_hydra_config=True)

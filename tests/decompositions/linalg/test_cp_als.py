@@ -21,10 +21,10 @@ def test_terms_that_grow_and_cancel_are_not_used(monkeypatch):
     ]
     assert float((cp_als.to_tensor(diverging) - tensor).norm()) < 0.01, "close, with terms a thousand times larger"
     assert cp_als.is_degenerate(diverging)
-    monkeypatch.setattr(cp_als, "DEGENERATE", 10.0)  # they grow with the cube root of the sweeps: 100 takes too many
+    monkeypatch.setattr(cp_als, "DEGENERATE", 4.0)  # they grow with the cube root of the sweeps: 100 takes too many
     start = [torch.zeros(2, 0, dtype=torch.float64)] * 3
     with pytest.warns(RuntimeWarning, match="CP of rank 2: terms grow and cancel"):
-        found = cp_als.fit(tensor, 2, start, 3000)
+        found = cp_als.fit(tensor, 2, start, 300)
     assert not cp_als.is_degenerate(found)
-    assert not cp_als.is_degenerate(cp_als.polish(tensor, found, 3000))
+    assert not cp_als.is_degenerate(cp_als.polish(tensor, found, 300))
     assert float((cp_als.to_tensor(found) - tensor).norm() / tensor.norm()) < 0.6

@@ -11,27 +11,28 @@ from decompositions.core.frontier import Frontier, pareto_frontier
 from decompositions.rank_search.rule import RankProblem
 
 
-def random_frontier(seed: int, max_rank: int = 6) -> Frontier:
+def random_frontier(seed: int, max_rank: int = 6, dense: bool = True) -> Frontier:
     generator = torch.Generator().manual_seed(seed)
     energy = torch.rand(max_rank, generator=generator, dtype=torch.float64).pow(3).sort(descending=True).values
     errors = torch.cat([energy.flip(0).cumsum(0).flip(0), energy.new_zeros(1)])
     unit = int(torch.randint(3, 30, (1,), generator=generator))
     positions = int(torch.randint(1, 9, (1,), generator=generator))
     ranks = torch.arange(max_rank + 1)
-    dense = unit * max_rank - unit // 2
+    dense_params = unit * max_rank - unit // 2
     return pareto_frontier(
         ranks[:, None],
         ranks * unit,
         ranks * unit * positions,
         errors,
-        dense_params=dense,
-        dense_macs=dense * positions,
+        dense_params=dense_params,
+        dense_macs=dense_params * positions,
         squared_norm=float(energy.sum()),
+        dense=dense,
     )
 
 
-def problem_of(seed: int, num_layers: int = 3, penalty: float = 0.7) -> RankProblem:
-    frontiers = {f"layer{i}": random_frontier(10 * seed + i) for i in range(num_layers)}
+def problem_of(seed: int, num_layers: int = 3, penalty: float = 0.7, dense: bool = True) -> RankProblem:
+    frontiers = {f"layer{i}": random_frontier(10 * seed + i, dense=dense) for i in range(num_layers)}
     return RankProblem(frontiers, penalty, rest_params=17, rest_macs=50)
 
 

@@ -10,10 +10,12 @@ import yaml
 from hydra.utils import instantiate
 
 from decompositions.core.frontier import Frontier, Unfolding, pareto_frontier
+from decompositions.rank_search.accuracy import Accuracy
 from decompositions.rank_search.budget import Budget
 from decompositions.rank_search.cost import Cost
 from decompositions.rank_search.energy import Energy
 from decompositions.rank_search.fixed import Fixed
+from decompositions.rank_search.latency import Latency
 from decompositions.rank_search.rule import RankProblem
 from tests.conftest import ROOT
 from tests.decompositions.rank_search.rank_problems import (
@@ -162,3 +164,21 @@ def test_min_rank_is_a_lower_bound():
         )
         assert frontier.rank(0) == min_rank
         assert Cost(1e6, "params")(RankProblem({"a": frontier}, 1.0)).ranks["a"] == min_rank
+
+
+@pytest.mark.parametrize(
+    ("rule", "ranks"),
+    [
+        (Budget(share=1.0), 5), (Latency(share=1.0), 5), (Energy(keep=1.0), 6), (Cost(weight=0.0), 6),
+        (Accuracy(epsilon=0.0), 6), (Accuracy(epsilon=100.0), 1),
+    ],
+    ids=str,
+)  # fmt: skip
+@pytest.mark.parametrize("seed", range(5))
+def test_where_layers_stay_factorised(rule, ranks, seed):
+    """Rank 6 is larger than the dense layer: `budget` and `latency` never take it, others if nothing else will do."""
+    problem = measured(problem_of(seed, dense=False))
+    choice = rule(problem)
+    assert set(choice.ranks.values()) == {ranks}
+    if rule == Budget(share=1.0):
+        assert cost(problem, points_of(problem, choice), "params") <= problem.dense_cost("params")

@@ -25,7 +25,9 @@ CHANGES = [
     *(f"schedule.{phase}.{change}" for phase in ("reference", "l_step", "fine_tune") for change in (
         "epochs=3", "learning_rate=0.013", "decay.final=0.4", "momentum=0.5", "nesterov=false", "weight_decay=0.02")),
     "schedule.l_step_decay=0.5", "schedule.penalty.initial=0.01", "schedule.penalty.growth=3",
-    "schedule.penalty.num_steps=4", "method.multipliers=false", "method.normalize=true", "method.layers=[fc1]",
+    "schedule.penalty.num_steps=4", "schedule.penalty.start=zero", "schedule.keep_momentum=true",
+    "decay@schedule.decay_over_l_steps=steps",
+    "method.multipliers=false", "method.normalize=true", "method.layers=[fc1]",
     "method.choose_ranks=once", "method.choose_dense=every_step", "method.min_rank=9",
     "schedule.distillation.weight=0.5",
     "rank.weight=0.6", "rank.relative=false", "decomposition=cur", "network.activation=tanh", "seed=3",
@@ -67,7 +69,7 @@ GRADUAL = (
             *(f"schedule.from_scratch.{change}" for change in (
                 "epochs=3", "learning_rate=0.013", "decay.final=0.4", "momentum=0.5", "nesterov=false",
                 "weight_decay=0.02")),
-            "schedule.distillation.weight=0.5", "method.gain=0.5", "method.layers=[fc1]",
+            "schedule.distillation.weight=0.5", "method.gain=0.5", "method.start=glorot_cores", "method.layers=[fc1]",
             "decomposition=tt", "method.min_rank=9", "seed=2"]),
         (GRADUAL, [
             "method.num_stages=3", "method.weakening=0.9", "method.layers=[fc1]", "method.normalize=false",
