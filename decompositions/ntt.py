@@ -28,6 +28,7 @@ from jaxtyping import Int64
 from torch import Tensor, nn
 
 from decompositions.core.frontier import Frontier, Rank
+from decompositions.core.metric import ModeAxes
 from decompositions.core.site import Site
 from decompositions.layers.base import ZeroRank
 from decompositions.layers.geometry import positions_between
@@ -43,6 +44,11 @@ class NTTFactors:
 
     train: TTFactors
     biases: tuple[Tensor | None, ...]
+
+    def times(self, maps: Sequence[Tensor | None], dtype: torch.dtype) -> NTTFactors:
+        """Return the train with a matrix on the mode of each core, and the biases as they are."""
+        biases = tuple(None if bias is None else bias.to(dtype) for bias in self.biases)
+        return NTTFactors(self.train.times(maps, dtype), biases)
 
     def to_tensor(self) -> Tensor:
         """Contract the train alone, without activations, norms and biases."""
@@ -78,6 +84,10 @@ class NTT:
             return [True] * num_bonds
         kernel = len(layout.out)
         return [layout.kernel is not None and bond in (kernel - 1, kernel) for bond in range(num_bonds)]
+
+    def mode_axes(self, weight: Tensor) -> ModeAxes:
+        """Return the mode of each core."""
+        return self.train.mode_axes(weight)
 
     def analyse(self, weight: Tensor) -> NTTAnalysis:
         """Compute the spectra of the tensor train."""

@@ -29,11 +29,13 @@ from jaxtyping import Int64
 from torch import Tensor, nn
 
 from decompositions.core.frontier import Frontier, Rank, pareto_frontier
+from decompositions.core.metric import ModeAxes
 from decompositions.core.site import Site
 from decompositions.layers.base import ZeroRank
 from decompositions.layers.geometry import positions_between
 from decompositions.layers.tt import TTConv, TTLinear
 from decompositions.layers.tt_kernel_first import TTKernelFirst, kernel_order
+from decompositions.linalg.moments import times
 from decompositions.linalg.spectrum import scaled, tails
 from decompositions.linalg.tensorize import Layout, modes_of_sides
 from decompositions.linalg.tt_bound import error_bound, shared_energies
@@ -59,6 +61,14 @@ class TTFactors:
         """Count the numbers in all cores."""
         return sum(core.numel() for core in self.cores)
 
+    def times(self, maps: Sequence[Tensor | None], dtype: torch.dtype) -> TTFactors:
+        """Return the cores with a matrix on the mode of each (see `core.metric.ModeFactors`)."""
+        cores = []
+        for matrix, core in zip(maps, self.cores, strict=True):
+            sides = core.movedim(1, 0)  # (size, r_{k−1}, r_k)
+            cores.append(times(matrix, sides.flatten(1)).reshape(sides.shape).movedim(0, 1).to(dtype))
+        return replace(self, cores=tuple(cores))
+
 
 @dataclass(frozen=True)
 class TT:
@@ -80,6 +90,16 @@ class TT:
         length = max(len(out), len(into))
         padded = [(*modes, *[1] * (length - len(modes))) for modes in (out, into)]
         return replace(layout, out=padded[0], into=padded[1]) if layout.in_pairs else layout
+
+    def mode_axes(self, weight: Tensor) -> ModeAxes:
+        """Return the mode of each core."""
+        layout = self.layout(weight.shape)
+        num_out, num_sides = len(layout.out), len(layout.out) + len(layout.into)
+        kernel = [tuple(range(num_sides, num_sides + weight.ndim - 2))] if layout.kernel is not None else []
+        out, into = [(k,) for k in range(num_out)], [(k,) for k in range(num_out, num_sides)]
+        pairs = [(*m, *n) for m, n in zip(out, into, strict=True)] if layout.in_pairs else []
+        groups = [*kernel, *pairs] if layout.in_pairs else [*out, *kernel, *into]
+        return ModeAxes((*layout.out, *layout.into, *weight.shape[2:]), tuple(groups), num_out)
 
     def analyse(self, weight: Tensor) -> TTAnalysis:
         """Compute the spectra of all unfoldings."""

@@ -30,10 +30,12 @@ from torch import Tensor, nn
 from decompositions.core.fallback import FormatWithFallback
 from decompositions.core.frontier import Frontier, Rank, Unfolding, pareto_frontier
 from decompositions.core.low_rank import is_matrix
+from decompositions.core.metric import ModeAxes
 from decompositions.core.site import Site
 from decompositions.layers.base import FactoredSequential, ZeroRank
 from decompositions.layers.geometry import part_of, positions_between
 from decompositions.linalg.hooi import hooi
+from decompositions.linalg.moments import times
 from decompositions.linalg.spectrum import eigh, scaled
 from decompositions.svd import SVD
 
@@ -56,6 +58,13 @@ class Tucker2Factors:
         """Count the numbers in core and bases."""
         return self.core.numel() + self.out.numel() + self.into.numel()
 
+    def times(self, maps: Sequence[Tensor | None], dtype: torch.dtype) -> Tucker2Factors:
+        """Return the factors with a matrix on outputs, inputs and kernel (see `core.metric.ModeFactors`)."""
+        core = times(maps[2], self.core.flatten(2).movedim(2, 0).flatten(1)).T.reshape(self.core.shape)
+        return Tucker2Factors(
+            *(factor.to(dtype) for factor in (core, times(maps[0], self.out), times(maps[1], self.into)))
+        )
+
 
 @dataclass(frozen=True)
 class Tucker2(FormatWithFallback):
@@ -71,6 +80,10 @@ class Tucker2(FormatWithFallback):
     def fallback(self, weight: Tensor) -> SVD | None:
         """Return the SVD for a matrix, which has no kernel around which a core would pay."""
         return SVD() if is_matrix(weight) else None
+
+    def mode_axes(self, weight: Tensor) -> ModeAxes:
+        """Return three modes: outputs, inputs, kernel."""
+        return ModeAxes(tuple(weight.shape), ((0,), (1,), tuple(range(2, weight.ndim))))
 
     def _analyse(self, weight: Tensor) -> Tucker2Analysis:
         """Compute the bases of both channel modes and the energies of the full core."""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from decompositions.core.format import Analysis, Factors, Format
 from decompositions.core.frontier import Rank
+from decompositions.core.metric import ModeAxes, SiteMetric, analyse_by_modes, analyse_in
 from decompositions.core.site import Site
 from decompositions.layers.geometry import LAYER_TYPES, wrong_kind
 
@@ -30,6 +31,11 @@ class FormatWithFallback(ABC):
         other = self.fallback(weight)
         return self._analyse(weight) if other is None else other.analyse(weight)
 
+    def analyse_in(self, weight: Tensor, metric: SiteMetric) -> Analysis:
+        """Factorise `weight` in a metric."""
+        other = self.fallback(weight)
+        return self._analyse_in(weight, metric) if other is None else analyse_in(other, weight, metric)
+
     def count(self, site: Site, ranks: Int64[Tensor, "rank mode"]) -> tuple[Tensor, Tensor]:
         """Count parameters and multiply-adds of the layer at each of `ranks`, bias included."""
         other = self.fallback(site.weight)
@@ -49,6 +55,13 @@ class FormatWithFallback(ABC):
 
     @abstractmethod
     def _analyse(self, weight: Tensor) -> Analysis: ...
+
+    def _analyse_in(self, weight: Tensor, metric: SiteMetric) -> Analysis:
+        return analyse_by_modes(self, self.mode_axes(weight), weight, metric)
+
+    @abstractmethod
+    def mode_axes(self, weight: Tensor) -> ModeAxes:
+        """Return the modes of a weight that this format writes itself (see `core.metric.ModeFormat`)."""
 
     @abstractmethod
     def _count(self, site: Site, ranks: Int64[Tensor, "rank mode"]) -> tuple[Tensor, Tensor]: ...

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from decompositions.layers.base import Factored
 from decompositions.layers.geometry import linear_of, part_of, wrong_kind
+from decompositions.linalg.moments import times as times_moment
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,11 @@ class TuckerFactors:
     def num_params(self) -> int:
         """Count the numbers in core and bases."""
         return self.core.numel() + sum(basis.numel() for basis in self.bases)
+
+    def times(self, maps: Sequence[Tensor | None], dtype: torch.dtype) -> TuckerFactors:
+        """Return the factors with a matrix on each mode (see `core.metric.ModeFactors`)."""
+        bases = tuple(times_moment(m, basis).to(dtype) for m, basis in zip(maps, self.bases, strict=True))
+        return replace(self, core=self.core.to(dtype), bases=bases)
 
 
 class TuckerLinear(Factored):

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from operator import index
 from typing import Literal
@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from decompositions.core.format import Format
 from decompositions.core.frontier import Rank
+from decompositions.core.metric import Batches, Metric
 from decompositions.network.structure import Structure, describe, replace_layers
 from decompositions.rank_search.budget import Budget
 from decompositions.rank_search.fixed import Fixed
@@ -90,6 +91,8 @@ def compress(
     min_rank: int = 1,
     normalize: bool = True,
     evaluate: Callable[[nn.Module], float] | None = None,
+    metric: Metric | None = None,
+    calibration: Batches | None = None,
 ) -> tuple[nn.Module, CompressionReport]:
     """Return a compressed copy of `model`, in its mode, on its device, and the report of its layers.
 
@@ -101,7 +104,9 @@ def compress(
 
     `layers` are name patterns; the weights of an LSTM or GRU `rnn` are the layers `rnn.ih_l0`, `rnn.hh_l0`, … No rank
     is below `min_rank`. `normalize` measures errors relative to each weight's squared norm. `evaluate` returns the
-    accuracy of a model on validation data in percent, for a rule that measures it.
+    accuracy of a model on validation data in percent, for a rule that measures it. `metric` says which errors matter,
+    measured on `calibration`: batches of inputs, or `(inputs, labels)`, of the training data; without one all weights
+    count alike.
     Raises `ValueError` if an argument is wrong, no layer can be compressed, or no ranks meet the budget.
 
     >>> import torch
@@ -126,6 +131,9 @@ def compress(
         raise ValueError(f"compress: layers is a list of name patterns, got the string {layers!r}")
     if not isinstance(min_rank, int) or min_rank < 0:
         raise ValueError(f"compress: min_rank is an integer of at least 0, got {min_rank!r}")
+    if (metric is None) != (calibration is None):
+        given = "a metric without calibration data" if calibration is None else "calibration data without a metric"
+        raise ValueError(f"compress: expected metric and calibration together, got {given}")
     if budget is not None:
         rule = Budget(budget, of)
     elif ranks is not None:
@@ -143,8 +151,11 @@ def compress(
         dtype=example_input.dtype,
         evaluate=None if evaluate is None else partial(evaluate, model),
     )
-    step = search({name: site.weight.detach() for name, site in search.sites.items()}, penalty=1.0)
-    compressed = replace_layers(model, format, step.factors)
+    if metric is not None:
+        assert calibration is not None
+        search = replace(search, metrics=metric.measure(model, search.sites, calibration))
+    step = search(search.weights, penalty=1.0)
+    compressed = replace_layers(model, format, step.factors, search.biases(step, search.weights))
     return compressed, _report(model, search, step)
 
 

@@ -26,11 +26,21 @@ Structure = dict[str, dict[str, Any]]
 FORMER_PATHS = {"decompositions.int8_layers.int8_layer": "decompositions.layers.int8.int8_layer"}
 
 
-def replace_layers(network: nn.Module, format: Format, factors: Mapping[str, Factors]) -> nn.Module:
-    """Return a copy of `network` in which each layer named in `factors` is the format's layer with these factors."""
+def replace_layers(
+    network: nn.Module,
+    format: Format,
+    factors: Mapping[str, Factors],
+    biases: Mapping[str, torch.Tensor] | None = None,
+) -> nn.Module:
+    """Return a copy of `network` in which each layer named in `factors` is the format's layer with these factors.
+
+    `biases` replace those of the layers that they name.
+    """
     network = copy.deepcopy(network)
     for name, layer_factors in factors.items():
         dense = network.get_submodule(name)
+        if biases and name in biases:
+            dense.get_parameter("bias").data.copy_(biases[name])
         layer = format.layer(dense, layer_factors).train(dense.training)
         network.set_submodule(name, layer.requires_grad_(dense.get_parameter("weight").requires_grad))
     return network

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from decompositions.core.format import Analysis, Factors, Format
 from decompositions.core.frontier import Frontier, Rank, as_modes
+from decompositions.core.metric import SiteMetric, analyse_in
 from decompositions.core.site import Site
 from decompositions.rank_search.rule import RankChoice, RankProblem, RankRule
 from decompositions.search.measure import Probe, layer_latency_ms
@@ -81,7 +82,8 @@ class RankSearch:
     squared error by the squared norm of the weight it is given (in the joint method `W − β/μ`) when ranks are chosen,
     as [IC20]'s code does for deep networks. `probe` measures accuracies for the rules that need them. `skipped` says
     why other layers stay dense, `unfused` names the recurrent layers that were unfused (see `layers.recurrent`).
-    Several `processes` share the work (see `search.parallel`); then all of them must make the same steps.
+    Several `processes` share the work (see `search.parallel`); then all of them must make the same steps. `metrics`
+    says in which metric a layer is approximated; without one it is the identity.
     """
 
     sites: Mapping[str, Site]
@@ -96,6 +98,7 @@ class RankSearch:
     skipped: Mapping[str, str] = field(default_factory=dict)
     unfused: tuple[str, ...] = ()
     processes: Processes = field(default_factory=Alone)
+    metrics: Mapping[str, SiteMetric] = field(default_factory=dict)
 
     @property
     def weights(self) -> dict[str, Tensor]:
@@ -112,7 +115,7 @@ class RankSearch:
         owner, analyses = owners(weights, self.processes.size), dict[str, Analysis]()
 
         def frontier(name: str, weight: Tensor) -> Frontier:
-            analyses[name] = self.format.analyse(weight)
+            analyses[name] = analyse_in(self.format, weight, self.metrics.get(name))
             return analyses[name].frontier(self.sites[name], self.min_rank, dense=self.dense)
 
         work = {name: partial(frontier, name, weight) for name, weight in weights.items()}
@@ -176,6 +179,19 @@ class RankSearch:
         factors = analyses.factors(ranks)
         compressed = {n: factors[n].to_tensor() if n in factors else w for n, w in weights.items()}
         return CStep(ranks, factors, compressed, costs, dense_reasons, choice)
+
+    def biases(self, step: CStep, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return `b + (W − Θ) x̄` for the factorised layers whose metric has a mean input."""
+        means = {name: self.metrics[name].mean for name in step.factors if name in self.metrics}
+        shifts = {
+            name: (weights[name].double() - step.compressed[name].double()).flatten(1) @ mean
+            for name, mean in means.items()
+            if mean is not None
+        }
+        return {
+            name: self.sites[name].layer.get_parameter("bias").detach() + shift.to(weights[name])
+            for name, shift in shifts.items()
+        }
 
     def leave_large_dense(self, step: CStep, weights: Mapping[str, Tensor]) -> CStep:
         """Return the C step with each layer whose rank is not smaller left dense, at its weight in `weights`."""
