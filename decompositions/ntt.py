@@ -18,7 +18,7 @@ computes, so it is never planned.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -78,6 +78,10 @@ class NTT:
             return [True] * num_bonds
         kernel = len(layout.out)
         return [layout.kernel is not None and bond in (kernel - 1, kernel) for bond in range(num_bonds)]
+
+    def check_sites(self, sites: Mapping[str, Site]) -> None:
+        """Raise `ValueError` for a key of `modes` that no layer uses."""
+        self.train.check_sites(sites)
 
     def analyse(self, weight: Tensor) -> NTTAnalysis:
         """Compute the spectra of the tensor train."""

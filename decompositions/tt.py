@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
@@ -35,7 +35,7 @@ from decompositions.layers.geometry import positions_between
 from decompositions.layers.tt import TTConv, TTLinear
 from decompositions.layers.tt_kernel_first import TTKernelFirst, kernel_order
 from decompositions.linalg.spectrum import scaled, tails
-from decompositions.linalg.tensorize import Layout, modes_of_sides
+from decompositions.linalg.tensorize import Layout, modes_of_sides, refuse_unused_keys
 from decompositions.linalg.tt_bound import error_bound, shared_energies
 from decompositions.linalg.tt_contraction import CoreShape, merge_macs, plan
 from decompositions.linalg.tt_svd import bond_limits, contract, hull, num_params, tt_svd, unfolding_spectra
@@ -80,6 +80,10 @@ class TT:
         length = max(len(out), len(into))
         padded = [(*modes, *[1] * (length - len(modes))) for modes in (out, into)]
         return replace(layout, out=padded[0], into=padded[1]) if layout.in_pairs else layout
+
+    def check_sites(self, sites: Mapping[str, Site]) -> None:
+        """Raise `ValueError` for a key of `modes` that no layer uses."""
+        refuse_unused_keys((site.weight.shape for site in sites.values()), self.modes)
 
     def analyse(self, weight: Tensor) -> TTAnalysis:
         """Compute the spectra of all unfoldings."""
