@@ -33,7 +33,7 @@ choose_dense() {  # LeNet300's joint methods with the other answer to when a lay
     local all="dataset=mnist network=lenet300 $SEEDS rank.share=0.05,0.1,0.2 method.normalize=false"
     local lc="rank=budget schedule.penalty.initial=2e-3 schedule.penalty.growth=1.4"
     $RUN $all method=lc_svd,lc_cur method.choose_dense=every_step $lc $(joint 9 3)
-    $RUN $all method=alternating_tucker decomposition=tucker method.choose_dense=at_the_end $lc $(joint 9 3)
+    $RUN $all method=alternating_tucker decomposition=tucker method.choose_dense=every_step $lc $(joint 9 3)
     $RUN $all method=admm_tucker decomposition=tucker method.choose_dense=at_the_end schedule.penalty.initial=1e-2 $(joint 9 3)
 }
 
