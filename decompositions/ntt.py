@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import torch
-from annotated_types import Ge, MinLen
+from annotated_types import Ge, Le, MinLen
 from jaxtyping import Int64
 from torch import Tensor, nn
 
@@ -61,7 +61,7 @@ class NTT:
     activation: Literal["identity", "relu", "leaky_relu", "tanh", "gelu", "silu"] = "relu"
     norm: Literal["none", "batch", "layer"] = "none"
     placement: Literal["between", "convolution"] = "between"
-    num_modes: Annotated[int, Ge(2)] = 3
+    num_modes: Annotated[int, Ge(2), Le(10)] = 3
     modes: dict[str, Annotated[list[Annotated[int, Ge(1)]], MinLen(1)]] | None = None
 
     @property

@@ -24,7 +24,7 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 import torch
-from annotated_types import Ge, MinLen
+from annotated_types import Ge, Le, MinLen
 from jaxtyping import Int64
 from torch import Tensor, nn
 
@@ -69,7 +69,7 @@ class TT:
     middle of two trains, or first, as in [GPNV16].
     """
 
-    num_modes: Annotated[int, Ge(2)] = 3
+    num_modes: Annotated[int, Ge(2), Le(10)] = 3
     modes: dict[str, Annotated[list[Annotated[int, Ge(1)]], MinLen(1)]] | None = None
     kernel: Literal["middle", "first"] = "middle"
 

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import torch
-from annotated_types import Ge, MinLen
+from annotated_types import Ge, Le, MinLen
 from jaxtyping import Float64, Int64
 from torch import Tensor, nn
 
@@ -52,7 +52,7 @@ class Tucker(FormatWithFallback):
     of itself, in at most `max_sweeps`.
     """
 
-    num_modes: Annotated[int, Ge(2)] = 2
+    num_modes: Annotated[int, Ge(2), Le(10)] = 2
     modes: dict[str, Annotated[list[Annotated[int, Ge(1)]], MinLen(1)]] | None = None
     max_sweeps: Annotated[int, Ge(0)] = 50
     tolerance: Annotated[float, Ge(0)] = 1e-4
