@@ -26,6 +26,7 @@ from orchestration.errors import RunsElsewhere
 from orchestration.store.claim import taken
 from orchestration.store.status import read_status
 from orchestration.sweep.plan import make_plan, print_plan
+from orchestration.sweep.preflight import preflight_in_subprocess
 from runtime.console import say
 from runtime.file_lock import DEAD_AFTER_SECONDS
 from runtime.signals import Interrupted
@@ -50,7 +51,9 @@ def run(config: DictConfig) -> str:
     with exit_on_user_error():  # here and not in `main` alone: Hydra would print the overrides before the reason
         point = Point.from_hydra(config, hydra_config)
         if point.config["plan"]:
-            print_plan(make_plan([point], [read_status(point)]))
+            status = read_status(point)
+            preflight_in_subprocess([point] if status.is_pending else [], is_here=True)
+            print_plan(make_plan([point], [status]))
             return "planned"
         result = _row_of(point)
     if not result.is_ok:

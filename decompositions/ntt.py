@@ -18,12 +18,12 @@ computes, so it is never planned.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import torch
-from annotated_types import Ge, MinLen
+from annotated_types import Ge, Le, MinLen
 from jaxtyping import Int64
 from torch import Tensor, nn
 
@@ -67,7 +67,7 @@ class NTT:
     activation: Literal["identity", "relu", "leaky_relu", "tanh", "gelu", "silu"] = "relu"
     norm: Literal["none", "batch", "layer"] = "none"
     placement: Literal["between", "convolution"] = "between"
-    num_modes: Annotated[int, Ge(2)] = 3
+    num_modes: Annotated[int, Ge(2), Le(10)] = 3
     modes: dict[str, Annotated[list[Annotated[int, Ge(1)]], MinLen(1)]] | None = None
 
     @property
@@ -88,6 +88,10 @@ class NTT:
     def mode_axes(self, weight: Tensor) -> ModeAxes:
         """Return the mode of each core."""
         return self.train.mode_axes(weight)
+
+    def check_sites(self, sites: Mapping[str, Site]) -> None:
+        """Raise `ValueError` for a key of `modes` that no layer uses."""
+        self.train.check_sites(sites)
 
     def analyse(self, weight: Tensor) -> NTTAnalysis:
         """Compute the spectra of the tensor train."""

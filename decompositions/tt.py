@@ -19,12 +19,12 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 import torch
-from annotated_types import Ge, MinLen
+from annotated_types import Ge, Le, MinLen
 from jaxtyping import Int64
 from torch import Tensor, nn
 
@@ -37,7 +37,7 @@ from decompositions.layers.tt import TTConv, TTLinear
 from decompositions.layers.tt_kernel_first import TTKernelFirst, kernel_order
 from decompositions.linalg.moments import times
 from decompositions.linalg.spectrum import scaled, tails
-from decompositions.linalg.tensorize import Layout, modes_of_sides
+from decompositions.linalg.tensorize import Layout, modes_of_sides, refuse_unused_keys
 from decompositions.linalg.tt_bound import error_bound, shared_energies
 from decompositions.linalg.tt_contraction import CoreShape, merge_macs, plan
 from decompositions.linalg.tt_svd import bond_limits, contract, hull, num_params, tt_svd, unfolding_spectra
@@ -79,7 +79,7 @@ class TT:
     middle of two trains, or first, as in [GPNV16].
     """
 
-    num_modes: Annotated[int, Ge(2)] = 3
+    num_modes: Annotated[int, Ge(2), Le(10)] = 3
     modes: dict[str, Annotated[list[Annotated[int, Ge(1)]], MinLen(1)]] | None = None
     kernel: Literal["middle", "first"] = "middle"
 
@@ -100,6 +100,10 @@ class TT:
         pairs = [(*m, *n) for m, n in zip(out, into, strict=True)] if layout.in_pairs else []
         groups = [*kernel, *pairs] if layout.in_pairs else [*out, *kernel, *into]
         return ModeAxes((*layout.out, *layout.into, *weight.shape[2:]), tuple(groups), num_out)
+
+    def check_sites(self, sites: Mapping[str, Site]) -> None:
+        """Raise `ValueError` for a key of `modes` that no layer uses."""
+        refuse_unused_keys((site.weight.shape for site in sites.values()), self.modes)
 
     def analyse(self, weight: Tensor) -> TTAnalysis:
         """Compute the spectra of all unfoldings."""

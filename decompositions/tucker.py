@@ -20,12 +20,12 @@ TensorLy's `tucker` is only the reference of the tests: it decomposes anew for e
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
 import torch
-from annotated_types import Ge, MinLen
+from annotated_types import Ge, Le, MinLen
 from jaxtyping import Float64, Int64
 from torch import Tensor, nn
 
@@ -37,7 +37,7 @@ from decompositions.layers.base import ZeroRank
 from decompositions.layers.tucker import TuckerFactors, TuckerLinear, times
 from decompositions.linalg.hooi import hooi
 from decompositions.linalg.spectrum import eigh, scaled
-from decompositions.linalg.tensorize import modes_of
+from decompositions.linalg.tensorize import modes_of_sides, refuse_unused_keys
 from decompositions.tucker2 import Tucker2
 
 # How many rank tuples the grid of a frontier has at most.
@@ -46,21 +46,26 @@ MAX_TUPLES = 2**16
 
 @dataclass(frozen=True)
 class Tucker(FormatWithFallback):
-    """Cut each side of a linear layer into `num_modes` balanced modes, or into those given for its size in `modes`.
+    """Cut each side of a linear layer into `num_modes` balanced modes, or into those given for it in `modes`.
 
+    The keys of `modes` are sizes, as text, or narrower ones (see `tensorize.modes_of_sides`).
     HOOI refines the chosen ranks, of convolutions too, until a sweep lowers the squared error by less than `tolerance`
     of itself, in at most `max_sweeps`.
     """
 
-    num_modes: Annotated[int, Ge(2)] = 2
+    num_modes: Annotated[int, Ge(2), Le(10)] = 2
     modes: dict[str, Annotated[list[Annotated[int, Ge(1)]], MinLen(1)]] | None = None
     max_sweeps: Annotated[int, Ge(0)] = 50
     tolerance: Annotated[float, Ge(0)] = 1e-4
 
     def split(self, shape: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Return the modes of the outputs and those of the inputs."""
-        out, into = (modes_of(size, self.num_modes, self.modes) for size in shape)
-        return out, into
+        return modes_of_sides(shape, self.num_modes, self.modes)
+
+    def check_sites(self, sites: Mapping[str, Site]) -> None:
+        """Raise `ValueError` for a key of `modes` that no linear layer uses."""
+        weights = (site.weight for site in sites.values())
+        refuse_unused_keys((weight.shape for weight in weights if self.fallback(weight) is None), self.modes)
 
     def fallback(self, weight: Tensor) -> Tucker2 | None:
         """Return Tucker-2 for a convolution: the modes of a kernel are too small to pay for a basis each."""

@@ -36,14 +36,13 @@ def variants(results: Iterable[Result], across: str | None = None, reconstructio
         groups.setdefault(result.variant, []).append(result)
     settings = {variant: _settings(group[0]) for variant, group in groups.items()}
     at = {variant: _taken_out(own, across) for variant, own in settings.items()}
-    names = {
-        variant: experiment_name(group[0].choices)
-        + (MARK if any(choice in reconstructions for choice in group[0].choices.items()) else "")
-        for variant, group in groups.items()
-    }
-    names = _told_apart(names, settings)
+    base = {variant: experiment_name(group[0].choices) for variant, group in groups.items()}
+    names = _told_apart(base, settings)
     names = _told_apart(names, settings, at)  # then by settings that some of the others lack
     names = _told_apart(names, settings, at, unless_absent=False)
+    for variant, group in groups.items():  # at the end: a mark tells nobody in what two experiments differ
+        if any(choice in reconstructions for choice in group[0].choices.items()):
+            names[variant] = base[variant] + MARK + names[variant].removeprefix(base[variant])
     return [
         Variant(names[variant], sorted(group, key=lambda r: r.seed), at[variant]) for variant, group in groups.items()
     ]

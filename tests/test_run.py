@@ -189,3 +189,11 @@ def test_the_default_keeps_what_the_readme_promises(tmp_path):
     assert row["reference"]["num_params"] >= 4 * row["compressed"]["num_params"]
     assert row["compressed"]["test_top1_percent"] >= row["reference"]["test_top1_percent"] - 1.5
     assert row["reference"]["test_top1_percent"] > 95
+
+
+def test_the_plan_of_one_point_refuses_what_its_run_would(tmp_path):
+    """Nothing is trained, and no folder is made."""
+    done = run_command("run.py", "plan=true", "method=svd", "rank=fixed", "rank.ranks=1000", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "rank.ranks: layer fc1 takes a rank from 1 to" in done.stderr
+    assert list(tmp_path.iterdir()) == []

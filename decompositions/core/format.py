@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
 from jaxtyping import Int64
@@ -74,4 +75,13 @@ class Format(Protocol):
         `factors` are those that this format made. Raises `ValueError` for a layer that is neither linear nor a
         convolution.
         """
+        ...
+
+
+@runtime_checkable
+class ChecksSites(Protocol):
+    """What a format may have besides: a look at all layers that it is to write, before it writes any."""
+
+    def check_sites(self, sites: Mapping[str, Site]) -> None:
+        """Raise `ValueError` for an option that fits none of these layers."""
         ...

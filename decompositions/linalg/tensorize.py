@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
 
 # The keys of given modes: a size, a size of one side, one side of a shape.
-KEY = re.compile(r"(?:(?:out|in)_)?\d+|(?:out|in)_\d+x\d+")
+KEY = re.compile(r"(?:(?:out|in)_)?[1-9][0-9]*|(?:out|in)_[1-9][0-9]*x[1-9][0-9]*")
+Given = Mapping[str, Sequence[int]] | None
 
 
 @dataclass(frozen=True)
@@ -65,24 +66,7 @@ class Layout:
         return first.reshape(self.shape)
 
 
-def modes_of(size: int, num_modes: int, given: Mapping[str, Sequence[int]] | None) -> tuple[int, ...]:
-    """Return the modes given for this size, or `num_modes` balanced ones.
-
-    The keys of `given` are sizes, as numbers or as text (which YAML's keys become). Raises `ValueError` for a wrong
-    product and for another key.
-
-    >>> modes_of(784, 4, {"784": [7, 4, 7, 4]})
-    (7, 4, 7, 4)
-    """
-    for key in given or {}:
-        if not str(key).isdecimal():
-            raise ValueError(f"modes: expected sizes as keys, as in {{1024: [4, 8, 8, 4]}}, got '{key}'")
-    return _first_given((str(size),), size, num_modes, given or {})
-
-
-def modes_of_sides(
-    shape: Sequence[int], num_modes: int, given: Mapping[str, Sequence[int]] | None
-) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def modes_of_sides(shape: Sequence[int], num_modes: int, given: Given) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return the modes of the outputs and of the inputs of a weight of this shape, `(out, in, *kernel)`.
 
     A key of `given` is a size (both sides), a size of one side (`out_32`, `in_32`), or one side of the weights of one
@@ -92,26 +76,51 @@ def modes_of_sides(
     >>> modes_of_sides((64, 32, 3, 3), 2, {"32": [8, 4], "in_64x32": [4, 8]})
     ((8, 8), (4, 8))
     """
-    given = given or {}
-    for key in given:
-        if not KEY.fullmatch(str(key)):
+    named = _by_key(given)
+    sides = zip(_keys_of_sides(shape), shape[:2], strict=True)
+    out, into = (_first_given(keys, size, num_modes, named) for keys, size in sides)
+    return out, into
+
+
+def refuse_unused_keys(shapes: Iterable[Sequence[int]], given: Given) -> None:
+    """Raise `ValueError` for a key of `given` that no weight of these shapes uses: a typo would give balanced modes."""
+    shapes, named = list(shapes), _by_key(given)
+    used = {_narrowest(keys, named) for shape in shapes for keys in _keys_of_sides(shape)}
+    if unused := [key for key in named if key not in used]:
+        cut = ", ".join(dict.fromkeys(f"{out}x{into}" for out, into, *_ in shapes))
+        raise ValueError(
+            f"modes: expected keys of the layers that are cut, which are {cut or 'none'} (outputs x inputs), got "
+            f"{', '.join(map(repr, unused))}: no side uses it, or only with a narrower key; correct it or leave it out"
+        )
+
+
+def _by_key(given: Given) -> dict[str, tuple[int, ...]]:
+    """Return the given modes by key, as text; raises `ValueError` for what is no key."""
+    named = {str(key): tuple(modes) for key, modes in (given or {}).items()}
+    for key in named:
+        if not KEY.fullmatch(key):
             raise ValueError(
                 "modes: expected as keys a size (32), a size of one side (out_32, in_32) or one side of a shape, "
                 f"outputs x inputs (out_64x32, in_64x32), got '{key}'"
             )
-    of_shape = f"{shape[0]}x{shape[1]}"
-    out, into = (
-        _first_given((f"{side}_{of_shape}", f"{side}_{size}", str(size)), size, num_modes, given)
-        for side, size in zip(("out", "in"), shape[:2], strict=True)
-    )
-    return out, into
+    return named
 
 
-def _first_given(keys: Sequence[str], size: int, num_modes: int, given: Mapping[str, Sequence[int]]) -> tuple[int, ...]:
+def _keys_of_sides(shape: Sequence[int]) -> list[tuple[str, str, str]]:
+    """Return the keys that fit the outputs and those that fit the inputs, the narrowest first."""
+    sides = zip(("out", "in"), shape[:2], strict=True)
+    return [(f"{side}_{shape[0]}x{shape[1]}", f"{side}_{size}", str(size)) for side, size in sides]
+
+
+def _narrowest(keys: Sequence[str], named: Mapping[str, Sequence[int]]) -> str | None:
+    return next((key for key in keys if key in named), None)
+
+
+def _first_given(
+    keys: Sequence[str], size: int, num_modes: int, named: Mapping[str, tuple[int, ...]]
+) -> tuple[int, ...]:
     """Return the modes of the first of `keys` that is given, or balanced ones."""
-    named = {str(key): tuple(modes) for key, modes in given.items()}
-    key = next((key for key in keys if key in named), None)
-    if key is None:
+    if (key := _narrowest(keys, named)) is None:
         return balanced(size, num_modes)
     modes = named[key]
     if math.prod(modes) != size:

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 import torch
 from torch import nn
 
-from decompositions.core.format import Format
+from decompositions.core.format import ChecksSites, Format
 from decompositions.core.site import listed, survey
 from decompositions.layers.geometry import LAYER_TYPES
 from decompositions.layers.unfuse import unfuse_recurrent
@@ -34,7 +34,7 @@ def prepare(
 
     `input_shape` is that of one sample, `dtype` its type if not that of the parameters; `layers` are name patterns;
     `evaluate` returns the network's accuracy in percent, for rules that measure it. The other arguments are those of
-    `RankSearch`. Raises `ValueError` if there is nothing to compress.
+    `RankSearch`. Raises `ValueError` if there is nothing to compress, or if an option of the format fits no layer.
     """
     if isinstance(network, LAYER_TYPES):
         raise ValueError("the network is itself a linear or convolution layer; put it into an nn.Sequential")
@@ -42,6 +42,8 @@ def prepare(
     found = survey(network, input_shape, layers, dtype)
     if not found.sites:
         raise ValueError(f"the network has no layer to compress ({listed(found.skipped)})")
+    if isinstance(format, ChecksSites):
+        format.check_sites(found.sites)
     return RankSearch(
         found.sites,
         format,

@@ -1,4 +1,4 @@
-"""The check before a sweep: try every kind of point without training, and refuse what makes no sense."""
+"""The check before a sweep or a plan: try every kind of point without training, and refuse what makes no sense."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def preflight(points: Sequence[Point], *, is_here: bool = True, writes: bool = T
     if problems:
         for problem, label in problems.items():
             print(f"error: {label}: {problem}", file=sys.stderr)
-        sys.exit("error: the sweep was refused before anything ran")
+        sys.exit("error: refused before anything ran")
 
 
 def preflight_in_subprocess(points: Sequence[Point], *, is_here: bool) -> None:

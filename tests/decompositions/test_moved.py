@@ -33,7 +33,7 @@ NAMES = {
     "layer_latency": "layer_latency_ms",
     "layout": "Layout",
     "materialize": "Merge",
-    "modes": "modes_of",
+    "modes": "balanced",
     "network_file": "build_network",
     "ntt_layers": "NTTLinear",
     "open_recurrent": "open_recurrent",

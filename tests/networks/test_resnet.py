@@ -137,6 +137,6 @@ def test_the_recipe_of_the_published_code(make_point):
             "_target_": "",
             "initial": 1e-3,
             "growth": 1.25,
-            "num_steps": 50,
+            "num_steps": 49,
             "start": "initial",
         }

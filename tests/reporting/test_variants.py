@@ -33,6 +33,14 @@ def test_variants_with_other_options_are_named_by_the_option():
     assert names == ["rank=cost rank.weight=1", "rank=cost rank.weight=2", "rank=fixed"]
 
 
+def test_the_mark_of_a_reconstruction_does_not_replace_what_tells_experiments_apart():
+    """A rank rule may be one, beside another rule that is none."""
+    choices = {"dataset": "digits", "network": "mlp", "method": "joint", "decomposition": "svd"}
+    rows = [result(0, variant=name, choices=choices | {"rank": name}, config={}) for name in ("accuracy", "latency")]
+    names = [variant.name for variant in variants(rows, reconstructions={("rank", "accuracy")})]
+    assert names == ["digits/mlp/joint+svd † rank=accuracy", "digits/mlp/joint+svd rank=latency"]
+
+
 def test_what_older_code_did_not_have_names_a_variant_only_where_nothing_else_does():
     def row(variant, **config):
         return result(0, variant=variant, config=config)

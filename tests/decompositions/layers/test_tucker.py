@@ -76,6 +76,12 @@ def test_to_dense_equals_the_layer_and_any_leading_sizes_are_taken(bias):
     assert half.weight.dtype == torch.bfloat16
 
 
+def test_one_side_may_have_its_own_modes():
+    format = Tucker(modes={"24": [4, 6], "out_24": [24], "in_24x60": [3, 4, 5]})
+    assert format.split((24, 60)) == ((24,), (3, 4, 5))
+    assert format.split((60, 24)) == ((6, 10), (4, 6))
+
+
 def test_modes_may_be_given_and_differ_in_number():
     format = Tucker(modes={"24": [24], "60": [3, 4, 5]})
     layer, reference = layer_at((24, 60), (5, 2, 3, 4), format)

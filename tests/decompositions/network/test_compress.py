@@ -18,6 +18,7 @@ from decompositions.search import measure
 from decompositions.search.prepare import prepare
 from decompositions.svd import SVD
 from decompositions.tt import TT
+from decompositions.tucker import Tucker
 from decompositions.tucker2 import Tucker2
 from evaluation.counts import count_macs
 from tests.decompositions.network.models import Small, Tagger
@@ -93,6 +94,7 @@ def test_each_way_to_choose_ranks():
         ({"budget": float("nan")}, "above 0 and up to 1, got nan"),
         ({"ranks": 3, "layers": "stem"}, "got the string 'stem'"),
         ({"ranks": 3, "min_rank": -1}, "at least 0, got -1"),
+        ({"ranks": 3, "format": Tucker(modes={"16": [4, 4]}), "layers": ["stem"]}, "which are none .* got '16'"),
     ],
 )
 def test_what_cannot_be_done_is_said(options, said):

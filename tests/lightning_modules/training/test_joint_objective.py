@@ -76,6 +76,14 @@ def test_penalty_schedule():
 def test_decays():
     assert [Exponential(0.25)(s) for s in (0, 0.5, 1)] == [1, 0.5, 0.25]
     assert [Steps([0.5, 0.75], 0.1)(s) for s in (0, 0.49, 0.5, 0.8)] == pytest.approx([1, 1, 0.1, 0.01])
+    assert [Cosine(0.2)(s) for s in (0, 0.5, 1)] == pytest.approx([1, 0.6, 0.2])
+
+
+@pytest.mark.parametrize("epochs", [3, 7, 90, 105, 900, 4999])
+def test_a_step_comes_at_its_epoch_though_its_share_is_rounded(epochs):
+    for epoch in {1, epochs // 3, epochs // 2, 2 * epochs // 3, epochs - 1}:
+        decay = Steps([round(epoch / epochs, 4)], 0.1)
+        assert (decay((epoch - 1) / epochs), decay(epoch / epochs)) == (1, 0.1)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +93,6 @@ def test_published_steps_come_at_their_epochs(name, epochs, steps):
     at = yaml.safe_load((ROOT / "conf" / "decay" / f"{name}.yaml").read_text())["at"]
     rates = [Steps(at, 0.1)(epoch / epochs) for epoch in range(epochs)]
     assert [epoch for epoch in range(1, epochs) if rates[epoch] < rates[epoch - 1]] == steps
-    assert [Cosine(0.2)(s) for s in (0, 0.5, 1)] == pytest.approx([1, 0.6, 0.2])
 
 
 def test_phase_options_reach_the_optimizer():
