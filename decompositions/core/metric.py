@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, Self, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -82,7 +82,7 @@ class ModeAxes:
 class ModeFactors(Factors, Protocol):
     """Factors of which each mode of the weight has one of its own."""
 
-    def times(self, maps: Sequence[Tensor | None], dtype: torch.dtype) -> Self:
+    def times(self, maps: Sequence[Tensor | None], dtype: torch.dtype) -> ModeFactors:
         """Return the factors of the weight with a matrix, a diagonal, or None (the identity) on each mode."""
         ...
 
