@@ -138,7 +138,7 @@ def test_killed_anywhere_ends_alike(make_point, monkeypatch, method, tmp_path, t
         (Checkpoint, "update", (1,), False),
     ]
     num = num_kills(monkeypatch, point, outcome(point.directory, whole), places, tmp_path, trained_references)
-    assert num >= 4, "hardly any run was killed: the test tests nothing"
+    assert num >= 3, "hardly any run was killed: the test tests nothing"
 
 
 @pytest.mark.usefixtures("share_references")
