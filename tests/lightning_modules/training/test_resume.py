@@ -134,7 +134,7 @@ def test_killed_anywhere_ends_alike(make_point, monkeypatch, method, tmp_path, t
     places = [
         (RankSearch, "__call__", (1, 3) if method in ("lc_svd", "admm_tucker", "gradual") else (1,), False),
         (Classifier, "training_step", (15, 60), False),
-        (Checkpoint, "write", (5,), True),
+        (Checkpoint, "write", (2, 5), True),
         (Checkpoint, "update", (1,), False),
     ]
     num = num_kills(monkeypatch, point, outcome(point.directory, whole), places, tmp_path, trained_references)
