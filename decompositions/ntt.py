@@ -28,11 +28,12 @@ from jaxtyping import Int64
 from torch import Tensor, nn
 
 from decompositions.core.frontier import Frontier, Rank
-from decompositions.core.metric import ModeAxes
 from decompositions.core.site import Site
+from decompositions.core.whitening import ModeAxes
 from decompositions.layers.base import ZeroRank
 from decompositions.layers.geometry import positions_between
 from decompositions.layers.ntt import Between, NTTConv, NTTLinear
+from decompositions.linalg.moments import Kronecker
 from decompositions.linalg.tensorize import Layout
 from decompositions.linalg.tt_contraction import CoreShape, sequence_macs
 from decompositions.tt import TT, TTAnalysis, TTFactors, core_shapes
@@ -45,7 +46,7 @@ class NTTFactors:
     train: TTFactors
     biases: tuple[Tensor | None, ...]
 
-    def times(self, maps: Sequence[Tensor | None], dtype: torch.dtype) -> NTTFactors:
+    def times(self, maps: Sequence[Kronecker | None], dtype: torch.dtype) -> NTTFactors:
         """Return the train with a matrix on the mode of each core, and the biases as they are."""
         biases = tuple(None if bias is None else bias.to(dtype) for bias in self.biases)
         return NTTFactors(self.train.times(maps, dtype), biases)

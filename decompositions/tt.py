@@ -29,13 +29,14 @@ from jaxtyping import Int64
 from torch import Tensor, nn
 
 from decompositions.core.frontier import Frontier, Rank, pareto_frontier
-from decompositions.core.metric import ModeAxes
 from decompositions.core.site import Site
+from decompositions.core.whitening import ModeAxes
 from decompositions.layers.base import ZeroRank
 from decompositions.layers.geometry import positions_between
 from decompositions.layers.tt import TTConv, TTLinear
 from decompositions.layers.tt_kernel_first import TTKernelFirst, kernel_order
-from decompositions.linalg.moments import times
+from decompositions.linalg.canonical import equal_norms, left_orthogonal
+from decompositions.linalg.moments import Kronecker, times
 from decompositions.linalg.spectrum import scaled, tails
 from decompositions.linalg.tensorize import Layout, modes_of_sides, refuse_unused_keys
 from decompositions.linalg.tt_bound import error_bound, shared_energies
@@ -61,13 +62,13 @@ class TTFactors:
         """Count the numbers in all cores."""
         return sum(core.numel() for core in self.cores)
 
-    def times(self, maps: Sequence[Tensor | None], dtype: torch.dtype) -> TTFactors:
-        """Return the cores with a matrix on the mode of each (see `core.metric.ModeFactors`)."""
+    def times(self, maps: Sequence[Kronecker | None], dtype: torch.dtype) -> TTFactors:
+        """Return the cores with a matrix on the mode of each (see `core.whitening.ModeFactors`)."""
         cores = []
         for matrix, core in zip(maps, self.cores, strict=True):
             sides = core.movedim(1, 0)  # (size, r_{k−1}, r_k)
-            cores.append(times(matrix, sides.flatten(1)).reshape(sides.shape).movedim(0, 1).to(dtype))
-        return replace(self, cores=tuple(cores))
+            cores.append(times(matrix, sides.flatten(1)).reshape(sides.shape).movedim(0, 1))
+        return replace(self, cores=tuple(core.to(dtype) for core in left_orthogonal(cores)))
 
 
 @dataclass(frozen=True)
@@ -189,10 +190,7 @@ class TTAnalysis:
             return self.format.zeros(self.weight, rank)
         tensor, scale = scaled(self.weight)
         cores = tt_svd(self.layout.to_train(tensor), ranks, self.bases)
-        norms = [float(core.norm()) * (scale if k == len(cores) - 1 else 1.0) for k, core in enumerate(cores)]
-        if min(norms) > 0:  # one large core among unit ones would take all of a training step
-            mean = math.exp(sum(map(math.log, norms)) / len(norms))
-            cores = [core * (mean / float(core.norm())) for core in cores]
+        cores = equal_norms(cores, scale)
         return TTFactors(tuple(core.to(self.weight.dtype) for core in cores), self.layout)
 
 

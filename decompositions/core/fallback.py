@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from decompositions.core.format import Analysis, Factors, Format
 from decompositions.core.frontier import Rank
-from decompositions.core.metric import ModeAxes, SiteMetric, analyse_by_modes, analyse_in
+from decompositions.core.metric import SiteMetric
 from decompositions.core.site import Site
+from decompositions.core.whitening import ModeAxes, analyse_by_modes, analyse_in
 from decompositions.layers.geometry import LAYER_TYPES, wrong_kind
 
 
@@ -61,7 +62,7 @@ class FormatWithFallback(ABC):
 
     @abstractmethod
     def mode_axes(self, weight: Tensor) -> ModeAxes:
-        """Return the modes of a weight that this format writes itself (see `core.metric.ModeFormat`)."""
+        """Return the modes of a weight that this format writes itself (see `core.whitening.ModeFormat`)."""
 
     @abstractmethod
     def _count(self, site: Site, ranks: Int64[Tensor, "rank mode"]) -> tuple[Tensor, Tensor]: ...

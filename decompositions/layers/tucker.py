@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from decompositions.layers.base import Factored
 from decompositions.layers.geometry import linear_of, part_of, wrong_kind
+from decompositions.linalg.canonical import orthonormal_bases
+from decompositions.linalg.moments import Kronecker
 from decompositions.linalg.moments import times as times_moment
 
 
@@ -32,10 +34,11 @@ class TuckerFactors:
         """Count the numbers in core and bases."""
         return self.core.numel() + sum(basis.numel() for basis in self.bases)
 
-    def times(self, maps: Sequence[Tensor | None], dtype: torch.dtype) -> TuckerFactors:
-        """Return the factors with a matrix on each mode (see `core.metric.ModeFactors`)."""
-        bases = tuple(times_moment(m, basis).to(dtype) for m, basis in zip(maps, self.bases, strict=True))
-        return replace(self, core=self.core.to(dtype), bases=bases)
+    def times(self, maps: Sequence[Kronecker | None], dtype: torch.dtype) -> TuckerFactors:
+        """Return the factors with a matrix on each mode (see `core.whitening.ModeFactors`)."""
+        mapped = [times_moment(matrix, basis) for matrix, basis in zip(maps, self.bases, strict=True)]
+        core, bases = orthonormal_bases(self.core.double(), mapped)
+        return replace(self, core=core.to(dtype), bases=tuple(basis.to(dtype) for basis in bases))
 
 
 class TuckerLinear(Factored):

@@ -1,4 +1,4 @@
-"""Second moments of several axes: their roots, their partial traces, their Kronecker products, and products with modes.
+"""Second moments over several axes: Kronecker products, their roots, and the moments over some of the axes.
 
 A moment is a symmetric positive semi-definite matrix `(side, side)`, or the diagonal `(side,)` of a diagonal one.
 """
@@ -7,47 +7,79 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float64
 from torch import Tensor
 
 from decompositions.linalg.spectrum import eigh
 
 # Eigenvalues of a moment below this share of its largest are zero: no sample has been there.
-DEFICIENT = 1e-10
+RTOL = 1e-10
 
 
-def root_and_inverse(moment: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the symmetric root L of a moment and its pseudo-inverse L⁺, diagonals of a diagonal."""
+@dataclass(frozen=True)
+class Kronecker:
+    """The Kronecker product of square matrices and diagonals, which is never formed.
+
+    >>> swap, double = torch.tensor([[0.0, 1.0], [1.0, 0.0]]).double(), torch.tensor([2.0, 2.0]).double()
+    >>> (Kronecker((swap, double)) @ torch.arange(4.0)[:, None]).flatten().tolist()
+    [4.0, 6.0, 0.0, 2.0]
+    """
+
+    parts: tuple[Tensor, ...]
+
+    def __matmul__(self, columns: Tensor) -> Float64[Tensor, "side column"]:
+        """Multiply with `columns`, `(side, column)`."""
+        tensor = columns.double().reshape(*(len(part) for part in self.parts), -1)
+        for axis, part in enumerate(self.parts):
+            if part.ndim == 1:
+                tensor = tensor * part.reshape(-1, *[1] * (tensor.ndim - axis - 1))
+            else:
+                tensor = torch.tensordot(part, tensor, dims=([1], [axis])).movedim(0, axis)
+        return tensor.reshape(columns.shape)
+
+    @property
+    def diagonal(self) -> Float64[Tensor, " side"]:
+        """Return the diagonal."""
+        return functools.reduce(torch.kron, (part if part.ndim == 1 else part.diagonal() for part in self.parts))
+
+    def root_and_inverse(self, rtol: float = RTOL) -> tuple[Kronecker, Kronecker]:
+        """Return the symmetric root L and its pseudo-inverse L⁺."""
+        pairs = [root_and_inverse(part, rtol) for part in self.parts]
+        return Kronecker(tuple(root for root, _ in pairs)), Kronecker(tuple(inverse for _, inverse in pairs))
+
+
+def root_and_inverse(moment: Tensor, rtol: float = RTOL) -> tuple[Tensor, Tensor]:
+    """Return the symmetric root L of a moment and its pseudo-inverse L⁺, diagonals of a diagonal.
+
+    Eigenvalues below the share `rtol` of the largest count as zero: Cholesky's factor would not exist.
+    """
     if moment.ndim == 1:
-        root = moment.clamp(min=0).sqrt()
+        root = torch.where(moment > rtol * moment.max(), moment, 0.0).sqrt()
         return root, torch.where(root > 0, 1 / root, 0.0)
     values, vectors = eigh(moment)
-    kept = int((values > DEFICIENT * values[0]).sum())
+    kept = int((values > rtol * values[0]).sum())
     root, vectors = values[:kept].sqrt(), vectors[:, :kept]
     return (vectors * root) @ vectors.T, (vectors / root) @ vectors.T
 
 
-def times_mode(tensor: Tensor, axes: Sequence[int], matrix: Tensor) -> Tensor:
-    """Multiply a matrix `(rows, side)`, or a diagonal, on the neighbouring or other `axes` of a tensor together."""
+def times_axes(tensor: Tensor, axes: Sequence[int], matrix: Kronecker) -> Tensor:
+    """Multiply a matrix on the `axes` of a tensor together."""
     moved = tensor.movedim(tuple(axes), tuple(range(len(axes))))
-    flat = moved.flatten(0, len(axes) - 1)
-    rest = flat.flatten(1)
-    result = rest * matrix[:, None] if matrix.ndim == 1 else matrix @ rest
+    result = matrix @ moved.flatten(0, len(axes) - 1).flatten(1)
     return result.reshape(moved.shape).movedim(tuple(range(len(axes))), tuple(axes))
 
 
-def times(matrix: Tensor | None, factor: Tensor) -> Tensor:
-    """Return `matrix @ factor` in float64, for a matrix `(side, side)`, a diagonal `(side,)`, or None, the identity."""
-    factor = factor.double()
-    if matrix is None:
-        return factor
-    return factor * matrix[:, None] if matrix.ndim == 1 else matrix @ factor
+def times(matrix: Kronecker | None, factor: Tensor) -> Float64[Tensor, "side column"]:
+    """Return `matrix @ factor` in float64; None is the identity."""
+    return factor.double() if matrix is None else matrix @ factor
 
 
 def partial_trace(moment: Tensor, sizes: Sequence[int], kept: Sequence[int]) -> Tensor:
-    """Return the moment over the `kept` of its axes: the others are summed over."""
+    """Return the moment over the `kept` of its axes, of these `sizes`: the others are summed over."""
     others = [k for k in range(len(sizes)) if k not in kept]
     if moment.ndim == 1:
         return moment.reshape(*sizes).sum(others).flatten() if others else moment
@@ -60,24 +92,6 @@ def partial_trace(moment: Tensor, sizes: Sequence[int], kept: Sequence[int]) -> 
     return torch.einsum(moment.reshape(*sizes, *sizes), names, wanted).reshape(side, side)
 
 
-def kronecker(parts: Mapping[int, Tensor], group: Sequence[int], sizes: Sequence[int]) -> Tensor:
-    """Return the Kronecker product of a mode's parts; axes without a part have the identity."""
-    diagonal = all(part.ndim == 1 for part in parts.values())
-    result, axes = torch.ones(1, dtype=torch.float64), list(group)
-    if not diagonal:
-        result = result[None]
-    while axes:
-        part = parts.get(axes[0], torch.ones(sizes[axes[0]], dtype=torch.float64))
-        covered = 1
-        while math.prod(sizes[axis] for axis in axes[:covered]) < len(part):
-            covered += 1
-        axes = axes[covered:]
-        result = torch.kron(result.to(part.device), part if diagonal or part.ndim == 2 else torch.diag(part))
-    return result
-
-
-def product(moments: Sequence[Tensor]) -> Tensor:
-    """Return the Kronecker product of moments as one: a diagonal if all are."""
-    if all(moment.ndim == 1 for moment in moments):
-        return functools.reduce(torch.kron, moments)
-    return functools.reduce(torch.kron, [torch.diag(m) if m.ndim == 1 else m for m in moments])
+def trace(moment: Tensor) -> float:
+    """Return the trace of a moment."""
+    return float(moment.sum() if moment.ndim == 1 else moment.trace())

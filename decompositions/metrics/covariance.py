@@ -9,42 +9,39 @@ A layer without a bias gets none: its metric is `gram`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated
 
-from annotated_types import Ge, Le
 from torch import Tensor, nn
 
 from decompositions.core.metric import Batches, SiteMetric
 from decompositions.core.site import Site
-from decompositions.metrics.calibration import patches, run_inputs, watching
-from decompositions.metrics.gram import shrunk
+from decompositions.linalg.moments import RTOL
+from decompositions.metrics.gram import MaxSide, NumSamples, Rtol, Shrinkage
+from decompositions.metrics.second_moments import MAX_SIDE, input_moments
 
 
 @dataclass(frozen=True)
 class Covariance:
-    """Measure means and covariances; `shrinkage` as in `gram.Gram`."""
+    """Measure means and covariances; the options are those of `gram.Gram`."""
 
-    shrinkage: Annotated[float, Ge(0), Le(1)] = 0.0
+    num_samples: NumSamples = 4096
+    shrinkage: Shrinkage = 0.0
+    rtol: Rtol = RTOL
+    max_side: MaxSide = MAX_SIDE
 
-    def measure(self, network: nn.Module, sites: Mapping[str, Site], batches: Batches) -> dict[str, SiteMetric]:
+    def measure(
+        self,
+        network: nn.Module,
+        sites: Mapping[str, Site],
+        batches: Batches,
+        all_reduce: Callable[[Tensor], Tensor] = lambda sums: sums,
+    ) -> dict[str, SiteMetric]:
         """Return the metric of each site, from one pass over the inputs."""
-        squares: dict[str, Tensor] = {}
-        sums: dict[str, Tensor] = {}
-        counts: dict[str, int] = {}
-
-        def see(name: str, layer: nn.Module, x: Tensor, y: Tensor) -> None:
-            rows = patches(layer, x)
-            squares[name] = squares.get(name, 0) + rows.T @ rows
-            sums[name] = sums.get(name, 0) + rows.sum(0)
-            counts[name] = counts.get(name, 0) + len(rows)
-
-        with watching(sites, see):
-            num = run_inputs(network, batches)
+        sums, num = input_moments(network, sites, batches, self.num_samples, self.max_side, all_reduce)
         metrics = {}
-        for name, square in squares.items():
-            mean = sums[name] / counts[name] if sites[name].num_bias else None
-            moment = square if mean is None else square - counts[name] * mean[:, None] * mean
-            metrics[name] = SiteMetric(into=(shrunk(moment / num, self.shrinkage),), mean=mean)
+        for name, each in sums.items():
+            centred = sites[name].num_bias > 0
+            moments = each.moments(num, self.shrinkage, centred=centred)
+            metrics[name] = SiteMetric(into=moments, mean=each.mean if centred else None, rtol=self.rtol)
         return metrics

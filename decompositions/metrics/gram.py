@@ -8,41 +8,47 @@ For a convolution `x` are its patches. The squared error in this metric is `‖(
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
-import torch
-from annotated_types import Ge, Le
+from annotated_types import Ge, Gt, Le, Lt
 from torch import Tensor, nn
 
 from decompositions.core.metric import Batches, SiteMetric
 from decompositions.core.site import Site
-from decompositions.metrics.calibration import patches, run_inputs, watching
+from decompositions.linalg.moments import RTOL
+from decompositions.metrics.second_moments import MAX_SIDE, input_moments
+
+NumSamples = Annotated[int, Ge(1)]
+Shrinkage = Annotated[float, Ge(0), Le(1)]
+Rtol = Annotated[float, Gt(0), Lt(1)]
+MaxSide = Annotated[int, Ge(1)]
 
 
 @dataclass(frozen=True)
 class Gram:
-    """Measure second moments; `shrinkage` ρ mixes in the identity of the same trace: `(1 − ρ) G + ρ tr(G)/n · I`."""
+    """Measure second moments.
 
-    shrinkage: Annotated[float, Ge(0), Le(1)] = 0.0
+    Args:
+        num_samples: how many samples are read, at most.
+        shrinkage: ρ mixes in the identity of the same trace, `(1 − ρ) G + ρ tr(G)/n · I`.
+        rtol: eigenvalues below this share of the largest count as zero.
+        max_side: a layer with more inputs gets a Kronecker product of two moments (see `second_moments`).
+    """
 
-    def measure(self, network: nn.Module, sites: Mapping[str, Site], batches: Batches) -> dict[str, SiteMetric]:
+    num_samples: NumSamples = 4096
+    shrinkage: Shrinkage = 0.0
+    rtol: Rtol = RTOL
+    max_side: MaxSide = MAX_SIDE
+
+    def measure(
+        self,
+        network: nn.Module,
+        sites: Mapping[str, Site],
+        batches: Batches,
+        all_reduce: Callable[[Tensor], Tensor] = lambda sums: sums,
+    ) -> dict[str, SiteMetric]:
         """Return the metric of each site, from one pass over the inputs."""
-        sums: dict[str, Tensor] = {}
-
-        def see(name: str, layer: nn.Module, x: Tensor, y: Tensor) -> None:
-            rows = patches(layer, x)
-            sums[name] = sums.get(name, 0) + rows.T @ rows
-
-        with watching(sites, see):
-            num = run_inputs(network, batches)
-        return {name: SiteMetric(into=(shrunk(total / num, self.shrinkage),)) for name, total in sums.items()}
-
-
-def shrunk(moment: Tensor, share: float) -> Tensor:
-    """Return `(1 − ρ) G + ρ tr(G)/n · I`."""
-    if share == 0:
-        return moment
-    identity = torch.eye(len(moment), dtype=moment.dtype, device=moment.device)
-    return (1 - share) * moment + share * moment.trace() / len(moment) * identity
+        sums, num = input_moments(network, sites, batches, self.num_samples, self.max_side, all_reduce)
+        return {name: SiteMetric(into=each.moments(num, self.shrinkage), rtol=self.rtol) for name, each in sums.items()}

@@ -11,49 +11,59 @@ The squared error in this metric is, up to the correlation of inputs and gradien
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import ClassVar
 
-from annotated_types import Ge, Le
 from torch import Tensor, nn
 
 from decompositions.core.metric import Batches, SiteMetric
 from decompositions.core.site import Site
-from decompositions.metrics.calibration import patches, run_losses, watching
-from decompositions.metrics.gram import shrunk
+from decompositions.linalg.moments import RTOL
+from decompositions.metrics.calibration import count_over_processes, run_losses, watching
+from decompositions.metrics.gram import MaxSide, NumSamples, Rtol, Shrinkage
+from decompositions.metrics.second_moments import MAX_SIDE, input_moments, shrunk
 
 
 @dataclass(frozen=True)
 class KFAC:
-    """Measure second moments of inputs and of the gradients of outputs; `shrinkage` as in `gram.Gram`, of both."""
+    """Measure second moments of inputs and of the gradients of outputs; the options are those of `gram.Gram`."""
 
-    shrinkage: Annotated[float, Ge(0), Le(1)] = 0.0
+    compares_layers: ClassVar[bool] = True
+    num_samples: NumSamples = 4096
+    shrinkage: Shrinkage = 0.0
+    rtol: Rtol = RTOL
+    max_side: MaxSide = MAX_SIDE
 
-    def measure(self, network: nn.Module, sites: Mapping[str, Site], batches: Batches) -> dict[str, SiteMetric]:
-        """Return the metric of each site, from one pass with labels and its gradients."""
-        into: dict[str, Tensor] = {}
+    def measure(
+        self,
+        network: nn.Module,
+        sites: Mapping[str, Site],
+        batches: Batches,
+        all_reduce: Callable[[Tensor], Tensor] = lambda sums: sums,
+    ) -> dict[str, SiteMetric]:
+        """Return the metric of each site, from one pass over the inputs and one with labels and its gradients."""
         out: dict[str, Tensor] = {}
         counts: dict[str, int] = {}
 
         def see(name: str, layer: nn.Module, x: Tensor, y: Tensor) -> None:
-            rows = patches(layer, x)
-            into[name] = into.get(name, 0) + rows.T @ rows
-            counts[name] = counts.get(name, 0) + len(rows)
+            num_out = len(sites[name].weight)
+            channel = -1 if isinstance(layer, nn.Linear) else -sites[name].weight.ndim + 1  # the axis of the outputs
 
             def see_gradient(gradient: Tensor) -> None:
-                channels = gradient.ndim - len(sites[name].weight.shape) + 1  # the last axis, or that before the kernel
-                deltas = gradient.detach().double().movedim(channels, -1).reshape(-1, len(sites[name].weight))
+                deltas = gradient.detach().double().movedim(channel, -1).reshape(-1, num_out)
                 out[name] = out.get(name, 0) + deltas.T @ deltas
+                counts[name] = counts.get(name, 0) + len(deltas)
 
             y.register_hook(see_gradient)
 
+        sums, num = input_moments(network, sites, batches, self.num_samples, self.max_side, all_reduce)
         with watching(sites, see):
-            num = run_losses(network, batches)
-        return {
-            name: SiteMetric(
-                out=(shrunk(out[name] / counts[name], self.shrinkage),),
-                into=(shrunk(into[name] / num, self.shrinkage),),
-            )
-            for name in into
-        }
+            run_losses(network, batches, self.num_samples)
+        metrics = {}
+        for name in sums:
+            if name in out:
+                moment = all_reduce(out[name]) / count_over_processes(counts[name], all_reduce)
+                into = sums[name].moments(num, self.shrinkage)
+                metrics[name] = SiteMetric((shrunk(moment, self.shrinkage),), into, rtol=self.rtol)
+        return metrics

@@ -89,7 +89,7 @@ def compress(
     of: Literal["params", "macs"] = "params",
     layers: Sequence[str] = ("*",),
     min_rank: int = 1,
-    normalize: bool = True,
+    normalize: bool | None = None,
     evaluate: Callable[[nn.Module], float] | None = None,
     metric: Metric | None = None,
     calibration: Batches | None = None,
@@ -103,7 +103,8 @@ def compress(
     - `rule`: any rank rule.
 
     `layers` are name patterns; the weights of an LSTM or GRU `rnn` are the layers `rnn.ih_l0`, `rnn.hh_l0`, … No rank
-    is below `min_rank`. `normalize` measures errors relative to each weight's squared norm. `evaluate` returns the
+    is below `min_rank`. `normalize` measures errors relative to each weight's squared norm when ranks are
+    chosen; None does so unless the metric compares layers by itself. `evaluate` returns the
     accuracy of a model on validation data in percent, for a rule that measures it. `metric` says which errors matter,
     measured on `calibration`: batches of inputs, or `(inputs, labels)`, of the training data; without one all weights
     count alike.
@@ -131,9 +132,13 @@ def compress(
         raise ValueError(f"compress: layers is a list of name patterns, got the string {layers!r}")
     if not isinstance(min_rank, int) or min_rank < 0:
         raise ValueError(f"compress: min_rank is an integer of at least 0, got {min_rank!r}")
-    if (metric is None) != (calibration is None):
-        given = "a metric without calibration data" if calibration is None else "calibration data without a metric"
-        raise ValueError(f"compress: expected metric and calibration together, got {given}")
+    if normalize is None:
+        normalize = not getattr(metric, "compares_layers", False)
+    needs_data = metric is not None and getattr(metric, "needs_data", True)
+    if needs_data != (calibration is not None):
+        given = "none" if calibration is None else "some"
+        wanted = f"calibration data for {type(metric).__name__}" if needs_data else "no calibration data"
+        raise ValueError(f"compress: expected {wanted}, got {given}")
     if budget is not None:
         rule = Budget(budget, of)
     elif ranks is not None:
@@ -152,10 +157,10 @@ def compress(
         evaluate=None if evaluate is None else partial(evaluate, model),
     )
     if metric is not None:
-        assert calibration is not None
-        search = replace(search, metrics=metric.measure(model, search.sites, calibration))
+        batches = [example_input] if calibration is None else calibration
+        search = replace(search, metrics=metric.measure(model, search.sites, batches))
     step = search(search.weights, penalty=1.0)
-    compressed = replace_layers(model, format, step.factors, search.biases(step, search.weights))
+    compressed = replace_layers(model, format, step.factors, step.biases)
     return compressed, _report(model, search, step)
 
 

@@ -17,8 +17,10 @@ from torch import Tensor
 
 from decompositions.core.format import Analysis, Factors, Format
 from decompositions.core.frontier import Frontier, Rank, as_modes
-from decompositions.core.metric import SiteMetric, analyse_in
+from decompositions.core.metric import SiteMetric
 from decompositions.core.site import Site
+from decompositions.core.whitening import analyse_in
+from decompositions.layers.geometry import with_bias
 from decompositions.rank_search.rule import RankChoice, RankProblem, RankRule
 from decompositions.search.measure import Probe, layer_latency_ms
 from decompositions.search.parallel import Alone, Processes, owners, shared
@@ -29,7 +31,7 @@ class CStep:
     """The result of a C step, by layer: rank (None: dense), factors, Θ in dense shape (`compressed`), and cost.
 
     A layer left dense has no factors, is its own Θ, and has a line in `dense_reasons`. `choice` is the rank rule's
-    answer.
+    answer. `biases` are the new biases of the factorised layers whose metric has a mean input.
     """
 
     ranks: dict[str, Rank | None]
@@ -38,6 +40,7 @@ class CStep:
     costs: dict[str, dict[str, int]]
     dense_reasons: dict[str, str]
     choice: RankChoice
+    biases: dict[str, Tensor] = field(default_factory=dict)
 
     def violation(self, weights: Mapping[str, Tensor]) -> float:
         """`Σ‖W − Θ‖²` over the layers that were factorised: how far the constraint is from being met."""
@@ -178,20 +181,18 @@ class RankSearch:
                 dense_reasons[name] = "the rank rule keeps it dense"
         factors = analyses.factors(ranks)
         compressed = {n: factors[n].to_tensor() if n in factors else w for n, w in weights.items()}
-        return CStep(ranks, factors, compressed, costs, dense_reasons, choice)
+        biases = self._biases({name: compressed[name] for name in factors})
+        return CStep(ranks, factors, compressed, costs, dense_reasons, choice, biases)
 
-    def biases(self, step: CStep, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return `b + (W − Θ) x̄` for the factorised layers whose metric has a mean input."""
-        means = {name: self.metrics[name].mean for name in step.factors if name in self.metrics}
-        shifts = {
-            name: (weights[name].double() - step.compressed[name].double()).flatten(1) @ mean
-            for name, mean in means.items()
-            if mean is not None
-        }
-        return {
-            name: self.sites[name].layer.get_parameter("bias").detach() + shift.to(weights[name])
-            for name, shift in shifts.items()
-        }
+    def _biases(self, compressed: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return `b + (W − Θ) x̄` of each factorised layer with a mean input, W its own weight."""
+        found = {}
+        for name, weight in compressed.items():
+            metric, layer = self.metrics.get(name), self.sites[name].layer
+            if metric is not None and metric.mean is not None:
+                difference = self.sites[name].weight.detach().double() - weight.double()
+                found[name] = layer.get_parameter("bias").detach() + (difference.flatten(1) @ metric.mean).to(weight)
+        return found
 
     def leave_large_dense(self, step: CStep, weights: Mapping[str, Tensor]) -> CStep:
         """Return the C step with each layer whose rank is not smaller left dense, at its weight in `weights`."""
@@ -204,6 +205,7 @@ class RankSearch:
             compressed=step.compressed | {name: weights[name] for name in large},
             costs=step.costs | dense_costs,
             dense_reasons=step.dense_reasons | {name: _not_smaller(step.ranks[name]) for name in large},
+            biases={name: bias for name, bias in step.biases.items() if name not in large},
         )
 
     def _latency_ms(self, name: str, ranks: Sequence[Rank | None], batch_size: int) -> list[float]:
@@ -218,7 +220,12 @@ class RankSearch:
     def _accuracy_percent(self, probe: Probe, analyses: Analyses, ranks: Mapping[str, Rank | None]) -> float:
         """Measure the network with its layers at these ranks."""
         factors = analyses.factors(ranks)
-        return probe.accuracy_percent({n: self.format.layer(self.sites[n].layer, f) for n, f in factors.items()})
+        biases = self._biases({name: each.to_tensor() for name, each in factors.items()}) if self.metrics else {}
+        layers = {}
+        for name, each in factors.items():
+            dense = self.sites[name].layer
+            layers[name] = self.format.layer(with_bias(dense, biases[name]) if name in biases else dense, each)
+        return probe.accuracy_percent(layers)
 
 
 def _not_smaller(rank: Rank | None) -> str:

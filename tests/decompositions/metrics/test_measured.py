@@ -8,14 +8,15 @@ from torch import nn
 from torch.nn import functional as F
 
 from decompositions import compress
-from decompositions.core.metric import analyse_in
 from decompositions.core.site import survey
+from decompositions.core.whitening import analyse_in
 from decompositions.metrics.activation import Activation
-from decompositions.metrics.calibration import patches
 from decompositions.metrics.covariance import Covariance
 from decompositions.metrics.fisher import Fisher
 from decompositions.metrics.gram import Gram
 from decompositions.metrics.kfac import KFAC
+from decompositions.metrics.layer import Layer
+from decompositions.metrics.patches import patches
 from decompositions.svd import SVD
 
 LAYERS = [
@@ -83,12 +84,15 @@ def network_and_data():
     return network, x, [(part, part.sum((1, 2, 3)).long() % 4) for part in x.split(10)]
 
 
-@pytest.mark.parametrize("metric", [Gram(0.1), Covariance(), Activation(), Fisher(), KFAC(0.1)], ids=str)
+METRICS = [Gram(shrinkage=0.1), Covariance(), Activation(), Fisher(), KFAC(shrinkage=0.1), Layer()]
+
+
+@pytest.mark.parametrize("metric", METRICS, ids=str)
 def test_compress_in_a_metric_leaves_the_model_alone(metric):
     network, x, batches = network_and_data()
     before = {name: value.clone() for name, value in network.state_dict().items()}
     small, report = compress(network, SVD(), budget=0.5, example_input=x[:1], metric=metric, calibration=batches)
-    plain, _ = compress(network, SVD(), budget=0.5, example_input=x[:1])
+    plain, _ = compress(network, SVD(), budget=0.5, example_input=x[:1], normalize=True)
     assert report.num_params <= 0.5 * report.dense_params
     assert any(not torch.equal(a, b) for a, b in zip(small.parameters(), plain.parameters(), strict=False))
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
@@ -124,5 +128,5 @@ def test_labels_that_are_missing_are_asked_for():
     network, x, _ = network_and_data()
     with pytest.raises(ValueError, match=r"expected calibration batches \(inputs, labels\), got inputs alone"):
         compress(network, SVD(), budget=0.5, example_input=x[:1], metric=KFAC(), calibration=[x])
-    with pytest.raises(ValueError, match="got a metric without calibration data"):
+    with pytest.raises(ValueError, match="expected calibration data for Gram, got none"):
         compress(network, SVD(), budget=0.5, example_input=x[:1], metric=Gram())
