@@ -53,7 +53,8 @@ class SiteMetric:
 
     def squared_error(self, difference: Tensor) -> float:
         """Return `tr(G_out D G_in Dᵀ)` of a difference of weights, `(out, in, *kernel)`."""
-        return float((difference.double() * self.times(difference)).sum())
+        difference = difference.detach().double()
+        return float((difference * self.times(difference)).sum())
 
 
 @runtime_checkable

@@ -31,9 +31,9 @@ class Kronecker:
 
     parts: tuple[Tensor, ...]
 
-    def __matmul__(self, columns: Tensor) -> Float64[Tensor, "side column"]:
-        """Multiply with `columns`, `(side, column)`."""
-        tensor = columns.double().reshape(*(len(part) for part in self.parts), -1)
+    def __matmul__(self, columns: Tensor) -> Tensor:
+        """Multiply with `columns`, `(side, column)`, in the precision of the parts."""
+        tensor = columns.to(self.parts[0].dtype).reshape(*(len(part) for part in self.parts), -1)
         for axis, part in enumerate(self.parts):
             if part.ndim == 1:
                 tensor = tensor * part.reshape(-1, *[1] * (tensor.ndim - axis - 1))

@@ -39,7 +39,7 @@ def run_inputs(network: nn.Module, batches: Batches, num_samples: int) -> int:
     """
     num = 0
     with evaluating(network), torch.no_grad():
-        for x, _ in _pairs(network, batches, num_samples):
+        for x, _ in pairs(network, batches, num_samples):
             network(x)
             num += len(x)
     return num
@@ -56,7 +56,7 @@ def run_losses(
     num, kept = 0, [parameter.grad for parameter in network.parameters()]
     try:
         with evaluating(network), torch.enable_grad():
-            for x, labels in _pairs(network, batches, num_samples):
+            for x, labels in pairs(network, batches, num_samples):
                 if labels is None:
                     raise ValueError("metric: expected calibration batches (inputs, labels), got inputs alone")
                 network.zero_grad(set_to_none=True)
@@ -86,7 +86,11 @@ def count_over_processes(num: int, all_reduce: Callable[[Tensor], Tensor]) -> in
     return round(float(all_reduce(torch.tensor(float(num), dtype=torch.float64))))
 
 
-def _pairs(network: nn.Module, batches: Batches, num_samples: int) -> Iterator[tuple[Tensor, Tensor | None]]:
+def pairs(network: nn.Module, batches: Batches, num_samples: int) -> Iterator[tuple[Tensor, Tensor | None]]:
+    """Yield `(inputs, labels)` on the network's device, up to the batch with which they are `num_samples`.
+
+    Raises `ValueError` if there is no batch.
+    """
     device = next((tensor.device for tensor in chain(network.parameters(), network.buffers())), torch.device("cpu"))
     num = 0
     for batch in batches:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -21,6 +22,7 @@ from decompositions.metrics.gram import NumSamples
 class Fisher:
     """Measure squared gradients, those of a batch of the mean loss; `num_samples` as in `gram.Gram`."""
 
+    compares_layers: ClassVar[bool] = True
     num_samples: NumSamples = 4096
 
     def measure(

@@ -21,6 +21,7 @@ from decompositions.core.metric import SiteMetric
 from decompositions.core.site import Site
 from decompositions.core.whitening import analyse_in
 from decompositions.layers.geometry import with_bias
+from decompositions.metrics.recovery import biases_for
 from decompositions.rank_search.rule import RankChoice, RankProblem, RankRule
 from decompositions.search.measure import Probe, layer_latency_ms
 from decompositions.search.parallel import Alone, Processes, owners, shared
@@ -31,7 +32,8 @@ class CStep:
     """The result of a C step, by layer: rank (None: dense), factors, Θ in dense shape (`compressed`), and cost.
 
     A layer left dense has no factors, is its own Θ, and has a line in `dense_reasons`. `choice` is the rank rule's
-    answer. `biases` are the new biases of the factorised layers whose metric has a mean input.
+    answer. `biases` are the new biases of the factorised layers whose metric has a mean input; `metrics` are those in
+    which the step was made.
     """
 
     ranks: dict[str, Rank | None]
@@ -41,11 +43,12 @@ class CStep:
     dense_reasons: dict[str, str]
     choice: RankChoice
     biases: dict[str, Tensor] = field(default_factory=dict)
+    metrics: Mapping[str, SiteMetric] = field(default_factory=dict)
 
     def violation(self, weights: Mapping[str, Tensor]) -> float:
-        """`Σ‖W − Θ‖²` over the layers that were factorised: how far the constraint is from being met."""
-        gaps = (weights[name].detach().double() - self.compressed[name].double() for name in self.factors)
-        return sum((float(gap.square().sum()) for gap in gaps), 0.0)
+        """`Σ‖W − Θ‖²` over the factorised layers, each in its metric: how far they are from the constraint."""
+        gaps = {name: weights[name].detach().double() - self.compressed[name].double() for name in self.factors}
+        return sum((self.metrics.get(name, SiteMetric()).squared_error(gap) for name, gap in gaps.items()), 0.0)
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,10 @@ class RankSearch:
     def weights(self) -> dict[str, Tensor]:
         """Return the current weights of the sites, by name."""
         return {name: site.weight.detach() for name, site in self.sites.items()}
+
+    @property
+    def _means(self) -> dict[str, Tensor]:
+        return {name: metric.mean for name, metric in self.metrics.items() if metric.mean is not None}
 
     def note_reference(self) -> None:
         """Measure the reference's accuracy before the network changes, if there is a probe."""
@@ -181,18 +188,8 @@ class RankSearch:
                 dense_reasons[name] = "the rank rule keeps it dense"
         factors = analyses.factors(ranks)
         compressed = {n: factors[n].to_tensor() if n in factors else w for n, w in weights.items()}
-        biases = self._biases({name: compressed[name] for name in factors})
-        return CStep(ranks, factors, compressed, costs, dense_reasons, choice, biases)
-
-    def _biases(self, compressed: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return `b + (W − Θ) x̄` of each factorised layer with a mean input, W its own weight."""
-        found = {}
-        for name, weight in compressed.items():
-            metric, layer = self.metrics.get(name), self.sites[name].layer
-            if metric is not None and metric.mean is not None:
-                difference = self.sites[name].weight.detach().double() - weight.double()
-                found[name] = layer.get_parameter("bias").detach() + (difference.flatten(1) @ metric.mean).to(weight)
-        return found
+        biases = biases_for(self.sites, {name: compressed[name] for name in factors}, self._means)
+        return CStep(ranks, factors, compressed, costs, dense_reasons, choice, biases, self.metrics)
 
     def leave_large_dense(self, step: CStep, weights: Mapping[str, Tensor]) -> CStep:
         """Return the C step with each layer whose rank is not smaller left dense, at its weight in `weights`."""
@@ -220,7 +217,7 @@ class RankSearch:
     def _accuracy_percent(self, probe: Probe, analyses: Analyses, ranks: Mapping[str, Rank | None]) -> float:
         """Measure the network with its layers at these ranks."""
         factors = analyses.factors(ranks)
-        biases = self._biases({name: each.to_tensor() for name, each in factors.items()}) if self.metrics else {}
+        biases = biases_for(self.sites, {name: each.to_tensor() for name, each in factors.items()}, self._means)
         layers = {}
         for name, each in factors.items():
             dense = self.sites[name].layer

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+import torch
 from torch import nn
 
 from decompositions.core.frontier import as_rank
+from decompositions.core.whitening import require_served
 from lightning_modules.core.method import CompressionOptions, prepare_search
 from lightning_modules.training.schedule import Schedule
 
@@ -40,6 +42,10 @@ def dry_run(
     """
     search = prepare_search(method, network, input_shape, evaluate=lambda: 0.0)
     weights = {name: network.get_parameter(f"{name}.weight").detach() for name in search.sites}
+    if method.metric is not None:  # of two samples of noise: only what has the wrong shape shows
+        batches = [(torch.randn(2, *input_shape), torch.zeros(2, dtype=torch.long))]
+        for name, metric in method.metric.measure(network, search.sites, batches).items():
+            require_served(search.format, weights[name], metric)
     analyses = search.analyse(weights)
     # Made-up times: this network is not trained, and not yet on the device where it will run.
     problem = replace(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -66,11 +67,12 @@ def measure(
     ]
     return {
         "reference": measures[0],
-        "compressed": measures[1],
+        "compressed": replace(measures[1], **compressed.untuned),
         "layers": compressed.layers,
         "rank_reason": compressed.rank_reason,
         "violation": compressed.violation,
         "history": compressed.history,
+        "calibration": compressed.calibration,
     }
 
 
