@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from decompositions import compress
+from decompositions.core.metric import SiteMetric
 from decompositions.core.site import survey
 from decompositions.core.whitening import analyse_in
 from decompositions.metrics.activation import Activation
@@ -61,7 +62,7 @@ def test_the_error_of_every_rank_is_that_of_the_outputs(layer, shape, metric):
         if found.mean is not None:
             bias = layer.bias + (layer.weight - weight).flatten(1) @ found.mean
         outputs = applied(layer, x, weight, bias)
-        error = float((outputs - dense).square().sum()) / len(x)
+        error = float((outputs - dense).detach().square().sum()) / len(x)
         assert error == pytest.approx(float(frontier.squared_error[index]), rel=1e-8, abs=1e-10)
 
 
@@ -94,11 +95,34 @@ def test_compress_in_a_metric_leaves_the_model_alone(metric):
     small, report = compress(network, SVD(), budget=0.5, example_input=x[:1], metric=metric, calibration=batches)
     plain, _ = compress(network, SVD(), budget=0.5, example_input=x[:1], normalize=True)
     assert report.num_params <= 0.5 * report.dense_params
-    assert any(not torch.equal(a, b) for a, b in zip(small.parameters(), plain.parameters(), strict=False))
+    if not isinstance(metric, Layer):  # which changes no factors
+        assert any(not torch.equal(a, b) for a, b in zip(small.parameters(), plain.parameters(), strict=False))
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     assert all(parameter.grad is None for parameter in network.parameters())
     assert network.training and small.training
     assert small(x).shape == (40, 4)
+
+
+def test_one_weight_a_layer_moves_ranks_and_nothing_else():
+    """A layer whose weight grows in importance gets the ranks."""
+    network, x, _ = network_and_data()
+
+    def ranks(*weights: float) -> list:
+        class Given:
+            num_samples, compares_layers = 1, True
+
+            def measure(self, network, sites, batches, all_reduce=None):
+                each = zip(sites.items(), weights, strict=True)
+                return {
+                    name: SiteMetric(into=(torch.full((site.weight[0].numel(),), weight, dtype=torch.double),))
+                    for (name, site), weight in each
+                }
+
+        _, report = compress(network, SVD(), budget=0.4, example_input=x[:1], metric=Given(), calibration=[x])
+        return [layer.rank for layer in report.layers]
+
+    assert ranks(1, 1, 1) == ranks(3, 3, 3)
+    assert ranks(1, 100, 1)[1] > ranks(1, 0.01, 1)[1]
 
 
 def test_the_outputs_are_nearer_than_without_a_metric():
@@ -109,7 +133,7 @@ def test_the_outputs_are_nearer_than_without_a_metric():
             network, SVD(), ranks={"3": 3}, example_input=x[:1], metric=metric,
             calibration=None if metric is None else batches,
         )  # fmt: skip
-        errors[type(metric).__name__] = float((small[:4](x) - network[:4](x)).square().sum())
+        errors[type(metric).__name__] = float((small[:4](x) - network[:4](x)).detach().square().sum())
     assert errors["Covariance"] < errors["Gram"] < errors["NoneType"]
 
 
