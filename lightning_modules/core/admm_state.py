@@ -24,7 +24,7 @@ from runtime.console import say
 
 # A metric has so many eigenvectors for each position that a layer sees in a batch: products with 2 · 2q · weights
 # multiply-adds, where the layer's own passes of the batch have 3 · positions · weights.
-SHARE_OF_STEP = 1 / 4
+SHARE_OF_STEP = 1 / 8
 
 
 class AdmmState:

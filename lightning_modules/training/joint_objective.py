@@ -91,4 +91,4 @@ class JointObjective(Classifier):
             torch._foreach_sub_(gradients, self.offsets)  # type: ignore[arg-type]
         for weight, offset, metric in self.measured:
             assert weight.grad is not None
-            weight.grad.add_(metric.times(torch.sub(weight.detach() * self.penalty, offset)))
+            metric.add_times(weight.grad, torch.sub(offset, weight.detach(), alpha=self.penalty), -1.0)

@@ -33,7 +33,7 @@ class LowRankMoment:
 
     def __matmul__(self, columns: Tensor) -> Tensor:
         """Multiply with `columns`, `(side, column)`."""
-        return self.rest * columns + self.vectors @ (self.gain[:, None] * (self.vectors.T @ columns))
+        return torch.addmm(columns, self.vectors, self.gain[:, None] * (self.vectors.T @ columns), beta=self.rest)
 
     def to(self, like: Tensor) -> LowRankMoment:
         """Return it on the device and in the precision of a tensor."""
@@ -65,6 +65,17 @@ class PenaltyMetric:
         """Return it ready for L steps on the device and in the precision of a weight; the C step's stays as it is."""
         out, into = (tuple(factor.to(weight) for factor in side) for side in (self.out, self.into))
         return replace(self, out=out, into=into)
+
+    def add_times(self, gradient: Tensor, difference: Tensor, scale: float) -> None:
+        """Add `scale · G_out D G_in` to a gradient, both in the shape of the weight, in place."""
+        side = self.into[0] if len(self.into) == 1 else None
+        if not isinstance(side, LowRankMoment) or not gradient.is_contiguous():
+            gradient.add_(self.times(difference), alpha=scale)
+            return
+        matrix, into = difference.flatten(1), gradient.flatten(1)  # the latter is a view
+        matrix = _times(self.out, matrix) if self.out else matrix
+        into.add_(matrix, alpha=scale * side.rest)
+        into.addmm_((matrix @ side.vectors) * side.gain, side.vectors.T, alpha=scale)
 
     def times(self, difference: Tensor) -> Tensor:
         """Return `G_out D G_in` of a tensor in the shape of the weight."""
