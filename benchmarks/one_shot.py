@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import argparse
 import csv
+import itertools
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from hydra import compose as compose_config
 from hydra import initialize_config_dir
 from torch import Tensor, nn
 
+from decompositions.core.format import Factors
 from decompositions.core.metric import SiteMetric
 from decompositions.cp import CP
 from decompositions.cur import CUR
@@ -34,6 +37,7 @@ from decompositions.metrics.fisher import Fisher
 from decompositions.metrics.gram import Gram
 from decompositions.metrics.kfac import KFAC
 from decompositions.metrics.layer import Layer
+from decompositions.metrics.recovery import biases_for
 from decompositions.network.structure import replace_layers
 from decompositions.rank_search.budget import Budget
 from decompositions.search.c_step import RankSearch
@@ -99,32 +103,34 @@ def rows(task: str, seed: int, results: str) -> Iterator[dict[str, Any]]:
     for format_name, format in FORMATS.items():
         if format_name == "cp" and not any(isinstance(module, nn.Conv2d) for module in network.modules()):
             continue  # CP of a matrix is its SVD
-        for share in SHARES:
-            for metric_name, metrics in measured.items():
-                for normalize in (True, False):
-                    search = prepare(network, shape, format, Budget(share), normalize=normalize)
-                    row = {"task": name, "seed": seed, "format": format_name, "share": share, "metric": metric_name}
-                    row["normalize"] = normalize
-                    try:
-                        yield row | outcome(components, network, search, metrics, measured, before)
-                    except ValueError:  # no ranks are small enough
-                        continue
+        for metric_name, metrics in measured.items():
+            search = replace(prepare(network, shape, format, Budget(0.5)), metrics=metrics)  # type: ignore[arg-type]
+            analyses = search.analyse(search.weights)
+            for share, normalize in itertools.product(SHARES, (True, False)):
+                row = {"task": name, "seed": seed, "format": format_name, "share": share, "metric": metric_name}
+                row["normalize"] = normalize
+                of_share = replace(search, rule=Budget(share), normalize=normalize)  # type: ignore[arg-type]
+                try:
+                    choice = of_share.choose(of_share.problem(analyses, 1.0))
+                except ValueError:  # no ranks are small enough
+                    continue
+                factors = analyses.factors(choice.ranks)
+                yield row | outcome(components, network, of_share, factors, measured, before)
 
 
 def outcome(
     components: Components,
     network: nn.Module,
     search: RankSearch,
-    metrics: dict[str, SiteMetric],
+    factors: dict[str, Factors],
     measured: dict[str, dict[str, SiteMetric]],
     before: tuple[float, float],
 ) -> dict[str, Any]:
-    """Compress once; return accuracies and the errors in every metric."""
-    search = RankSearch(**{**vars(search), "metrics": metrics})
-    weights = search.weights
-    step = search(weights, 1.0)
-    compressed = replace_layers(network, search.format, step.factors, step.biases)
-    after = top1(components, compressed)
+    """Return the accuracies with these factors, and their errors in every metric."""
+    weights, tensors = search.weights, {layer: each.to_tensor() for layer, each in factors.items()}
+    means = {layer: metric.mean for layer, metric in search.metrics.items() if metric.mean is not None}
+    biases = biases_for(search.sites, tensors, means)
+    after = top1(components, replace_layers(network, search.format, factors, biases))
     found: dict[str, Any] = {
         "validation_error": 100 - after[0],
         "test_error": 100 - after[1],
@@ -133,9 +139,9 @@ def outcome(
     }
     for name, of_metric in measured.items():
         relative, absolute = 0.0, 0.0
-        for layer in step.factors:
+        for layer, tensor in tensors.items():
             metric = of_metric.get(layer, SiteMetric())
-            error = metric.squared_error(weights[layer] - step.compressed[layer])
+            error = metric.squared_error(weights[layer] - tensor)
             absolute += error
             relative += error / max(metric.squared_error(weights[layer]), math.ulp(0.0))
         found |= {f"{name}_relative": relative, f"{name}_absolute": absolute}

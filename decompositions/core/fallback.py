@@ -12,7 +12,7 @@ from decompositions.core.format import Analysis, Factors, Format
 from decompositions.core.frontier import Rank
 from decompositions.core.metric import SiteMetric
 from decompositions.core.site import Site
-from decompositions.core.whitening import ModeAxes, analyse_by_modes, analyse_in
+from decompositions.core.whitening import ModeFormat, analyse_by_modes, analyse_in, serves_identity_alone
 from decompositions.layers.geometry import LAYER_TYPES, wrong_kind
 
 
@@ -58,11 +58,9 @@ class FormatWithFallback(ABC):
     def _analyse(self, weight: Tensor) -> Analysis: ...
 
     def _analyse_in(self, weight: Tensor, metric: SiteMetric) -> Analysis:
+        if not isinstance(self, ModeFormat):
+            raise serves_identity_alone(self)
         return analyse_by_modes(self, self.mode_axes(weight), weight, metric)
-
-    @abstractmethod
-    def mode_axes(self, weight: Tensor) -> ModeAxes:
-        """Return the modes of a weight that this format writes itself (see `core.whitening.ModeFormat`)."""
 
     @abstractmethod
     def _count(self, site: Site, ranks: Int64[Tensor, "rank mode"]) -> tuple[Tensor, Tensor]: ...

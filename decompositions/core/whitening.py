@@ -125,19 +125,11 @@ def analyse_in(format: Format, weight: Tensor, metric: SiteMetric | None) -> Ana
         return format.analyse_in(weight, metric)
     if isinstance(format, ModeFormat):
         return analyse_by_modes(format, format.mode_axes(weight), weight, metric)
-    raise _serves_identity_alone(format)
+    raise serves_identity_alone(format)
 
 
-def require_served(format: Format, weight: Tensor, metric: SiteMetric) -> None:
-    """Raise the `ValueError` of `analyse_in` where it is one of shapes, without factorising anything."""
-    if isinstance(format, MetricFormat):
-        return
-    if not isinstance(format, ModeFormat):
-        raise _serves_identity_alone(format)
-    mode_moments(metric, format.mode_axes(weight))
-
-
-def _serves_identity_alone(format: Format) -> ValueError:
+def serves_identity_alone(format: Format) -> ValueError:
+    """Return the error of a format that has no way to serve another metric."""
     return ValueError(
         f"metric: format {type(format).__name__} serves the metric identity alone: it has neither mode_axes nor "
         "analyse_in; take metric=identity"

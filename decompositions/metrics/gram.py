@@ -33,7 +33,7 @@ class Gram:
     Args:
         num_samples: how many samples are read, at most.
         shrinkage: ρ mixes in the identity of the same trace, `(1 − ρ) G + ρ tr(G)/n · I`.
-        rtol: eigenvalues below this share of the largest count as zero.
+        rtol: eigenvalues below this share of the largest count as zero, where a format inverts the moment.
         max_side: a layer with more inputs gets a Kronecker product of two moments (see `second_moments`).
     """
 

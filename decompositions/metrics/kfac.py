@@ -3,7 +3,8 @@
     G_in = Σ x xᵀ / samples,     G_out = Σ δ δᵀ / positions,     δ = ∂loss / ∂output
 
 The squared error in this metric is, up to the correlation of inputs and gradients, the second-order change of the loss
-(its empirical Fisher matrix) [GFWSVD25].
+(its empirical Fisher matrix). [GFWSVD25] weighs an SVD by two such matrices too, the nearest Kronecker product of the
+observed Fisher matrix; these are its K-FAC approximation.
 
 [MG15] Martens & Grosse, Optimizing neural networks with Kronecker-factored approximate curvature, ICML 2015.
 [GFWSVD25] Chekalina et al., Generalized Fisher-weighted SVD, arXiv:2505.17974, 2025.

@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from decompositions.core.fallback import FormatWithFallback
+from decompositions.core.format import Format
 from decompositions.core.frontier import as_rank
-from decompositions.core.whitening import require_served
+from decompositions.core.metric import SiteMetric
+from decompositions.core.whitening import MetricFormat, ModeFormat, analyse_in, mode_moments
 from lightning_modules.core.method import CompressionOptions, prepare_search
 from lightning_modules.training.schedule import Schedule
 
@@ -21,6 +24,17 @@ def refuse_idle_distillation(schedule: Schedule, num_epochs: int) -> None:
             f"schedule.distillation.weight: expected 0, got {schedule.distillation.weight:g}: there is no epoch in "
             "which this method trains a compressed network"
         )
+
+
+def require_served(format: Format, weight: Tensor, metric: SiteMetric) -> None:
+    """Raise the `ValueError` that factorising in a metric would raise, without factorising more than there is need."""
+    other = format.fallback(weight) if isinstance(format, FormatWithFallback) else None
+    if other is not None:
+        require_served(other, weight, metric)
+    elif isinstance(format, ModeFormat):
+        mode_moments(metric, format.mode_axes(weight))
+    elif not isinstance(format, MetricFormat):
+        analyse_in(format, weight, metric)
 
 
 def dry_run(
