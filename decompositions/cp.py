@@ -29,12 +29,12 @@ from torch import Tensor, nn
 from decompositions.core.fallback import FormatWithFallback
 from decompositions.core.frontier import Frontier, Rank, pareto_frontier
 from decompositions.core.low_rank import is_matrix
+from decompositions.core.mode_axes import ModeAxes
 from decompositions.core.site import Site
-from decompositions.core.whitening import ModeAxes
 from decompositions.layers.base import FactoredSequential, ZeroRank
 from decompositions.layers.geometry import part_of, positions_between
 from decompositions.linalg.cp_als import balanced, exact_fit, fit, largest_rank, polish, to_tensor
-from decompositions.linalg.moments import Kronecker, times
+from decompositions.linalg.moments import Kronecker, apply
 from decompositions.linalg.spectrum import scaled
 from decompositions.svd import SVD
 
@@ -55,9 +55,9 @@ class CPFactors:
         """Count the numbers in all factors."""
         return sum(factor.numel() for factor in self.factors)
 
-    def times(self, maps: Sequence[Kronecker | None], dtype: torch.dtype) -> CPFactors:
+    def mode_product(self, maps: Sequence[Kronecker | None], dtype: torch.dtype) -> CPFactors:
         """Return the factors with a matrix on each mode (see `core.whitening.ModeFactors`)."""
-        factors = balanced([times(matrix, factor) for matrix, factor in zip(maps, self.factors, strict=True)])
+        factors = balanced([apply(matrix, factor) for matrix, factor in zip(maps, self.factors, strict=True)])
         return replace(self, factors=tuple(factor.to(dtype) for factor in factors))
 
 

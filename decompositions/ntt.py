@@ -28,8 +28,8 @@ from jaxtyping import Int64
 from torch import Tensor, nn
 
 from decompositions.core.frontier import Frontier, Rank
+from decompositions.core.mode_axes import ModeAxes
 from decompositions.core.site import Site
-from decompositions.core.whitening import ModeAxes
 from decompositions.layers.base import ZeroRank
 from decompositions.layers.geometry import positions_between
 from decompositions.layers.ntt import Between, NTTConv, NTTLinear
@@ -46,10 +46,10 @@ class NTTFactors:
     train: TTFactors
     biases: tuple[Tensor | None, ...]
 
-    def times(self, maps: Sequence[Kronecker | None], dtype: torch.dtype) -> NTTFactors:
+    def mode_product(self, maps: Sequence[Kronecker | None], dtype: torch.dtype) -> NTTFactors:
         """Return the train with a matrix on the mode of each core, and the biases as they are."""
         biases = tuple(None if bias is None else bias.to(dtype) for bias in self.biases)
-        return NTTFactors(self.train.times(maps, dtype), biases)
+        return NTTFactors(self.train.mode_product(maps, dtype), biases)
 
     def to_tensor(self) -> Tensor:
         """Contract the train alone, without activations, norms and biases."""

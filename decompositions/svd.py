@@ -24,7 +24,7 @@ from decompositions.core.low_rank import TwoFactorFormat, TwoFactors, as_matrix,
 from decompositions.core.metric import SiteMetric
 from decompositions.core.site import Site
 from decompositions.core.whitening import analyse_by_modes
-from decompositions.linalg.moments import Kronecker
+from decompositions.linalg.moments import Kronecker, apply
 from decompositions.linalg.spectrum import eigh, gram, scaled, tails
 
 
@@ -50,7 +50,8 @@ class SVD(TwoFactorFormat):
         matrix, scale = scaled(as_matrix(weight))
         if metric.out or matrix.shape[0] > matrix.shape[1]:
             return analyse_by_modes(self, self.mode_axes(weight), weight, metric)
-        energy, basis = eigh(matrix @ (Kronecker(metric.into) @ matrix.T))
+        into = Kronecker(metric.into) if metric.into else None
+        energy, basis = eigh(matrix @ apply(into, matrix.T))
         return SVDAnalysis(weight, 0, energy * scale**2, basis)
 
 

@@ -29,14 +29,14 @@ from jaxtyping import Int64
 from torch import Tensor, nn
 
 from decompositions.core.frontier import Frontier, Rank, pareto_frontier
+from decompositions.core.mode_axes import ModeAxes
 from decompositions.core.site import Site
-from decompositions.core.whitening import ModeAxes
 from decompositions.layers.base import ZeroRank
 from decompositions.layers.geometry import positions_between
 from decompositions.layers.tt import TTConv, TTLinear
 from decompositions.layers.tt_kernel_first import TTKernelFirst, kernel_order
 from decompositions.linalg.canonical import equal_norms, left_orthogonal
-from decompositions.linalg.moments import Kronecker, times
+from decompositions.linalg.moments import Kronecker, apply
 from decompositions.linalg.spectrum import scaled, tails
 from decompositions.linalg.tensorize import Layout, modes_of_sides, refuse_unused_keys
 from decompositions.linalg.tt_bound import error_bound, shared_energies
@@ -62,12 +62,12 @@ class TTFactors:
         """Count the numbers in all cores."""
         return sum(core.numel() for core in self.cores)
 
-    def times(self, maps: Sequence[Kronecker | None], dtype: torch.dtype) -> TTFactors:
+    def mode_product(self, maps: Sequence[Kronecker | None], dtype: torch.dtype) -> TTFactors:
         """Return the cores with a matrix on the mode of each (see `core.whitening.ModeFactors`)."""
         cores = []
         for matrix, core in zip(maps, self.cores, strict=True):
             sides = core.movedim(1, 0)  # (size, r_{k−1}, r_k)
-            cores.append(times(matrix, sides.flatten(1)).reshape(sides.shape).movedim(0, 1))
+            cores.append(apply(matrix, sides.flatten(1)).reshape(sides.shape).movedim(0, 1))
         return replace(self, cores=tuple(core.to(dtype) for core in left_orthogonal(cores)))
 
 

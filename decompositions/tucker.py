@@ -31,8 +31,8 @@ from torch import Tensor, nn
 
 from decompositions.core.fallback import FormatWithFallback
 from decompositions.core.frontier import Frontier, Rank, Unfolding, pareto_frontier
+from decompositions.core.mode_axes import ModeAxes
 from decompositions.core.site import Site
-from decompositions.core.whitening import ModeAxes
 from decompositions.layers.base import ZeroRank
 from decompositions.layers.tucker import TuckerFactors, TuckerLinear, times
 from decompositions.linalg.hooi import hooi

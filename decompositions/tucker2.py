@@ -32,13 +32,13 @@ from decompositions.core.format import Analysis
 from decompositions.core.frontier import Frontier, Rank, Unfolding, pareto_frontier
 from decompositions.core.low_rank import is_matrix
 from decompositions.core.metric import SiteMetric
+from decompositions.core.mode_axes import ModeAxes
 from decompositions.core.site import Site
-from decompositions.core.whitening import ModeAxes
 from decompositions.layers.base import FactoredSequential, ZeroRank
 from decompositions.layers.geometry import part_of, positions_between
 from decompositions.linalg.canonical import orthonormal_bases
 from decompositions.linalg.hooi import hooi
-from decompositions.linalg.moments import Kronecker, times
+from decompositions.linalg.moments import Kronecker, apply
 from decompositions.linalg.patch_tucker2 import PatchTucker2
 from decompositions.linalg.spectrum import eigh, scaled
 from decompositions.svd import SVD
@@ -62,10 +62,10 @@ class Tucker2Factors:
         """Count the numbers in core and bases."""
         return self.core.numel() + self.out.numel() + self.into.numel()
 
-    def times(self, maps: Sequence[Kronecker | None], dtype: torch.dtype) -> Tucker2Factors:
+    def mode_product(self, maps: Sequence[Kronecker | None], dtype: torch.dtype) -> Tucker2Factors:
         """Return the factors with a matrix on outputs, inputs and kernel (see `core.whitening.ModeFactors`)."""
-        core = times(maps[2], self.core.flatten(2).movedim(2, 0).flatten(1)).T.reshape(self.core.shape)
-        core, bases = orthonormal_bases(core, [times(maps[0], self.out), times(maps[1], self.into)])
+        core = apply(maps[2], self.core.flatten(2).movedim(2, 0).flatten(1)).T.reshape(self.core.shape)
+        core, bases = orthonormal_bases(core, [apply(maps[0], self.out), apply(maps[1], self.into)])
         return Tucker2Factors(*(factor.to(dtype) for factor in (core, *bases)))
 
 
@@ -103,7 +103,7 @@ class Tucker2(FormatWithFallback):
             return super()._analyse_in(weight, metric)
         out, inverse = Kronecker(metric.out).root_and_inverse(metric.rtol) if metric.out else (None, None)
         tensor, scale = scaled(weight.flatten(2))
-        whitened = times(out, tensor.flatten(1)).reshape(tensor.shape)
+        whitened = apply(out, tensor.flatten(1)).reshape(tensor.shape)
         patches = PatchTucker2.of(whitened, metric.into[0], metric.rtol)
         return PatchTucker2Analysis(weight, self, scale, patches, inverse)
 
@@ -189,7 +189,7 @@ class PatchTucker2Analysis:
         """Return the factors at ranks `(out, in)`; the core carries the scale."""
         weight, (first, second) = self.weight, _checked(self.weight, rank)
         core, out, into = self.patches.factors(first, second)
-        core, bases = orthonormal_bases(core * self.scale, [times(self.inverse_root, out), into])
+        core, bases = orthonormal_bases(core * self.scale, [apply(self.inverse_root, out), into])
         core, out, into = (factor.to(weight.dtype) for factor in (core, *bases))
         return Tucker2Factors(core.reshape(first, second, *weight.shape[2:]), out, into)
 

@@ -59,7 +59,8 @@ class Result:
     and resumed, `seconds` are those of the last process; a `Measure` has those of all. `reference` is the uncompressed
     network, measured in the same process as `compressed`. `layers` maps each linear or convolution layer to its rank
     (None: dense), parameters, MACs and the reason why it stayed dense; `form` names its new form where that is no rank.
-    `history` has one entry per L step or stage. `violation` is `Σ‖W − Θ‖²` before the last factorisation. `reported` is
+    `history` has one entry per L step or stage. `violation` is `Σ‖W − Θ‖²` before the last factorisation,
+    in the metric. `reported` is
     the published row of this experiment (`evaluation.reported.Reported`). `calibration` says how the
     metric was measured: part, samples, seed, seconds, and the sides of the moments of each layer's inputs.
     """

@@ -20,8 +20,10 @@ from torch import nn
 
 from decompositions.core.format import Format
 from decompositions.core.metric import Metric
+from decompositions.metrics.input_means import input_means
 from decompositions.metrics.output_targets import with_outputs_as_targets
-from decompositions.metrics.recovery import biases_for, input_means, reestimate_norms
+from decompositions.metrics.recovery import biases_for, reestimate_norms
+from decompositions.metrics.second_moments import MAX_SIDE
 from decompositions.rank_search.rule import RankRule
 from decompositions.search.c_step import CStep, RankSearch
 from lightning_modules.core.calibration import Calibration
@@ -32,6 +34,7 @@ from lightning_modules.core.method import (
     choose_ranks,
     compressed_result,
     prepare_copy,
+    prepare_search,
     train_compressed,
     with_factors,
 )
@@ -76,6 +79,13 @@ class Direct:
             raise ValueError("correct_bias: target=outputs corrects biases itself; leave one of both out")
         refuse_idle_distillation(schedule, schedule.fine_tune.epochs)
         dry_run(self, network, input_shape)
+        if self.target == "outputs":
+            for name, site in prepare_search(self, network, input_shape).sites.items():
+                if (side := site.weight[0].numel()) > MAX_SIDE:
+                    raise ValueError(
+                        f"target: layer {name} has {side} inputs, and outputs as targets need a moment of at most "
+                        f"{MAX_SIDE}; leave it out by method.layers=, or take target=weights"
+                    )
 
     def compress(self, reference: nn.Module, runner: Runner) -> Compressed:
         """Return the network with the factors of one C step, fine-tuned."""
@@ -84,7 +94,7 @@ class Direct:
         step = self._repaired(choose_ranks(search, runner), network, search, calibration)
         compressed = with_factors(network, search, step)
         if self.reestimate_norms:
-            reestimate_norms(compressed, *calibration.data, all_reduce)
+            reestimate_norms(compressed, *calibration.data(), all_reduce)
         untuned = accuracies(compressed, runner)
         violation = step.violation(search.weights)
         train_compressed(compressed, reference, runner.schedule.fine_tune, "fine-tuning", runner)
@@ -95,12 +105,13 @@ class Direct:
         if self.target == "outputs":
             ranks = {name: rank for name, rank in step.ranks.items() if rank is not None}
             factors, biases = with_outputs_as_targets(
-                network, search.sites, search.format, ranks, *calibration.data, all_reduce
+                network, search.sites, search.format, ranks, *calibration.data(), all_reduce
             )
             compressed = step.compressed | {name: each.to_tensor() for name, each in factors.items()}
             return replace(step, factors=factors, compressed=compressed, biases=biases)
         if self.correct_bias:
-            means = input_means(network, search.sites, *calibration.data, all_reduce)
+            with_bias = {name: site for name, site in search.sites.items() if site.num_bias}
+            means = input_means(network, with_bias, *calibration.data(), all_reduce)
             factorised = {name: step.compressed[name] for name in step.factors}
             return replace(step, biases=biases_for(search.sites, factorised, means))
         return step

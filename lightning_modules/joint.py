@@ -34,6 +34,7 @@ from torch import nn
 
 from decompositions.core.format import Format
 from decompositions.core.metric import Metric
+from decompositions.metrics.layer import Layer
 from decompositions.rank_search.rule import RankRule
 from lightning_modules.core.admm_state import AdmmState
 from lightning_modules.core.dry_run import dry_run, refuse_idle_distillation
@@ -87,6 +88,11 @@ class Joint:
 
     def check(self, network: nn.Module, input_shape: Sequence[int], schedule: Schedule) -> None:
         """Raise `ValueError` if no layer can be compressed or the rank rule finds no ranks for such layers."""
+        if isinstance(self.metric, Layer):
+            raise ValueError(
+                "metric: layer is one weight for a whole layer, and the penalty has the mean weight 1 in every layer; "
+                "take metric=identity, or method=direct"
+            )
         why = "the joint objective pulls dense weights towards the product of the factors"
         refuse_idle_distillation(schedule, schedule.fine_tune.epochs)
         dry_run(self, network, input_shape, why_dense=why)

@@ -21,12 +21,12 @@ from torch import Tensor, nn
 
 from decompositions.core.format import Analysis
 from decompositions.core.frontier import Frontier, Rank, Unfolding, pareto_frontier
+from decompositions.core.mode_axes import ModeAxes
 from decompositions.core.site import Site
-from decompositions.core.whitening import ModeAxes
 from decompositions.layers.base import FactoredSequential, ZeroRank
 from decompositions.layers.geometry import part_of, positions_between
 from decompositions.linalg.canonical import balanced_pair
-from decompositions.linalg.moments import Kronecker, times
+from decompositions.linalg.moments import Kronecker, apply
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,9 @@ class TwoFactors:
         """Count the numbers in both factors."""
         return self.left.numel() + self.right.numel()
 
-    def times(self, maps: Sequence[Kronecker | None], dtype: torch.dtype) -> TwoFactors:
+    def mode_product(self, maps: Sequence[Kronecker | None], dtype: torch.dtype) -> TwoFactors:
         """Return the factors with a matrix on the rows and one on the columns (see `core.whitening.ModeFactors`)."""
-        left, right = balanced_pair(times(maps[0], self.left), times(maps[1], self.right.T).T)
+        left, right = balanced_pair(apply(maps[0], self.left), apply(maps[1], self.right.T).T)
         return replace(self, left=left.to(dtype), right=right.contiguous().to(dtype))
 
 

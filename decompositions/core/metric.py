@@ -8,17 +8,18 @@ measure G, `core.whitening` says how a format factorises in it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
 from decompositions.core.site import Site
 from decompositions.linalg.moments import RTOL, Kronecker
 
-# Calibration data: batches `(inputs, labels)`, or of inputs alone for metrics that need no labels.
-Batches = Iterable[Tensor | tuple[Tensor, Tensor]]
+# Calibration data: batches `(inputs, labels)` of tensors, or of inputs alone for metrics that need no labels.
+Batches = Iterable[Any]
 
 
 @dataclass(frozen=True)
@@ -35,11 +36,26 @@ class SiteMetric:
     mean: Tensor | None = None
     rtol: float = RTOL
 
+    def __post_init__(self) -> None:
+        """Raise `ValueError` for values that no training can have meant."""
+        values = (*self.out, *self.into, *(() if self.mean is None else (self.mean,)))
+        if not all(bool(value.isfinite().all()) for value in values):
+            raise ValueError(
+                "metric: the calibration pass gave NaN or infinite values; look for such inputs in the training data, "
+                "and for weights that have diverged"
+            )
+
+    def require_sides(self, weight: Tensor) -> None:
+        """Raise `ValueError` if the sides are not those of a weight `(out, in, *kernel)`."""
+        expected = len(weight), weight[0].numel()
+        for name, side, moments in zip(("outputs", "inputs"), expected, (self.out, self.into), strict=True):
+            if moments and math.prod(len(moment) for moment in moments) != side:
+                sides = [len(moment) for moment in moments]
+                raise ValueError(f"metric: expected moments of {side} {name}, got sides {sides}")
+
     def roots(self) -> tuple[Kronecker | None, Kronecker | None]:
         """Return the symmetric roots `L_out`, `L_in`; None is the identity."""
-        out, into = (
-            Kronecker(parts).root_and_inverse(self.rtol)[0] if parts else None for parts in (self.out, self.into)
-        )
+        out, into = (Kronecker(parts).root(self.rtol) if parts else None for parts in (self.out, self.into))
         return out, into
 
     def times(self, difference: Tensor) -> Tensor:
@@ -61,7 +77,7 @@ class SiteMetric:
 class Metric(Protocol):
     """A way to measure how much errors matter. Implementations are frozen dataclasses whose fields are its options.
 
-    `num_samples`: of the calibration data at most so many are read, in whole batches. Two optional class variables:
+    `num_samples`: so many calibration samples are read, rounded up to whole batches. Two optional class variables:
 
     `needs_data`: True where absent. A metric that only sees in which order the network calls its layers sets it to
     False; one sample of any values does.

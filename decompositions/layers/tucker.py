@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from decompositions.layers.base import Factored
 from decompositions.layers.geometry import linear_of, part_of, wrong_kind
 from decompositions.linalg.canonical import orthonormal_bases
-from decompositions.linalg.moments import Kronecker
-from decompositions.linalg.moments import times as times_moment
+from decompositions.linalg.moments import Kronecker, apply
 
 
 @dataclass(frozen=True)
@@ -34,9 +33,9 @@ class TuckerFactors:
         """Count the numbers in core and bases."""
         return self.core.numel() + sum(basis.numel() for basis in self.bases)
 
-    def times(self, maps: Sequence[Kronecker | None], dtype: torch.dtype) -> TuckerFactors:
+    def mode_product(self, maps: Sequence[Kronecker | None], dtype: torch.dtype) -> TuckerFactors:
         """Return the factors with a matrix on each mode (see `core.whitening.ModeFactors`)."""
-        mapped = [times_moment(matrix, basis) for matrix, basis in zip(maps, self.bases, strict=True)]
+        mapped = [apply(matrix, basis) for matrix, basis in zip(maps, self.bases, strict=True)]
         core, bases = orthonormal_bases(self.core.double(), mapped)
         return replace(self, core=core.to(dtype), bases=tuple(basis.to(dtype) for basis in bases))
 

@@ -46,6 +46,10 @@ class Kronecker:
         """Return the diagonal."""
         return functools.reduce(torch.kron, (part if part.ndim == 1 else part.diagonal() for part in self.parts))
 
+    def root(self, rtol: float = RTOL) -> Kronecker:
+        """Return the symmetric root L."""
+        return self.root_and_inverse(rtol)[0]
+
     def root_and_inverse(self, rtol: float = RTOL) -> tuple[Kronecker, Kronecker]:
         """Return the symmetric root L and its pseudo-inverse L⁺."""
         pairs = [root_and_inverse(part, rtol) for part in self.parts]
@@ -73,7 +77,7 @@ def times_axes(tensor: Tensor, axes: Sequence[int], matrix: Kronecker) -> Tensor
     return result.reshape(moved.shape).movedim(tuple(range(len(axes))), tuple(axes))
 
 
-def times(matrix: Kronecker | None, factor: Tensor) -> Float64[Tensor, "side column"]:
+def apply(matrix: Kronecker | None, factor: Tensor) -> Float64[Tensor, "side column"]:
     """Return `matrix @ factor` in float64; None is the identity."""
     return factor.double() if matrix is None else matrix @ factor
 

@@ -10,14 +10,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
+import torch
 from annotated_types import Gt
 from torch import Tensor, nn
 
 from decompositions.core.metric import Batches, SiteMetric
 from decompositions.core.site import Site
-from decompositions.metrics.calibration import count_over_processes, run_inputs, watching
 from decompositions.metrics.gram import NumSamples
-from decompositions.metrics.patches import patches_in_parts
+from decompositions.metrics.input_means import input_means
 
 
 @dataclass(frozen=True)
@@ -35,15 +35,5 @@ class Activation:
         all_reduce: Callable[[Tensor], Tensor] = lambda sums: sums,
     ) -> dict[str, SiteMetric]:
         """Return the metric of each site, from one pass over the inputs."""
-        sums: dict[str, Tensor] = {}
-        counts: dict[str, int] = {}
-
-        def see(name: str, layer: nn.Module, x: Tensor, y: Tensor) -> None:
-            for rows in patches_in_parts(layer, x, y):
-                sums[name] = sums.get(name, 0) + rows.abs().sum(0)
-                counts[name] = counts.get(name, 0) + len(rows)
-
-        with watching(sites, see):
-            run_inputs(network, batches, self.num_samples)
-        means = {name: all_reduce(sums[name]) / count_over_processes(counts[name], all_reduce) for name in sums}
+        means = input_means(network, sites, batches, self.num_samples, all_reduce, torch.abs)
         return {name: SiteMetric(into=(mean.pow(2 * self.alpha),)) for name, mean in means.items()}

@@ -17,7 +17,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from decompositions.core.metric import Batches, SiteMetric
 from decompositions.core.site import Site
-from decompositions.metrics.calibration import run_inputs, watching
+from decompositions.metrics.passes import run_inputs, watching
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,8 @@ class BatchNorm:
         found: dict[str, SiteMetric] = {}
 
         def see(name: str, layer: nn.Module, x: Tensor, y: Tensor) -> None:
-            outputs[id(y)] = name, y
+            if not isinstance(layer, nn.Linear) or y.ndim == 2:  # of a sequence the norm sees another axis as channels
+                outputs[id(y)] = name, y
 
         def see_norm(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
             assert isinstance(norm, _BatchNorm)

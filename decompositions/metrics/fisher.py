@@ -1,7 +1,8 @@
-"""The Fisher information of each input: `G_in = diag(Σ_i F_ij)`, `F = mean of (∂loss/∂W)²` over batches [FWSVD22].
+"""The Fisher information of each input: `G_in = diag(mean_i F_ij)`, `F = mean of (∂loss/∂W)²` over batches [FWSVD22].
 
 [FWSVD22] Hsu et al., Language model compression with weighted low-rank factorization, ICLR 2022. Its weights are the
-    roots of the summed squared gradients of each row of `Wᵀ`, that is of each input.
+    roots of the summed squared gradients of each row of `Wᵀ`, that is of each input; with the mean in place of the
+    sum factors are the same, and errors of layers of different widths can be compared.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from torch import Tensor, nn
 
 from decompositions.core.metric import Batches, SiteMetric
 from decompositions.core.site import Site
-from decompositions.metrics.calibration import count_over_processes, run_losses
 from decompositions.metrics.gram import NumSamples
+from decompositions.metrics.passes import count_over_processes, run_losses
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Fisher:
     ) -> dict[str, SiteMetric]:
         """Return the metric of each site, from one pass with labels and its gradients."""
         squares = squared_gradients(network, sites, batches, self.num_samples, all_reduce)
-        return {name: SiteMetric(into=(square.sum(0),)) for name, square in squares.items()}
+        return {name: SiteMetric(into=(square.mean(0),)) for name, square in squares.items()}
 
 
 def squared_gradients(
@@ -51,11 +52,11 @@ def squared_gradients(
     def after(num: int) -> None:
         nonlocal num_batches
         num_batches += 1
+        num = count_over_processes(num, all_reduce)
         for name, site in sites.items():
-            if site.weight.grad is not None:
-                mean = site.weight.grad.detach().double().flatten(1) / num
+            if site.weight.grad is not None:  # of the whole batch: a share's square is another number
+                mean = all_reduce(site.weight.grad.detach().double()).flatten(1) / num
                 sums[name] = sums.get(name, 0) + mean.square()
 
     run_losses(network, batches, num_samples, after)
-    num_batches = count_over_processes(num_batches, all_reduce)
-    return {name: all_reduce(total) / num_batches for name, total in sums.items()}
+    return {name: total / num_batches for name, total in sums.items()}

@@ -31,9 +31,10 @@ class Gram:
     """Measure second moments.
 
     Args:
-        num_samples: how many samples are read, at most.
+        num_samples: how many samples are read, rounded up to whole batches.
         shrinkage: ρ mixes in the identity of the same trace, `(1 − ρ) G + ρ tr(G)/n · I`.
-        rtol: eigenvalues below this share of the largest count as zero, where a format inverts the moment.
+        rtol: eigenvalues below this share of the largest count as zero, where a format inverts the moment; Tucker-2 of
+            whole patches adds this share instead.
         max_side: a layer with more inputs gets a Kronecker product of two moments (see `second_moments`).
     """
 

@@ -4,7 +4,8 @@
 
 The squared error in this metric is, up to the correlation of inputs and gradients, the second-order change of the loss
 (its empirical Fisher matrix). [GFWSVD25] weighs an SVD by two such matrices too, the nearest Kronecker product of the
-observed Fisher matrix; these are its K-FAC approximation.
+observed Fisher matrix; these are its K-FAC approximation. A layer that is applied at several positions of a sample has
+each of them counted as a sample of its own: products of gradients at two positions are left out.
 
 [MG15] Martens & Grosse, Optimizing neural networks with Kronecker-factored approximate curvature, ICML 2015.
 [GFWSVD25] Chekalina et al., Generalized Fisher-weighted SVD, arXiv:2505.17974, 2025.
@@ -21,9 +22,9 @@ from torch import Tensor, nn
 from decompositions.core.metric import Batches, SiteMetric
 from decompositions.core.site import Site
 from decompositions.linalg.moments import RTOL
-from decompositions.metrics.calibration import count_over_processes, run_losses, watching
 from decompositions.metrics.gram import MaxSide, NumSamples, Rtol, Shrinkage
-from decompositions.metrics.second_moments import MAX_SIDE, input_moments, shrunk
+from decompositions.metrics.passes import count_over_processes, run_losses, watching
+from decompositions.metrics.second_moments import MAX_SIDE, Collector, shrunk
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class KFAC:
         batches: Batches,
         all_reduce: Callable[[Tensor], Tensor] = lambda sums: sums,
     ) -> dict[str, SiteMetric]:
-        """Return the metric of each site, from one pass over the inputs and one with labels and its gradients."""
+        """Return the metric of each site, from one pass with labels and its gradients."""
         out: dict[str, Tensor] = {}
         counts: dict[str, int] = {}
 
@@ -58,9 +59,10 @@ class KFAC:
 
             y.register_hook(see_gradient)
 
-        sums, num = input_moments(network, sites, batches, self.num_samples, self.max_side, all_reduce)
-        with watching(sites, see):
-            run_losses(network, batches, self.num_samples)
+        collector = Collector(self.max_side)
+        with collector.watching(network, sites), watching(sites, see):
+            num = count_over_processes(run_losses(network, batches, self.num_samples), all_reduce)
+        sums = collector.joined(all_reduce)
         metrics = {}
         for name in sums:
             if name in out:

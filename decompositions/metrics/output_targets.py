@@ -6,7 +6,7 @@ dense network:
     min over Θ of rank r of ‖W X − Θ X̂‖²  =  const + min ‖W* − Θ‖²_Ĝ,     Ĝ = X̂ X̂ᵀ,  W* = W X X̂ᵀ Ĝ⁺
 
 so it is one more factorisation in a metric, of another weight. A layer with a bias has both sides centred, and gets the
-bias `b + W x̄ − Θ x̂̄`.
+bias `b + W x̄ − Θ x̂̄`. The factors are in this metric whatever the one is in which the ranks were chosen.
 
 [ZZHS16] Zhang, Zou, He & Sun, Accelerating very deep convolutional networks, IEEE TPAMI 38(10), 2016.
 """
@@ -27,7 +27,7 @@ from decompositions.core.site import Site
 from decompositions.core.whitening import analyse_in
 from decompositions.layers.geometry import with_bias
 from decompositions.linalg.moments import RTOL, root_and_inverse
-from decompositions.metrics.calibration import count_over_processes, evaluating, pairs, run_inputs, watching
+from decompositions.metrics.passes import count_over_processes, evaluating, pairs, run_inputs, watching
 from decompositions.metrics.patches import patches_in_parts
 
 
@@ -101,7 +101,7 @@ def _cross_moments(
     twin = Site(name, compressed.get_submodule(name), site.calls)
 
     def see_dense(_: str, layer: nn.Module, x: Tensor, y: Tensor) -> None:
-        waiting.append(x)
+        waiting.append(x.clone())  # what comes next may change it in place
 
     def see_compressed(_: str, layer: nn.Module, x: Tensor, y: Tensor) -> None:
         nonlocal count

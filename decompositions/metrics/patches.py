@@ -40,6 +40,8 @@ def patches_in_parts(layer: nn.Module, x: Tensor, output: Tensor) -> Iterator[Te
     """Yield `patches(layer, x)` a few samples at a time."""
     weight = layer.weight
     assert isinstance(weight, Tensor)
+    if not isinstance(layer, nn.Linear) and x.ndim < weight.ndim:  # one sample, without a batch
+        x, output = x[None], output[None]
     num_positions = output.numel() // len(weight) if isinstance(layer, nn.Linear) else output[:, :1].numel()
     per_sample = max(num_positions // len(x), 1) * weight[0].numel()
     for part in x.split(max(CHUNK // per_sample, 1)):

@@ -10,27 +10,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from decompositions.core.metric import Batches
 from decompositions.core.site import Site
-from decompositions.metrics.calibration import count_over_processes, evaluating, pairs, run_inputs, watching
-from decompositions.metrics.patches import patches_in_parts
+from decompositions.metrics.passes import count_over_processes, evaluating, pairs
 
 Reduce = Callable[[Tensor], Tensor]
-
-
-def input_means(
-    network: nn.Module, sites: Mapping[str, Site], batches: Batches, num_samples: int, all_reduce: Reduce
-) -> dict[str, Tensor]:
-    """Return the mean input `(in·kernel,)` of each layer with a bias."""
-    sums: dict[str, Tensor] = {}
-    counts: dict[str, int] = {}
-
-    def see(name: str, layer: nn.Module, x: Tensor, y: Tensor) -> None:
-        for rows in patches_in_parts(layer, x, y):
-            sums[name] = sums.get(name, 0) + rows.sum(0)
-            counts[name] = counts.get(name, 0) + len(rows)
-
-    with watching({name: site for name, site in sites.items() if site.num_bias}, see):
-        run_inputs(network, batches, num_samples)
-    return {name: all_reduce(sums[name]) / count_over_processes(counts[name], all_reduce) for name in sums}
 
 
 def reestimate_norms(network: nn.Module, batches: Batches, num_samples: int, all_reduce: Reduce) -> int:
@@ -38,15 +20,18 @@ def reestimate_norms(network: nn.Module, batches: Batches, num_samples: int, all
     norms = [m for m in network.modules() if isinstance(m, _BatchNorm) and m.running_mean is not None]
     momenta = [norm.momentum for norm in norms]
     with evaluating(network), torch.no_grad():
-        for norm in norms:
-            norm.reset_running_stats()
-            norm.momentum = None  # the mean over all batches
-            norm.train()
-        for x, _ in pairs(network, batches, num_samples):
-            network(x)
+        try:
+            for norm in norms:
+                norm.reset_running_stats()
+                norm.momentum = None  # the mean over all batches
+                norm.train()
+            for x, _ in pairs(network, batches, num_samples):
+                network(x)
+        finally:
+            for norm, momentum in zip(norms, momenta, strict=True):
+                norm.momentum = momentum
         size = count_over_processes(1, all_reduce)
-        for norm, momentum in zip(norms, momenta, strict=True):
-            norm.momentum = momentum
+        for norm in norms:
             assert norm.running_mean is not None and norm.running_var is not None
             mean, square = norm.running_mean.clone(), norm.running_var + norm.running_mean.square()
             if size > 1:
@@ -61,6 +46,8 @@ def biases_for(
     """Return `b + (W − Θ) x̄` of each layer whose mean input is known, Θ its `compressed` weight."""
     found = {}
     for name, weight in compressed.items():
+        if name in means and sites[name].num_bias == 0:
+            raise ValueError(f"metric: layer {name} has no bias to make up for a mean input; leave its mean out")
         if name in means:
             difference = sites[name].weight.detach().double() - weight.double()
             bias = sites[name].layer.get_parameter("bias").detach()

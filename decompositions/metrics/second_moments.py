@@ -19,13 +19,11 @@ from torch import Tensor, nn
 
 from decompositions.core.metric import Batches
 from decompositions.core.site import Site
-from decompositions.metrics.calibration import count_over_processes, run_inputs, watching
+from decompositions.metrics.passes import count_over_processes, run_inputs, watching
 from decompositions.metrics.patches import patches_in_parts
 
 # A layer with more inputs than `max_side` gets two moments. One of this side has 0.5 GiB.
 MAX_SIDE = 8192
-# The moments of so many bytes are summed in one pass over the data; further layers wait for the next one.
-PASS_BYTES = 2**31
 
 
 @dataclass
@@ -91,27 +89,11 @@ def input_moments(
     max_side: int,
     all_reduce: Callable[[Tensor], Tensor],
 ) -> tuple[dict[str, SecondMoments], int]:
-    """Return the sums of every layer that is called, and the number of samples."""
-    found: dict[str, SecondMoments] = {}
-    samples = 0
-    for names in layers_of_passes(sites):
-        collector = Collector(max_side)
-        with collector.watching(network, {name: sites[name] for name in names}):
-            samples = run_inputs(network, batches, num_samples)
-        found |= {name: sums.joined(all_reduce) for name, sums in collector.sums.items()}
-    return {name: found[name] for name in sites if name in found}, count_over_processes(samples, all_reduce)
-
-
-def layers_of_passes(sites: Mapping[str, Site]) -> Iterator[list[str]]:
-    """Yield the names of the layers whose moments fit into one pass."""
-    names, used = list[str](), 0
-    for name, site in sites.items():
-        size = 8 * min(site.weight[0].numel(), MAX_SIDE) ** 2
-        if names and used + size > PASS_BYTES:
-            yield names
-            names, used = [], 0
-        names, used = [*names, name], used + size
-    yield names
+    """Return the sums of every layer that is called, and the number of samples, from one pass over the inputs."""
+    collector = Collector(max_side)
+    with collector.watching(network, sites):
+        samples = run_inputs(network, batches, num_samples)
+    return collector.joined(all_reduce), count_over_processes(samples, all_reduce)
 
 
 @dataclass
@@ -132,6 +114,10 @@ class Collector:
         finally:
             for handle in handles:
                 handle.remove()
+
+    def joined(self, all_reduce: Callable[[Tensor], Tensor]) -> dict[str, SecondMoments]:
+        """Return the sums of all processes."""
+        return {name: sums.joined(all_reduce) for name, sums in self.sums.items()}
 
     def see(self, name: str, layer: nn.Module, x: Tensor, y: Tensor) -> None:
         """Add the inputs of one call."""

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from decompositions.core.format import Format
 from decompositions.core.frontier import Rank
-from decompositions.core.metric import Batches, Metric
+from decompositions.core.metric import Batches, Metric, SiteMetric
 from decompositions.network.structure import Structure, describe, replace_layers
 from decompositions.rank_search.budget import Budget
 from decompositions.rank_search.fixed import Fixed
@@ -35,8 +35,8 @@ from decompositions.search.prepare import prepare
 class LayerReport:
     """One layer: its rank (None: dense, and `reason` says why), its counts after and before, and its relative error.
 
-    `relative_error` is `‖W − Ŵ‖² / ‖W‖²`; for a nonlinear tensor train that of its train without activations. The
-    multiply-adds of a layer that is no site are None; those of the network include them.
+    `relative_error` is `‖W − Ŵ‖² / ‖W‖²`, in the metric; for a nonlinear tensor train that of its train without
+    activations. The multiply-adds of a layer that is no site are None; those of the network include them.
     """
 
     name: str
@@ -168,9 +168,9 @@ def _report(model: nn.Module, search: RankSearch, step: CStep) -> CompressionRep
     rows = []
     for name, site in search.sites.items():
         weight, cost = site.weight.detach(), step.costs[name]
-        dense, compressed = weight.double(), step.compressed[name].double()
-        norm = float(dense.square().sum())
-        error = float((dense - compressed).square().sum()) / norm if norm else 0.0
+        metric = step.metrics.get(name, SiteMetric())
+        norm = metric.squared_error(weight)
+        error = metric.squared_error(weight.double() - step.compressed[name].double()) / norm if norm else 0.0
         reason = step.dense_reasons.get(name)
         rows.append(
             LayerReport(name, step.ranks[name], error, cost["params"], cost["macs"], site.num_params, site.macs, reason)

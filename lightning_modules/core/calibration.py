@@ -31,35 +31,38 @@ class Calibration:
         self.network = network
         self.runner = runner
         self.seconds = 0.0
-        self.num_samples = 0
+        self.batches: Counted | None = None  # those that were read last
 
     def measured(self, search: RankSearch) -> RankSearch:
         """Return the search in the metric of the network's present weights; every process must call it."""
         if self.metric is None:
             return search
         began = time.perf_counter()
-        batches = Counted(self.runner.calibration_batches(self.metric.num_samples))
-        found = self.metric.measure(self.network, search.sites, batches, all_reduce)
-        self.num_samples = int(all_reduce(torch.tensor(batches.num_samples)))
+        found = self.metric.measure(self.network, search.sites, self._batches(self.metric.num_samples), all_reduce)
         self.seconds += time.perf_counter() - began
         return replace(search, metrics=found)
 
-    @property
     def data(self) -> tuple[Counted, int]:
-        """Return calibration batches and the number of samples to read of them: those of the metric, or `DEFAULT`."""
-        wanted = DEFAULT if self.metric is None else self.metric.num_samples
-        return Counted(self.runner.calibration_batches(wanted)), wanted
+        """Return batches for a repair and how many samples to read: as many as the metric does, or `DEFAULT`."""
+        reads = self.metric is not None and getattr(self.metric, "needs_data", True)
+        wanted = self.metric.num_samples if self.metric is not None and reads else DEFAULT
+        return self._batches(wanted), wanted
+
+    def _batches(self, num_samples: int) -> Counted:
+        self.batches = Counted(self.runner.calibration_batches(num_samples))
+        return self.batches
 
     def record(self, search: RankSearch) -> dict[str, Any] | None:
-        """Return what a row says: part, samples and seed, the seconds of all measurements, the sides of the moments.
+        """Return what a row says: part, samples and seed, the seconds of the metric, the sides of its moments.
 
-        A layer whose inputs have two sides was too large for one moment.
+        None if nothing was read. A layer whose inputs have two sides was too large for one moment. Every process must
+        call it.
         """
-        if self.metric is None:
+        if self.batches is None:
             return None
         return {
             "part": "training",
-            "num_samples": self.num_samples,
+            "num_samples": int(all_reduce(torch.tensor(self.batches.num_samples))),
             "seed": self.runner.seed,
             "seconds": self.seconds,
             "inputs": {name: [len(moment) for moment in found.into] for name, found in search.metrics.items()},

@@ -12,7 +12,8 @@ from decompositions.core.fallback import FormatWithFallback
 from decompositions.core.format import Format
 from decompositions.core.frontier import as_rank
 from decompositions.core.metric import SiteMetric
-from decompositions.core.whitening import MetricFormat, ModeFormat, analyse_in, mode_moments
+from decompositions.core.mode_axes import mode_moments
+from decompositions.core.whitening import MetricFormat, ModeFormat, serves_identity_alone
 from lightning_modules.core.method import CompressionOptions, prepare_search
 from lightning_modules.training.schedule import Schedule
 
@@ -29,12 +30,13 @@ def refuse_idle_distillation(schedule: Schedule, num_epochs: int) -> None:
 def require_served(format: Format, weight: Tensor, metric: SiteMetric) -> None:
     """Raise the `ValueError` that factorising in a metric would raise, without factorising more than there is need."""
     other = format.fallback(weight) if isinstance(format, FormatWithFallback) else None
+    metric.require_sides(weight)
     if other is not None:
         require_served(other, weight, metric)
     elif isinstance(format, ModeFormat):
         mode_moments(metric, format.mode_axes(weight))
-    elif not isinstance(format, MetricFormat):
-        analyse_in(format, weight, metric)
+    elif isinstance(format, FormatWithFallback) or not isinstance(format, MetricFormat):
+        raise serves_identity_alone(format)
 
 
 def dry_run(

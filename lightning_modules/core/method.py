@@ -34,7 +34,7 @@ class Compressed:
         structure: what `restore` builds it from; empty if no layer was replaced.
         layers: for each layer its rank, counts, and the reason why it is dense.
         rank_reason: why these ranks were chosen.
-        violation: `Σ ‖W − Θ‖²` of the last C step, or None.
+        violation: `Σ ‖W − Θ‖²` of the last C step, in its metric, or None.
         history: one entry for each step or stage.
         untuned: the accuracies, in percent, before the factors were trained; empty if they started at random.
         calibration: how the metric was measured, or None for the identity.

@@ -4,8 +4,9 @@ A moment over many inputs is replaced by its leading eigenvectors V and the mean
 
     G ≈ V diag(λ) Vᵀ + τ (I − V Vᵀ),     so that  D G = τ D + ((D V) diag(λ − τ)) Vᵀ
 
-costs 2q/n of the product with G. Both steps use the same one. Its mean eigenvalue is 1, so that μ means the same in
-every layer and metric, and τ > 0 holds the weights where no input looks.
+costs 2q/n of the product with G. Both steps use the same one (a format that cannot serve it whole takes its partial
+traces in the C step, which is then a projection). Its mean eigenvalue is 1, so that μ means the same in every layer and
+metric, and τ > 0 pulls, slowly, the weights where no input looks.
 """
 
 from __future__ import annotations
@@ -94,7 +95,7 @@ def _times(side: tuple[Tensor | LowRankMoment, ...], columns: Tensor) -> Tensor:
 def _bounded(moment: Tensor, max_rank: int) -> tuple[Tensor, Tensor | LowRankMoment, float]:
     """Return a moment of mean eigenvalue 1, the same as a product, and its largest eigenvalue."""
     scale = trace(moment) / len(moment)
-    moment = moment / scale if scale > 0 else torch.ones_like(moment[0])
+    moment = moment / scale if scale > 0 else torch.ones(len(moment), dtype=moment.dtype, device=moment.device)
     if moment.ndim == 1:
         moment = moment.clamp(min=FLOOR)
         return moment, moment, float(moment.max())

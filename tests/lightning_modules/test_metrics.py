@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-import pytest
+import dataclasses
 
+import pytest
+import torch
+
+from decompositions.core.fallback import FormatWithFallback
+from decompositions.core.metric import SiteMetric
+from decompositions.svd import SVD
 from evaluation.result import read_result
+from lightning_modules.core.dry_run import require_served
 from orchestration.errors import ConfigError
 from orchestration.run.build import build_components
 from orchestration.run.run_point import run_point
@@ -21,12 +28,18 @@ pytestmark = pytest.mark.usefixtures("share_references")
 @pytest.mark.parametrize("method", ["svd", "lc_svd"])
 def test_a_metric_runs_and_the_row_says_how_it_was_measured(make_point, metric, method):
     point = make_point(f"method={method}", f"metric={metric}", *FAST, "seed=4", "schedule.batch_size=100")
+    if (metric, method) == ("layer", "lc_svd"):
+        with pytest.raises(ConfigError, match="layer is one weight for a whole layer"):
+            build_components(point)
+        return
     result = run_point(point)
     assert result.status == "ok", result.status
     assert read_result(point.directory / "result.json") == result
     assert result.choices["metric"] == metric
-    untuned = result.compressed.untuned_test_top1_percent, result.compressed.untuned_validation_top1_percent
-    assert all(0 <= value <= 100 for value in untuned)
+    if method == "svd":
+        tuned_not_at_all = run_point(dataclasses.replace(point, config=untuned_config(point))).compressed
+        assert result.compressed.untuned_test_top1_percent == tuned_not_at_all.test_top1_percent
+        assert result.compressed.untuned_validation_top1_percent == tuned_not_at_all.validation_top1_percent
     if metric == "identity":
         assert result.calibration is None
         assert "metric" not in result.config
@@ -39,6 +52,12 @@ def test_a_metric_runs_and_the_row_says_how_it_was_measured(make_point, metric, 
     assert result.config["metric"]["_name_"] == metric
     sides = {"fc1": [64], "fc2": [20], "fc3": [16]}
     assert about["inputs"] == ({} if metric == "batch_norm" else sides)
+
+
+def untuned_config(point) -> dict:
+    """The same without fine-tuning."""
+    schedule = point.config["schedule"]
+    return point.config | {"schedule": schedule | {"fine_tune": schedule["fine_tune"] | {"epochs": 0}}}
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -95,6 +114,34 @@ def test_a_metric_that_is_measured_once_is_that_of_the_reference(make_point):
 def test_what_makes_no_sense_is_refused_before_anything_trains(make_point, overrides, said):
     with pytest.raises(ConfigError, match=said):
         build_components(make_point(*FAST, *overrides))
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_what_compares_layers_is_said_alike_in_python_and_in_yaml(make_point, metric):
+    point = make_point("method=svd", f"metric={metric}")
+    compares = getattr(build_components(point).method.metric, "compares_layers", False)
+    assert point.config["method"]["normalize"] is not compares
+    assert compares is (metric in ("kfac", "fisher", "layer"))
+
+
+def test_repairs_read_as_many_samples_as_without_a_metric(make_point):
+    base = ("method=svd", "method.correct_bias=true", "schedule.fine_tune.epochs=0", *FAST[:1])
+    rows = [run_point(make_point(*base, f"metric={metric}")) for metric in ("identity", "batch_norm")]
+    assert [row.calibration["num_samples"] for row in rows] == [1167, 1167]
+    assert rows[0].calibration["inputs"] == {}
+
+
+def test_a_format_that_serves_no_metric_is_refused_before_anything_trains():
+    class Own(FormatWithFallback):
+        def fallback(self, weight):
+            return None
+
+        _analyse = _count = _zeros = _layer = lambda self, *_: None
+
+    with pytest.raises(ValueError, match="format Own serves the metric identity alone"):
+        require_served(Own(), torch.ones(3, 2), SiteMetric(into=(torch.ones(2).double(),)))
+    with pytest.raises(ValueError, match=r"expected moments of 2 inputs, got sides \[3\]"):
+        require_served(SVD(), torch.ones(3, 2), SiteMetric(into=(torch.ones(3).double(),)))
 
 
 def test_a_metric_and_no_other_key_makes_another_point(make_point):

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from decompositions.core.fallback import FormatWithFallback
 from decompositions.core.metric import SiteMetric
-from decompositions.core.whitening import ModeAxes, analyse_by_modes, analyse_in, mode_moments
+from decompositions.core.mode_axes import ModeAxes, mode_moments
+from decompositions.core.whitening import analyse_by_modes, analyse_in
 from decompositions.cp import CP
 from decompositions.cur import CUR
 from decompositions.interpolative import Interpolative

@@ -14,8 +14,9 @@ from decompositions.core.site import survey
 from decompositions.core.whitening import analyse_in
 from decompositions.metrics.batch_norm import BatchNorm
 from decompositions.metrics.gram import Gram
+from decompositions.metrics.input_means import input_means
 from decompositions.metrics.output_targets import called_in_order, with_outputs_as_targets
-from decompositions.metrics.recovery import biases_for, input_means, reestimate_norms
+from decompositions.metrics.recovery import biases_for, reestimate_norms
 from decompositions.network.structure import replace_layers
 from decompositions.svd import SVD
 from decompositions.tt import TT
@@ -40,8 +41,7 @@ def network_and_data():
 def test_a_corrected_bias_keeps_the_mean_output():
     network, sites, batches, x = network_and_data()
     factors = {"4": SVD().analyse(sites["4"].weight).decompose(2)}
-    means = input_means(network, sites, batches, 60, alone)
-    assert set(means) == {"4", "6"}, "the convolution has no bias"
+    means = input_means(network, {"4": sites["4"]}, batches, 60, alone)
     biases = biases_for(sites, {"4": factors["4"].to_tensor()}, means)
     mean = network[:5](x).mean(0)
     plain, corrected = (replace_layers(network, SVD(), factors, b)[:5](x).mean(0) for b in ({}, biases))
@@ -67,10 +67,18 @@ def test_batch_norms_get_the_statistics_of_their_inputs():
 
 def test_two_processes_agree_on_the_statistics():
     network, _, batches, _ = network_and_data()
-    alike = copy.deepcopy(network)
-    reestimate_norms(network, batches, 60, alone)
-    reestimate_norms(alike, batches, 60, lambda sums: 2 * sums)  # a second process with the same data
-    assert torch.allclose(network[1].running_var, alike[1].running_var)
+    halves = [copy.deepcopy(network) for _ in range(2)]
+    reestimate_norms(halves[0], batches[:1], 20, alone)
+    first = halves[0][1]
+    # What the other process gives: that it is one, its mean, and its mean square.
+    others = iter([torch.tensor(1.0), first.running_mean, first.running_var + first.running_mean.square()])
+    reestimate_norms(halves[1], batches[1:2], 20, lambda sums: sums + next(others))
+    with torch.no_grad():
+        each = [network[0](part) for part in batches[:2]]
+    means = torch.stack([part.mean((0, 2, 3)) for part in each])
+    squares = torch.stack([part.var((0, 2, 3)) for part in each]) + means.square()
+    assert torch.allclose(halves[1][1].running_mean, means.mean(0))
+    assert torch.allclose(halves[1][1].running_var, squares.mean(0) - means.mean(0).square())
 
 
 @pytest.mark.parametrize("name", ["4", "6"])
@@ -106,6 +114,24 @@ def test_outputs_are_targets_for_trains_too():
     assert errors[0] < errors[1]
 
 
+def test_inputs_that_are_changed_in_place_are_targets_as_they_were():
+    class InPlace(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.branch = nn.Linear(5, 4, bias=False)
+
+        def forward(self, x):
+            h = x * 1.0
+            y = self.branch(h)
+            return y + h.relu_()[:, :4]
+
+    torch.manual_seed(0)
+    network = InPlace().double().eval()
+    sites, batches = survey(network, (5,)).sites, [torch.randn(40, 5, dtype=torch.double)]
+    factors, _ = with_outputs_as_targets(network, sites, SVD(), {"branch": 4}, batches, 40, alone)
+    assert torch.allclose(factors["branch"].to_tensor(), network.branch.weight, atol=1e-8)
+
+
 def test_layers_are_taken_in_the_order_of_their_calls():
     class Backwards(nn.Module):
         def __init__(self):
@@ -134,7 +160,8 @@ def test_the_batch_norm_metric_is_the_error_of_the_folded_weight():
     values = torch.linalg.svdvals(folded.detach())
     assert float(frontier.squared_error[0]) == pytest.approx(float(values[1:].square().sum()), rel=1e-9)
     small, _ = compress(network, SVD(), ranks={"0": 2}, example_input=x[:1], metric=BatchNorm())
-    assert isinstance(small[0], nn.Module)
+    compressed = small[0].to_dense().weight.flatten(1) * scale[:, None]
+    assert float((compressed - folded).square().sum()) == pytest.approx(float(values[2:].square().sum()), rel=1e-9)
 
 
 def test_the_identity_of_a_metric_without_moments():

@@ -7,10 +7,12 @@ import torch
 from torch import nn
 
 from decompositions.core.site import survey
-from decompositions.metrics import second_moments
+from decompositions.metrics.activation import Activation
 from decompositions.metrics.covariance import Covariance
+from decompositions.metrics.fisher import Fisher
 from decompositions.metrics.gram import Gram
 from decompositions.metrics.kfac import KFAC
+from decompositions.metrics.layer import Layer
 from decompositions.metrics.patches import patches
 
 
@@ -52,16 +54,7 @@ def test_inputs_that_were_no_feature_map_are_refused():
         Gram(max_side=11).measure(network, {"5": sites["5"]}, batches)
 
 
-def test_several_passes_give_what_one_gives(monkeypatch):
-    network, sites, batches = network_and_data()
-    together = Gram().measure(network, sites, batches)
-    monkeypatch.setattr(second_moments, "PASS_BYTES", 1)
-    assert len(list(second_moments.layers_of_passes(sites))) == 3
-    apart = Gram().measure(network, sites, batches)
-    assert all(torch.equal(together[name].into[0], apart[name].into[0]) for name in sites)
-
-
-@pytest.mark.parametrize("metric", [Gram(), Covariance(), KFAC()], ids=str)
+@pytest.mark.parametrize("metric", [Gram(), Covariance(), KFAC(), Fisher(), Layer(), Activation()], ids=str)
 def test_two_processes_that_share_the_data_are_one(metric):
     """Each reads half of every batch; the sums of the other are what the first pass of the test noted."""
     network, sites, batches = network_and_data()

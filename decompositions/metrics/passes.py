@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from itertools import chain
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,10 +22,10 @@ See = Callable[[str, nn.Module, Tensor, Tensor], None]
 def watching(sites: Mapping[str, Site], see: See) -> Iterator[None]:
     """Call `see(name, layer, input, output)` whenever a layer of `sites` is called inside the block."""
 
-    def hook(name: str, layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        see(name, layer, inputs[0], output)
+    def hook(name: str, layer: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any], output: Tensor) -> None:
+        see(name, layer, inputs[0] if inputs else named["input"], output)
 
-    handles = [site.layer.register_forward_hook(partial(hook, name)) for name, site in sites.items()]
+    handles = [site.layer.register_forward_hook(partial(hook, name), with_kwargs=True) for name, site in sites.items()]
     try:
         yield
     finally:
@@ -51,11 +52,16 @@ def run_losses(
     """Back-propagate the summed cross-entropy of each batch; call `after(samples)`; return how many samples in all.
 
     It stops as `run_inputs` does. Raises `ValueError` for batches without labels. Gradients that the network had are
-    kept apart.
+    kept apart; frozen parameters get some for the time being, for the layers before and of them.
     """
-    num, kept = 0, [parameter.grad for parameter in network.parameters()]
+    num, kept = 0, [(parameter.grad, parameter.requires_grad) for parameter in network.parameters()]
+    # cuDNN has no gradients of a fused recurrent layer in evaluation mode.
+    has_recurrent = any(isinstance(module, nn.RNNBase) for module in network.modules())
+    fused = torch.backends.cudnn.flags(enabled=False) if has_recurrent else nullcontext()
     try:
-        with evaluating(network), torch.enable_grad():
+        for parameter in network.parameters():
+            parameter.requires_grad_(parameter.is_floating_point())
+        with evaluating(network), torch.enable_grad(), fused:
             for x, labels in pairs(network, batches, num_samples):
                 if labels is None:
                     raise ValueError("metric: expected calibration batches (inputs, labels), got inputs alone")
@@ -64,8 +70,9 @@ def run_losses(
                 after(len(x))
                 num += len(x)
     finally:
-        for parameter, gradient in zip(network.parameters(), kept, strict=True):
+        for parameter, (gradient, requires_grad) in zip(network.parameters(), kept, strict=True):
             parameter.grad = gradient
+            parameter.requires_grad_(requires_grad)
     return num
 
 
@@ -94,9 +101,18 @@ def pairs(network: nn.Module, batches: Batches, num_samples: int) -> Iterator[tu
     device = next((tensor.device for tensor in chain(network.parameters(), network.buffers())), torch.device("cpu"))
     num = 0
     for batch in batches:
-        x, labels = (batch, None) if isinstance(batch, Tensor) else batch[:2]
+        x, labels = _split(batch)
         yield x.to(device), None if labels is None else labels.to(device)
         if (num := num + len(x)) >= num_samples:
             return
     if num == 0:
         raise ValueError("metric: expected at least one batch of calibration data, got none")
+
+
+def _split(batch: Any) -> tuple[Tensor, Tensor | None]:
+    """Return inputs and labels, None where there are none."""
+    if isinstance(batch, Tensor):
+        return batch, None
+    if isinstance(batch, tuple | list) and batch and isinstance(batch[0], Tensor):
+        return batch[0], batch[1] if len(batch) > 1 else None
+    raise ValueError(f"metric: expected batches of inputs, or (inputs, labels), got a {type(batch).__name__}")
