@@ -2,14 +2,13 @@
 
 [FWSVD22] Hsu et al., Language model compression with weighted low-rank factorization, ICLR 2022. Its weights are the
     roots of the summed squared gradients of each row of `Wᵀ`, that is of each input; with the mean in place of the
-    sum factors are the same, and errors of layers of different widths can be compared.
+    sum factors are the same, and errors are in units of the loss, whatever the width of a layer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -23,7 +22,6 @@ from decompositions.metrics.passes import count_over_processes, run_losses
 class Fisher:
     """Measure squared gradients, those of a batch of the mean loss; `num_samples` as in `gram.Gram`."""
 
-    compares_layers: ClassVar[bool] = True
     num_samples: NumSamples = 4096
 
     def measure(

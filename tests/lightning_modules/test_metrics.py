@@ -121,7 +121,7 @@ def test_what_compares_layers_is_said_alike_in_python_and_in_yaml(make_point, me
     point = make_point("method=svd", f"metric={metric}")
     compares = getattr(build_components(point).method.metric, "compares_layers", False)
     assert point.config["method"]["normalize"] is not compares
-    assert compares is (metric in ("kfac", "fisher", "layer"))
+    assert compares is (metric in ("kfac", "layer"))
 
 
 def test_repairs_read_as_many_samples_as_without_a_metric(make_point):
