@@ -16,6 +16,7 @@ def patches(layer: nn.Module, x: Tensor) -> Tensor:
 
     Those of a convolution have its own stride, padding, padding mode and dilation; the output is `patches @ Wᵀ + bias`.
 
+    >>> import torch
     >>> layer, x = nn.Conv2d(3, 5, (2, 3), stride=2, padding=1, padding_mode="reflect"), torch.randn(4, 3, 8, 9)
     >>> rows = patches(layer, x) @ layer.weight.flatten(1).double().T + layer.bias.double()
     >>> torch.allclose(rows, layer(x).double().movedim(1, -1).reshape(-1, 5), atol=1e-5)
