@@ -11,6 +11,7 @@ field: Tucker-2 with ranks by variational Bayes [KPYCYS16], CP [LGRSL15], a tens
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal
@@ -30,7 +31,6 @@ from lightning_modules.core.calibration import Calibration
 from lightning_modules.core.dry_run import dry_run, refuse_idle_distillation
 from lightning_modules.core.method import (
     Compressed,
-    accuracies,
     choose_ranks,
     compressed_result,
     prepare_copy,
@@ -95,7 +95,7 @@ class Direct:
         compressed = with_factors(network, search, step)
         if self.reestimate_norms:
             reestimate_norms(compressed, *calibration.data(), all_reduce)
-        untuned = accuracies(compressed, runner)
+        untuned = copy.deepcopy(compressed)
         violation = step.violation(search.weights)
         train_compressed(compressed, reference, runner.schedule.fine_tune, "fine-tuning", runner)
         return compressed_result(compressed, search, step, violation, untuned=untuned, calibration=calibration)

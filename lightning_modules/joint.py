@@ -25,6 +25,7 @@ scaled multipliers Y, where β = −μ Y):
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal
@@ -40,7 +41,6 @@ from lightning_modules.core.admm_state import AdmmState
 from lightning_modules.core.dry_run import dry_run, refuse_idle_distillation
 from lightning_modules.core.method import (
     Compressed,
-    accuracies,
     compressed_result,
     prepare_copy,
     train_compressed,
@@ -129,7 +129,7 @@ class Joint:
         search, step = state.search, state.search.leave_large_dense(step, state.weights)
         say(f"ranks {step.ranks}: {step.choice.reason}")
         compressed = with_factors(network, search, step)
-        untuned = accuracies(compressed, runner)
+        untuned = copy.deepcopy(compressed)
         train_compressed(compressed, reference, schedule.fine_tune, "fine-tuning", runner)
         violation = step.violation(state.weights)
         return compressed_result(

@@ -36,7 +36,7 @@ class Compressed:
         rank_reason: why these ranks were chosen.
         violation: `Σ ‖W − Θ‖²` of the last C step, in its metric, or None.
         history: one entry for each step or stage.
-        untuned: the accuracies, in percent, before the factors were trained; empty if they started at random.
+        untuned: the network before its factors were trained; None if they started at random.
         calibration: how the metric was measured, or None for the identity.
     """
 
@@ -46,7 +46,7 @@ class Compressed:
     rank_reason: str | None = None
     violation: float | None = None
     history: list[dict[str, Any]] = field(default_factory=list)
-    untuned: dict[str, Any] = field(default_factory=dict)
+    untuned: nn.Module | None = None
     calibration: dict[str, Any] | None = None
 
 
@@ -160,14 +160,6 @@ def with_factors(network: nn.Module, search: RankSearch, step: CStep) -> nn.Modu
     return compressed
 
 
-def accuracies(network: nn.Module, runner: Runner) -> dict[str, Any]:
-    """Return the accuracy of a network before its fine-tuning, for the row: nothing is chosen by it."""
-    return {
-        "untuned_validation_top1_percent": runner.validate(network).top1_percent,
-        "untuned_test_top1_percent": runner.test(network).top1_percent,
-    }
-
-
 def train_compressed(network: nn.Module, reference: nn.Module, phase: Phase, title: str, runner: Runner) -> None:
     """Train a compressed network for one phase, with distillation from `reference` where the schedule asks for it."""
     distillation = runner.schedule.distillation
@@ -182,7 +174,7 @@ def compressed_result(
     violation: float | None = None,
     history: list[dict[str, Any]] | None = None,
     *,
-    untuned: dict[str, Any] | None = None,
+    untuned: nn.Module | None = None,
     calibration: Calibration,
 ) -> Compressed:
     """Return `network`, compressed as `step` says, with its structure and the record of its layers."""
@@ -193,6 +185,6 @@ def compressed_result(
         step.choice.reason,
         violation,
         history or [],
-        untuned or {},
+        untuned,
         calibration.record(search),
     )
