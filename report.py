@@ -21,8 +21,9 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-from evaluation.result import Result
+from evaluation.result import Measure, Result
 from orchestration.config.published import Experiment, experiments, key, kind, reconstructions
 from reporting.generated_markdown import rebuild
 from reporting.markup import markdown
@@ -145,10 +146,15 @@ def _figure(path: Path, rows: Rows) -> str:
         raise ValueError(f"--figure: expected the rows of one dataset and network, got {', '.join(tasks)}")
     ((task, of),) = tasks.items()
     rows_of_papers = [e for e, _ in published(of) if f"{e.choices['dataset']}/{e.choices['network']}" == task]
-    rows_of_ours = [(r.id, r.choices, r.status, [m and asdict(m) for m in (r.reference, r.compressed)]) for r in of]
+    rows_of_ours = [(r.id, r.choices, r.status, [_known(m) for m in (r.reference, r.compressed)]) for r in of]
     about = digest_json([rows_of_ours, [(e.name, asdict(e.reported)) for e in rows_of_papers]])  # all that is drawn
     save(draw(of, next(iter(GAINS)), task, rows_of_papers, reconstructions()), path, f"rows {about}")
     return f"![{task}: test error against parameters]({path.as_posix()})\n"
+
+
+def _known(measure: Measure | None) -> dict[str, Any]:
+    """Return what a row has, so that a field which is added later makes no other figure."""
+    return {key: value for key, value in asdict(measure).items() if value is not None} if measure else {}
 
 
 def _watch(arguments: argparse.Namespace) -> None:

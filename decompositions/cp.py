@@ -17,7 +17,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal
 
 import torch
@@ -28,10 +29,12 @@ from torch import Tensor, nn
 from decompositions.core.fallback import FormatWithFallback
 from decompositions.core.frontier import Frontier, Rank, pareto_frontier
 from decompositions.core.low_rank import is_matrix
+from decompositions.core.mode_axes import ModeAxes
 from decompositions.core.site import Site
 from decompositions.layers.base import FactoredSequential, ZeroRank
 from decompositions.layers.geometry import part_of, positions_between
 from decompositions.linalg.cp_als import balanced, exact_fit, fit, largest_rank, polish, to_tensor
+from decompositions.linalg.moments import Kronecker, apply
 from decompositions.linalg.spectrum import scaled
 from decompositions.svd import SVD
 
@@ -51,6 +54,11 @@ class CPFactors:
     def num_params(self) -> int:
         """Count the numbers in all factors."""
         return sum(factor.numel() for factor in self.factors)
+
+    def mode_product(self, maps: Sequence[Kronecker | None], dtype: torch.dtype) -> CPFactors:
+        """Return the factors with a matrix on each mode (see `core.whitening.ModeFactors`)."""
+        factors = balanced([apply(matrix, factor) for matrix, factor in zip(maps, self.factors, strict=True)])
+        return replace(self, factors=tuple(factor.to(dtype) for factor in factors))
 
 
 @dataclass(frozen=True)
@@ -79,6 +87,12 @@ class CP(FormatWithFallback):
     def fallback(self, weight: Tensor) -> SVD | None:
         """Return the SVD for a matrix: it is its best CP."""
         return SVD() if is_matrix(weight) else None
+
+    def mode_axes(self, weight: Tensor) -> ModeAxes:
+        """Return outputs, inputs, and each group of kernel axes."""
+        shape = tuple(weight.shape)
+        kernels = (tuple(sorted(2 + axis for axis in group)) for group in self.groups(shape))
+        return ModeAxes(shape, ((0,), (1,), *kernels))
 
     def _analyse(self, weight: Tensor) -> CPAnalysis:
         # No rank is fitted yet: each is on first use, and kept.

@@ -28,8 +28,10 @@ from torch import Tensor
 
 from decompositions.core.frontier import Frontier, Rank
 from decompositions.core.low_rank import TwoFactorFormat, TwoFactors, as_matrix, check_rank, two_factor_frontier
+from decompositions.core.metric import SiteMetric
 from decompositions.core.site import Site
-from decompositions.linalg.pivoted_qr import pivoted_basis
+from decompositions.core.whitening import Whitened
+from decompositions.linalg.pivoted_qr import nested_basis, pivoted_basis
 from decompositions.linalg.spectrum import scaled
 
 
@@ -43,19 +45,32 @@ class CUR(TwoFactorFormat):
         array = matrix.cpu().numpy()
         columns, column_order = pivoted_basis(array)
         rows, _ = pivoted_basis(array.T)
-        return CURAnalysis(weight, scale, columns.T @ array @ rows, column_order, rows)
+        square = float((weight.detach().double() / scale).square().sum())
+        return CURAnalysis(weight, scale, square, columns.T @ array @ rows, column_order, rows)
+
+    def analyse_in(self, weight: Tensor, metric: SiteMetric) -> WeightedCURAnalysis:
+        """Compute both factorisations in a metric, `W̃ = L_out W L_in`: `Q_C` spans columns of `L_out W`, `Q_R` rows of
+        `W L_in`. Inputs and outputs that matter more come first in their order.
+        """
+        matrix, scale = scaled(as_matrix(weight))
+        whitened = Whitened.of(matrix, metric)
+        columns, column_order = nested_basis(whitened.columns, whitened.input_weights)
+        rows, row_order = nested_basis(whitened.rows.T, whitened.output_weights)
+        middle, square = columns.T @ whitened.both @ rows, float(np.square(whitened.both).sum())
+        return WeightedCURAnalysis(weight, scale, square, middle, column_order, rows, row_order, whitened)
 
 
 @dataclass(frozen=True)
 class CURAnalysis:
     """A weight in the bases of its pivoted columns and rows.
 
-    `middle` is `Q_Cᵀ (weight / scale) Q_R`, `(k, k)`; `column_order` the pivoted order of the columns, `(columns,)`;
-    `row_basis` is `Q_R`, `(columns, k)`.
+    `square` is the squared norm of `weight / scale`, `middle` is `Q_Cᵀ (weight / scale) Q_R`, `(k, k)`; `column_order`
+    the pivoted order of the columns, `(columns,)`; `row_basis` is `Q_R`, `(columns, k)`.
     """
 
     weight: Tensor
     scale: float
+    square: float
     middle: np.ndarray
     column_order: np.ndarray
     row_basis: np.ndarray
@@ -66,11 +81,10 @@ class CURAnalysis:
         energy = self.middle**2
         gain = np.tril(energy, -1).sum(1) + np.triu(energy, 1).sum(0) + np.diag(energy)
         # Summed from the end, so that a small error is not the difference of two large numbers.
-        square = float((self.weight.detach().double() / self.scale).square().sum())
-        outside = max(square - float(gain.sum()), 0.0)
+        outside = max(self.square - float(gain.sum()), 0.0)
         errors = np.append(np.cumsum(gain[::-1])[::-1], 0.0) + outside
         unit = self.scale**2
-        return two_factor_frontier(torch.from_numpy(errors * unit), site, square * unit, min_rank, dense=dense)
+        return two_factor_frontier(torch.from_numpy(errors * unit), site, self.square * unit, min_rank, dense=dense)
 
     def decompose(self, rank: Rank) -> TwoFactors:
         """Return `left = C` (columns of the weight) and `right = C⁺ W R⁺ R` (the weight projected on both spans)."""
@@ -80,4 +94,25 @@ class CURAnalysis:
         projected = (matrix @ rows) @ rows.T
         right = np.linalg.lstsq(chosen, projected, rcond=None)[0] if rank else np.zeros((0, matrix.shape[1]))
         left = torch.from_numpy(np.ascontiguousarray(chosen * self.scale)).to(weight)
+        return TwoFactors(left, torch.from_numpy(right).to(weight), tuple(weight.shape))
+
+
+@dataclass(frozen=True)
+class WeightedCURAnalysis(CURAnalysis):
+    """The same in a metric: `square` and `middle` are those of `W̃`; `row_order` is the pivoted order of the rows."""
+
+    row_order: np.ndarray
+    whitened: Whitened
+
+    def decompose(self, rank: Rank) -> TwoFactors:
+        """Return `left = C` and `right = (L_out C)⁺ W̃ (R L_in)⁺ R`."""
+        weight, rank = self.weight, check_rank(self.weight, rank)
+        matrix = (as_matrix(weight.detach()).double() / self.scale).cpu().numpy()
+        chosen, kept = self.column_order[:rank], self.row_order[:rank]
+        right = np.zeros((0, matrix.shape[1]))
+        if rank:
+            of_rows = np.linalg.lstsq(self.whitened.rows[kept].T, self.whitened.both.T, rcond=None)[0].T
+            middle = np.linalg.lstsq(self.whitened.columns[:, chosen], of_rows, rcond=None)[0]
+            right = middle @ matrix[kept]
+        left = torch.from_numpy(np.ascontiguousarray(matrix[:, chosen] * self.scale)).to(weight)
         return TwoFactors(left, torch.from_numpy(right).to(weight), tuple(weight.shape))

@@ -30,8 +30,10 @@ from torch import Tensor
 
 from decompositions.core.frontier import Frontier, Rank
 from decompositions.core.low_rank import TwoFactorFormat, TwoFactors, as_matrix, check_rank, two_factor_frontier
+from decompositions.core.metric import SiteMetric
 from decompositions.core.site import Site
-from decompositions.linalg.pivoted_qr import pivoted_triangle
+from decompositions.core.whitening import Whitened
+from decompositions.linalg.pivoted_qr import nested_basis, pivoted_triangle
 from decompositions.linalg.spectrum import scaled, tails
 
 
@@ -50,6 +52,14 @@ class Interpolative(TwoFactorFormat):
         matrix, scale = scaled(as_matrix(weight))
         array = matrix.cpu().numpy()
         return InterpolativeAnalysis(weight, scale, Interpolation.of(array), Interpolation.of(array.T))
+
+    def analyse_in(self, weight: Tensor, metric: SiteMetric) -> InterpolativeAnalysis:
+        """Compute both factorisations in a metric; inputs and outputs that matter more come first in their order."""
+        matrix, scale = scaled(as_matrix(weight))
+        whitened = Whitened.of(matrix, metric)
+        columns = WeightedInterpolation.of(whitened.columns, whitened.input_weights, whitened.both)
+        rows = WeightedInterpolation.of(whitened.rows.T, whitened.output_weights, whitened.both.T)
+        return InterpolativeAnalysis(weight, scale, columns, rows)
 
 
 @dataclass(frozen=True)
@@ -83,13 +93,38 @@ class Interpolation:
 
 
 @dataclass(frozen=True)
+class WeightedInterpolation:
+    """The same in a metric: `L_out W` (of the rows, `(W L_in)ᵀ`) by its columns, whose best coefficients are those of
+    any metric of the other side; the error is that of `L_out W L_in`.
+    """
+
+    order: np.ndarray
+    columns: np.ndarray
+    squared_error: Float64[Tensor, " rank"]
+
+    @classmethod
+    def of(cls, columns: np.ndarray, weights: np.ndarray, both: np.ndarray) -> WeightedInterpolation:
+        """Factorise `columns`, in the pivoted order of the columns times `weights`."""
+        basis, order = nested_basis(columns, weights)
+        gain = np.square(basis.T @ both).sum(1)
+        outside = max(float(np.square(both).sum() - gain.sum()), 0.0)
+        return cls(order, columns, tails(torch.from_numpy(gain)) + outside)
+
+    def coefficients(self, rank: int) -> np.ndarray:
+        """Return the coefficients, `(rank, columns)`, that give all columns from the first `rank` of the order."""
+        if rank == 0:
+            return np.zeros((0, self.columns.shape[1]))
+        return np.linalg.lstsq(self.columns[:, self.order[:rank]], self.columns, rcond=None)[0]
+
+
+@dataclass(frozen=True)
 class InterpolativeAnalysis:
     """A weight with the interpolations of its columns and of its rows, both at largest entry 1 (`weight / scale`)."""
 
     weight: Tensor
     scale: float
-    columns: Interpolation
-    rows: Interpolation
+    columns: Interpolation | WeightedInterpolation
+    rows: Interpolation | WeightedInterpolation
 
     def frontier(self, site: Site, min_rank: int = 1, *, dense: bool = True) -> Frontier:
         """Return every useful rank, with its exact error: that of the better side."""

@@ -28,10 +28,12 @@ from jaxtyping import Int64
 from torch import Tensor, nn
 
 from decompositions.core.frontier import Frontier, Rank
+from decompositions.core.mode_axes import ModeAxes
 from decompositions.core.site import Site
 from decompositions.layers.base import ZeroRank
 from decompositions.layers.geometry import positions_between
 from decompositions.layers.ntt import Between, NTTConv, NTTLinear
+from decompositions.linalg.moments import Kronecker
 from decompositions.linalg.tensorize import Layout
 from decompositions.linalg.tt_contraction import CoreShape, sequence_macs
 from decompositions.tt import TT, TTAnalysis, TTFactors, core_shapes
@@ -43,6 +45,11 @@ class NTTFactors:
 
     train: TTFactors
     biases: tuple[Tensor | None, ...]
+
+    def mode_product(self, maps: Sequence[Kronecker | None], dtype: torch.dtype) -> NTTFactors:
+        """Return the train with a matrix on the mode of each core, and the biases as they are."""
+        biases = tuple(None if bias is None else bias.to(dtype) for bias in self.biases)
+        return NTTFactors(self.train.mode_product(maps, dtype), biases)
 
     def to_tensor(self) -> Tensor:
         """Contract the train alone, without activations, norms and biases."""
@@ -78,6 +85,10 @@ class NTT:
             return [True] * num_bonds
         kernel = len(layout.out)
         return [layout.kernel is not None and bond in (kernel - 1, kernel) for bond in range(num_bonds)]
+
+    def mode_axes(self, weight: Tensor) -> ModeAxes:
+        """Return the mode of each core."""
+        return self.train.mode_axes(weight)
 
     def check_sites(self, sites: Mapping[str, Site]) -> None:
         """Raise `ValueError` for a key of `modes` that no layer uses."""

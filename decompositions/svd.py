@@ -6,6 +6,7 @@ Only the singular values are needed to choose a rank: they are the roots of the 
 smaller side, in float64. The factors of the rank chosen follow from its eigenvectors. TensorLy is not used: its
 truncated SVDs compute one rank at a time.
 
+[ZZHS16] Zhang, Zou, He & Sun, Accelerating very deep convolutional networks, IEEE TPAMI 38(10), 2016.
 [EY36] Eckart & Young, The approximation of one matrix by another of lower rank, Psychometrika 1936.
 """
 
@@ -17,9 +18,13 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
+from decompositions.core.format import Analysis
 from decompositions.core.frontier import Frontier, Rank, Unfolding
 from decompositions.core.low_rank import TwoFactorFormat, TwoFactors, as_matrix, check_rank, two_factor_frontier
+from decompositions.core.metric import SiteMetric
 from decompositions.core.site import Site
+from decompositions.core.whitening import analyse_by_modes
+from decompositions.linalg.moments import Kronecker, apply
 from decompositions.linalg.spectrum import eigh, gram, scaled, tails
 
 
@@ -36,6 +41,18 @@ class SVD(TwoFactorFormat):
     def analyse(self, weight: Tensor) -> SVDAnalysis:
         """Solve one eigenvalue problem, of the smaller side."""
         return SVDAnalysis.of(weight)
+
+    def analyse_in(self, weight: Tensor, metric: SiteMetric) -> Analysis:
+        """Where only inputs matter, solve the eigenvalue problem of the outputs, `W G_in Wᵀ`; else whiten.
+
+        The leading eigenvectors P give `Θ = P Pᵀ W`, the best of its rank, without a root of `G_in` [ZZHS16].
+        """
+        matrix, scale = scaled(as_matrix(weight))
+        if metric.out or matrix.shape[0] > matrix.shape[1]:
+            return analyse_by_modes(self, self.mode_axes(weight), weight, metric)
+        into = Kronecker(metric.into) if metric.into else None
+        energy, basis = eigh(matrix @ apply(into, matrix.T))
+        return SVDAnalysis(weight, 0, energy * scale**2, basis)
 
 
 @dataclass(frozen=True)

@@ -29,11 +29,14 @@ from jaxtyping import Int64
 from torch import Tensor, nn
 
 from decompositions.core.frontier import Frontier, Rank, pareto_frontier
+from decompositions.core.mode_axes import ModeAxes
 from decompositions.core.site import Site
 from decompositions.layers.base import ZeroRank
 from decompositions.layers.geometry import positions_between
 from decompositions.layers.tt import TTConv, TTLinear
 from decompositions.layers.tt_kernel_first import TTKernelFirst, kernel_order
+from decompositions.linalg.canonical import equal_norms, left_orthogonal
+from decompositions.linalg.moments import Kronecker, apply
 from decompositions.linalg.spectrum import scaled, tails
 from decompositions.linalg.tensorize import Layout, modes_of_sides, refuse_unused_keys
 from decompositions.linalg.tt_bound import error_bound, shared_energies
@@ -59,6 +62,14 @@ class TTFactors:
         """Count the numbers in all cores."""
         return sum(core.numel() for core in self.cores)
 
+    def mode_product(self, maps: Sequence[Kronecker | None], dtype: torch.dtype) -> TTFactors:
+        """Return the cores with a matrix on the mode of each (see `core.whitening.ModeFactors`)."""
+        cores = []
+        for matrix, core in zip(maps, self.cores, strict=True):
+            sides = core.movedim(1, 0)  # (size, r_{k−1}, r_k)
+            cores.append(apply(matrix, sides.flatten(1)).reshape(sides.shape).movedim(0, 1))
+        return replace(self, cores=tuple(core.to(dtype) for core in left_orthogonal(cores)))
+
 
 @dataclass(frozen=True)
 class TT:
@@ -80,6 +91,16 @@ class TT:
         length = max(len(out), len(into))
         padded = [(*modes, *[1] * (length - len(modes))) for modes in (out, into)]
         return replace(layout, out=padded[0], into=padded[1]) if layout.in_pairs else layout
+
+    def mode_axes(self, weight: Tensor) -> ModeAxes:
+        """Return the mode of each core."""
+        layout = self.layout(weight.shape)
+        num_out, num_sides = len(layout.out), len(layout.out) + len(layout.into)
+        kernel = [tuple(range(num_sides, num_sides + weight.ndim - 2))] if layout.kernel is not None else []
+        out, into = [(k,) for k in range(num_out)], [(k,) for k in range(num_out, num_sides)]
+        pairs = [(*m, *n) for m, n in zip(out, into, strict=True)] if layout.in_pairs else []
+        groups = [*kernel, *pairs] if layout.in_pairs else [*out, *kernel, *into]
+        return ModeAxes((*layout.out, *layout.into, *weight.shape[2:]), tuple(groups), num_out)
 
     def check_sites(self, sites: Mapping[str, Site]) -> None:
         """Raise `ValueError` for a key of `modes` that no layer uses."""
@@ -169,10 +190,7 @@ class TTAnalysis:
             return self.format.zeros(self.weight, rank)
         tensor, scale = scaled(self.weight)
         cores = tt_svd(self.layout.to_train(tensor), ranks, self.bases)
-        norms = [float(core.norm()) * (scale if k == len(cores) - 1 else 1.0) for k, core in enumerate(cores)]
-        if min(norms) > 0:  # one large core among unit ones would take all of a training step
-            mean = math.exp(sum(map(math.log, norms)) / len(norms))
-            cores = [core * (mean / float(core.norm())) for core in cores]
+        cores = equal_norms(cores, scale)
         return TTFactors(tuple(core.to(self.weight.dtype) for core in cores), self.layout)
 
 

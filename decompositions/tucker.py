@@ -31,6 +31,7 @@ from torch import Tensor, nn
 
 from decompositions.core.fallback import FormatWithFallback
 from decompositions.core.frontier import Frontier, Rank, Unfolding, pareto_frontier
+from decompositions.core.mode_axes import ModeAxes
 from decompositions.core.site import Site
 from decompositions.layers.base import ZeroRank
 from decompositions.layers.tucker import TuckerFactors, TuckerLinear, times
@@ -69,6 +70,11 @@ class Tucker(FormatWithFallback):
     def fallback(self, weight: Tensor) -> Tucker2 | None:
         """Return Tucker-2 for a convolution: the modes of a kernel are too small to pay for a basis each."""
         return Tucker2(self.max_sweeps, self.tolerance) if weight.ndim > 2 else None
+
+    def mode_axes(self, weight: Tensor) -> ModeAxes:
+        """Return the modes of the outputs and those of the inputs."""
+        out, into = self.split(weight.shape)
+        return ModeAxes((*out, *into), tuple((k,) for k in range(len(out) + len(into))), len(out))
 
     def _analyse(self, weight: Tensor) -> TuckerAnalysis:
         """Compute the bases of all modes and the energies of the full core."""

@@ -28,12 +28,18 @@ from jaxtyping import Float, Float64, Int64
 from torch import Tensor, nn
 
 from decompositions.core.fallback import FormatWithFallback
+from decompositions.core.format import Analysis
 from decompositions.core.frontier import Frontier, Rank, Unfolding, pareto_frontier
 from decompositions.core.low_rank import is_matrix
+from decompositions.core.metric import SiteMetric
+from decompositions.core.mode_axes import ModeAxes
 from decompositions.core.site import Site
 from decompositions.layers.base import FactoredSequential, ZeroRank
 from decompositions.layers.geometry import part_of, positions_between
+from decompositions.linalg.canonical import orthonormal_bases
 from decompositions.linalg.hooi import hooi
+from decompositions.linalg.moments import Kronecker, apply
+from decompositions.linalg.patch_tucker2 import PatchTucker2
 from decompositions.linalg.spectrum import eigh, scaled
 from decompositions.svd import SVD
 
@@ -56,6 +62,12 @@ class Tucker2Factors:
         """Count the numbers in core and bases."""
         return self.core.numel() + self.out.numel() + self.into.numel()
 
+    def mode_product(self, maps: Sequence[Kronecker | None], dtype: torch.dtype) -> Tucker2Factors:
+        """Return the factors with a matrix on outputs, inputs and kernel (see `core.whitening.ModeFactors`)."""
+        core = apply(maps[2], self.core.flatten(2).movedim(2, 0).flatten(1)).T.reshape(self.core.shape)
+        core, bases = orthonormal_bases(core, [apply(maps[0], self.out), apply(maps[1], self.into)])
+        return Tucker2Factors(*(factor.to(dtype) for factor in (core, *bases)))
+
 
 @dataclass(frozen=True)
 class Tucker2(FormatWithFallback):
@@ -72,6 +84,10 @@ class Tucker2(FormatWithFallback):
         """Return the SVD for a matrix, which has no kernel around which a core would pay."""
         return SVD() if is_matrix(weight) else None
 
+    def mode_axes(self, weight: Tensor) -> ModeAxes:
+        """Return three modes: outputs, inputs, kernel."""
+        return ModeAxes(tuple(weight.shape), ((0,), (1,), tuple(range(2, weight.ndim))))
+
     def _analyse(self, weight: Tensor) -> Tucker2Analysis:
         """Compute the bases of both channel modes and the energies of the full core."""
         tensor, scale = _by_kernel(weight)
@@ -80,6 +96,16 @@ class Tucker2(FormatWithFallback):
         core = core.transpose(0, 1).square().sum(0)  # the kernel first: thirty times faster
         energies = energy_out * scale**2, energy_into * scale**2
         return Tucker2Analysis(weight, self, tensor, scale, energies, (out, into), core * scale**2)
+
+    def _analyse_in(self, weight: Tensor, metric: SiteMetric) -> Analysis:
+        """With one moment over channels and kernel together, use it whole (`linalg.patch_tucker2`); else whiten."""
+        if len(metric.into) != 1 or metric.into[0].ndim == 1 or len(metric.into[0]) < weight[0].numel():
+            return super()._analyse_in(weight, metric)
+        out, inverse = Kronecker(metric.out).root_and_inverse(metric.rtol) if metric.out else (None, None)
+        tensor, scale = scaled(weight.flatten(2))
+        whitened = apply(out, tensor.flatten(1)).reshape(tensor.shape)
+        patches = PatchTucker2.of(whitened, metric.into[0], metric.rtol)
+        return PatchTucker2Analysis(weight, self, scale, patches, inverse)
 
     def _count(self, site: Site, ranks: Int64[Tensor, "rank 2"]) -> tuple[Tensor, Tensor]:
         """Count `in r₂ + r₁ r₂ kernel + out r₁` parameters and the bias; the first layer has the input's size."""
@@ -122,26 +148,7 @@ class Tucker2Analysis:
 
     def frontier(self, site: Site, min_rank: int = 1, *, dense: bool = True) -> Frontier:
         """Return every pair of ranks that no other beats, by its exact error before HOOI, from one cumulative sum."""
-        errors = _tail_sums(self.core_energy.cpu())  # (out + 1, in + 1), by rank
-        pairs = torch.cartesian_prod(torch.arange(errors.shape[0]), torch.arange(errors.shape[1]))
-        useful = (pairs > 0).all(1) | (pairs == 0).all(1)  # one rank 0 leaves nothing of the other mode
-        pairs, kept = pairs[useful], errors.flatten()[useful]
-        num_params, macs = self.format.count(site, pairs)
-        out, into = self.weight.shape[:2]
-        kernel = self.weight[0, 0].numel()
-        shapes = ((out, into * kernel), (into, out * kernel))
-        return pareto_frontier(
-            pairs,
-            num_params,
-            macs,
-            kept,
-            dense_params=site.num_params,
-            dense_macs=site.macs,
-            squared_norm=float(self.core_energy.sum()),
-            min_rank=min_rank,
-            dense=dense,
-            unfoldings=tuple(Unfolding(e.cpu(), s) for e, s in zip(self.energies, shapes, strict=True)),
-        )
+        return _frontier(self.format, self.core_energy, self.energies, site, min_rank, dense=dense)
 
     def decompose(self, rank: Rank) -> Tucker2Factors:
         """Return the truncated HOSVD at ranks `(out, in)`, refined by HOOI; the core carries the scale."""
@@ -161,6 +168,62 @@ class Tucker2Analysis:
         core = (_times_out(tensor, out) @ into).transpose(1, 2) * self.scale  # (r₁, r₂, kernel)
         core, out, into = (factor.to(weight.dtype) for factor in (core, out, into))
         return Tucker2Factors(core.reshape(first, second, *weight.shape[2:]), out, into)
+
+
+@dataclass(frozen=True)
+class PatchTucker2Analysis:
+    """A weight, `scale` times the tensor of `patches`, whose outputs were whitened; `inverse_root` undoes that."""
+
+    weight: Tensor
+    format: Tucker2
+    scale: float
+    patches: PatchTucker2
+    inverse_root: Kronecker | None
+
+    def frontier(self, site: Site, min_rank: int = 1, *, dense: bool = True) -> Frontier:
+        """Return every pair of ranks that no other beats, by its exact error before the outputs' basis is refined."""
+        energy = self.patches.energy * self.scale**2
+        return _frontier(self.format, energy, (energy.sum(1), energy.sum(0)), site, min_rank, dense=dense)
+
+    def decompose(self, rank: Rank) -> Tucker2Factors:
+        """Return the factors at ranks `(out, in)`; the core carries the scale."""
+        weight, (first, second) = self.weight, _checked(self.weight, rank)
+        core, out, into = self.patches.factors(first, second)
+        core, bases = orthonormal_bases(core * self.scale, [apply(self.inverse_root, out), into])
+        core, out, into = (factor.to(weight.dtype) for factor in (core, *bases))
+        return Tucker2Factors(core.reshape(first, second, *weight.shape[2:]), out, into)
+
+
+def _frontier(
+    format: Tucker2,
+    core_energy: Float64[Tensor, "out into"],
+    energies: tuple[Float64[Tensor, " out"], Float64[Tensor, " into"]],
+    site: Site,
+    min_rank: int,
+    *,
+    dense: bool,
+) -> Frontier:
+    """Return every pair of ranks that no other beats, from one cumulative sum of the energies of a full core."""
+    errors = _tail_sums(core_energy.cpu())  # (out + 1, in + 1), by rank
+    pairs = torch.cartesian_prod(torch.arange(errors.shape[0]), torch.arange(errors.shape[1]))
+    useful = (pairs > 0).all(1) | (pairs == 0).all(1)  # one rank 0 leaves nothing of the other mode
+    pairs, kept = pairs[useful], errors.flatten()[useful]
+    num_params, macs = format.count(site, pairs)
+    out, into = site.weight.shape[:2]
+    kernel = site.weight[0, 0].numel()
+    shapes = ((out, into * kernel), (into, out * kernel))
+    return pareto_frontier(
+        pairs,
+        num_params,
+        macs,
+        kept,
+        dense_params=site.num_params,
+        dense_macs=site.macs,
+        squared_norm=float(core_energy.sum()),
+        min_rank=min_rank,
+        dense=dense,
+        unfoldings=tuple(Unfolding(e.cpu(), s) for e, s in zip(energies, shapes, strict=True)),
+    )
 
 
 def _checked(weight: Tensor, rank: Rank) -> tuple[int, int]:

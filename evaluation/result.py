@@ -16,7 +16,7 @@ from runtime.atomic import atomic_write
 from runtime.json_trees import map_leaves
 
 # Rows of one major version can be compared.
-SCHEMA_VERSION = "1.2"
+SCHEMA_VERSION = "1.3"
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,8 @@ class Measure:
     """All that is measured of one network; `macs` are those of one sample.
 
     `latency_ms` and `peak_memory_mib` map batch sizes to values. `epochs` and `seconds` are those spent on the network.
-    `num_nonzero` is None in rows older than schema 1.1.
+    The accuracies `untuned_…` are those of factors that were found for trained weights, before they were trained; None
+    where there are none, and in rows older than schema 1.3. `num_nonzero` is None in rows older than schema 1.1.
     """
 
     test_top1_percent: float
@@ -39,6 +40,8 @@ class Measure:
     epochs: int
     seconds: float
     num_nonzero: int | None = None
+    untuned_test_top1_percent: float | None = None
+    untuned_validation_top1_percent: float | None = None
 
 
 # The choices that name every row.
@@ -56,8 +59,10 @@ class Result:
     and resumed, `seconds` are those of the last process; a `Measure` has those of all. `reference` is the uncompressed
     network, measured in the same process as `compressed`. `layers` maps each linear or convolution layer to its rank
     (None: dense), parameters, MACs and the reason why it stayed dense; `form` names its new form where that is no rank.
-    `history` has one entry per L step or stage. `violation` is `Σ‖W − Θ‖²` before the last factorisation. `reported` is
-    the published row of this experiment (`evaluation.reported.Reported`).
+    `history` has one entry per L step or stage. `violation` is `Σ‖W − Θ‖²` before the last factorisation,
+    in the metric. `reported` is
+    the published row of this experiment (`evaluation.reported.Reported`). `calibration` says how the
+    metric was measured: part, samples, seed, seconds, and the sides of the moments of each layer's inputs.
     """
 
     id: str
@@ -79,6 +84,7 @@ class Result:
     history: list[dict[str, Any]] = field(default_factory=list)
     tags: list[str] = field(default_factory=list)
     reported: dict[str, Any] | None = None
+    calibration: dict[str, Any] | None = None
     schema_version: str = SCHEMA_VERSION
 
     @property

@@ -11,31 +11,42 @@ field: Tucker-2 with ranks by variational Bayes [KPYCYS16], CP [LGRSL15], a tens
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Annotated
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Literal
 
 from annotated_types import Ge, MinLen
 from torch import nn
 
 from decompositions.core.format import Format
+from decompositions.core.metric import Metric
+from decompositions.metrics.input_means import input_means
+from decompositions.metrics.output_targets import with_outputs_as_targets
+from decompositions.metrics.recovery import biases_for, reestimate_norms
+from decompositions.metrics.second_moments import MAX_SIDE
 from decompositions.rank_search.rule import RankRule
+from decompositions.search.c_step import CStep, RankSearch
+from lightning_modules.core.calibration import Calibration
 from lightning_modules.core.dry_run import dry_run, refuse_idle_distillation
 from lightning_modules.core.method import (
     Compressed,
     choose_ranks,
     compressed_result,
     prepare_copy,
+    prepare_search,
     train_compressed,
     with_factors,
 )
 from lightning_modules.training.runner import Runner
 from lightning_modules.training.schedule import Schedule
+from runtime.distributed import all_reduce
+from runtime.identity import AsBefore
 
 
 @dataclass(frozen=True)
 class Direct:
-    """Decompose once, then fine-tune.
+    """Decompose once, repair what needs no training, then fine-tune.
 
     The `cost` rule weighs errors with the schedule's first penalty, as at the start of learning-compression.
 
@@ -45,6 +56,11 @@ class Direct:
         layers: name patterns of the layers to compress.
         min_rank: the smallest rank allowed; 0 allows to remove a layer's weight.
         normalize: divide squared errors by `‖W‖²` when ranks are chosen.
+        metric: how much errors matter; None is the identity.
+        correct_bias: give each factorised layer the bias `b + (W − Θ) x̄`, x̄ its mean input (`covariance` has it).
+        reestimate_norms: measure the statistics of batch norms anew, with the factors in place.
+        target: "weights", or "outputs": the factors approximate the outputs of the dense network from the inputs of
+            the compressed one, layer by layer, and biases go with them.
     """
 
     decomposition: Format
@@ -52,16 +68,50 @@ class Direct:
     layers: Annotated[list[str], MinLen(1)] = field(default_factory=lambda: ["*"])
     min_rank: Annotated[int, Ge(0)] = 1
     normalize: bool = False
+    metric: Annotated[Metric | None, AsBefore(None)] = None
+    correct_bias: Annotated[bool, AsBefore(False)] = False
+    reestimate_norms: Annotated[bool, AsBefore(False)] = False
+    target: Annotated[Literal["weights", "outputs"], AsBefore("weights")] = "weights"
 
     def check(self, network: nn.Module, input_shape: Sequence[int], schedule: Schedule) -> None:
         """Raise `ValueError` if no layer can be compressed or the rank rule finds no ranks for such layers."""
+        if self.target == "outputs" and self.correct_bias:
+            raise ValueError("correct_bias: target=outputs corrects biases itself; leave one of both out")
         refuse_idle_distillation(schedule, schedule.fine_tune.epochs)
         dry_run(self, network, input_shape)
+        if self.target == "outputs":
+            for name, site in prepare_search(self, network, input_shape).sites.items():
+                if (side := site.weight[0].numel()) > MAX_SIDE:
+                    raise ValueError(
+                        f"target: layer {name} has {side} inputs, and outputs as targets need a moment of at most "
+                        f"{MAX_SIDE}; leave it out by method.layers=, or take target=weights"
+                    )
 
     def compress(self, reference: nn.Module, runner: Runner) -> Compressed:
         """Return the network with the factors of one C step, fine-tuned."""
-        network, search = prepare_copy(self, reference, runner)
-        step = choose_ranks(search, runner)
+        network, search, calibration = prepare_copy(self, reference, runner)
+        search = calibration.measured(search)
+        step = self._repaired(choose_ranks(search, runner), network, search, calibration)
         compressed = with_factors(network, search, step)
+        if self.reestimate_norms:
+            reestimate_norms(compressed, *calibration.data(), all_reduce)
+        untuned = copy.deepcopy(compressed)
+        violation = step.violation(search.weights)
         train_compressed(compressed, reference, runner.schedule.fine_tune, "fine-tuning", runner)
-        return compressed_result(compressed, search, step, step.violation(search.weights))
+        return compressed_result(compressed, search, step, violation, untuned=untuned, calibration=calibration)
+
+    def _repaired(self, step: CStep, network: nn.Module, search: RankSearch, calibration: Calibration) -> CStep:
+        """Return the C step with the factors that outputs ask for, or with corrected biases, as the options say."""
+        if self.target == "outputs":
+            ranks = {name: rank for name, rank in step.ranks.items() if rank is not None}
+            factors, biases = with_outputs_as_targets(
+                network, search.sites, search.format, ranks, *calibration.data(), all_reduce
+            )
+            compressed = step.compressed | {name: each.to_tensor() for name, each in factors.items()}
+            return replace(step, factors=factors, compressed=compressed, biases=biases)
+        if self.correct_bias:
+            with_bias = {name: site for name, site in search.sites.items() if site.num_bias}
+            means = input_means(network, with_bias, *calibration.data(), all_reduce)
+            factorised = {name: step.compressed[name] for name in step.factors}
+            return replace(step, biases=biases_for(search.sites, factorised, means))
+        return step

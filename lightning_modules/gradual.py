@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from decompositions.core.format import Format
 from decompositions.core.frontier import Frontier, Rank, as_modes, as_rank
+from decompositions.core.metric import Metric
 from decompositions.rank_search.rule import RankChoice, RankRule
 from decompositions.search.c_step import RankSearch
 from lightning_modules.core.dry_run import dry_run, refuse_idle_distillation
@@ -30,6 +31,7 @@ from lightning_modules.core.method import Compressed, compressed_result, prepare
 from lightning_modules.training.runner import Runner
 from lightning_modules.training.schedule import Phase, Schedule
 from runtime.console import say
+from runtime.identity import AsBefore
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class Gradual:
     layers: Annotated[list[str], MinLen(1)] = field(default_factory=lambda: ["*"])
     min_rank: Annotated[int, Ge(1)] = 1
     normalize: bool = False
+    metric: Annotated[Metric | None, AsBefore(None)] = None
 
     def check(self, network: nn.Module, input_shape: Sequence[int], schedule: Schedule) -> None:
         """Raise `ValueError` if no layer can be compressed, its factors have no product, or epochs are too few."""
@@ -61,14 +64,14 @@ class Gradual:
 
     def compress(self, reference: nn.Module, runner: Runner) -> Compressed:
         """Run the stages; after each, a dense network takes the product of its factors."""
-        network, search = prepare_copy(self, reference, runner)
+        network, search, calibration = prepare_copy(self, reference, runner)
         first, choice, before, history = 0, None, dict[str, Rank | None](), list[dict[str, Any]]()
         if (saved := runner.load_state()) is not None:
             search.note_reference()  # while the weights are still the reference's
             network.load_state_dict(saved["network"])
             first, history, choice = saved["stage"], saved["history"], RankChoice(saved["ranks"], saved["reason"])
         for stage in range(first, self.num_stages):
-            weights = search.weights
+            weights, search = search.weights, calibration.measured(search)
             if choice is None:
                 choice = self._choose(search, weights, before, stage, runner)
                 runner.save_state({"stage": stage, "network": network.state_dict(), "history": history, **vars(choice)})
@@ -82,7 +85,7 @@ class Gradual:
             runner.log({f"gradual/{key}": value for key, value in entry.items()})
             before, choice = choice.ranks, None
             absorb(network, compressed, step.factors)
-        return compressed_result(compressed, search, step, violation, history)
+        return compressed_result(compressed, search, step, violation, history, calibration=calibration)
 
     def _choose(
         self,

@@ -25,6 +25,7 @@ scaled multipliers Y, where β = −μ Y):
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal
@@ -33,14 +34,23 @@ from annotated_types import Ge, MinLen
 from torch import nn
 
 from decompositions.core.format import Format
+from decompositions.core.metric import Metric
+from decompositions.metrics.layer import Layer
 from decompositions.rank_search.rule import RankRule
 from lightning_modules.core.admm_state import AdmmState
 from lightning_modules.core.dry_run import dry_run, refuse_idle_distillation
-from lightning_modules.core.method import Compressed, compressed_result, prepare_copy, train_compressed, with_factors
+from lightning_modules.core.method import (
+    Compressed,
+    compressed_result,
+    prepare_copy,
+    train_compressed,
+    with_factors,
+)
 from lightning_modules.training.joint_objective import JointObjective
 from lightning_modules.training.runner import Runner
 from lightning_modules.training.schedule import Schedule
 from runtime.console import bar, say
+from runtime.identity import AsBefore
 
 
 @dataclass(frozen=True)
@@ -57,6 +67,9 @@ class Joint:
     at one step hardly ever gets a rank again: Θ = W − β/μ then makes β zero, nothing pulls the layer to a low rank any
     more, and μ/2 of its tail grows with μ. ADMM calls the rule once and cannot fall into this.
 
+    A `metric` is that of both steps, the penalty of the L step and the error of the C step, with the mean eigenvalue 1
+    in each layer (see `training.penalty_metric`). `measure_metric`: before every C step, or once, of the reference.
+
     Until the end, `cost` and `energy` take any rank, `accuracy` also the largest where nothing smaller is accurate
     enough. `budget` and `latency` take none that is larger than the dense layer: with them, a layer is dense at the end
     only if its smallest rank is.
@@ -70,18 +83,26 @@ class Joint:
     layers: Annotated[list[str], MinLen(1)] = field(default_factory=lambda: ["*"])
     min_rank: Annotated[int, Ge(0)] = 1
     normalize: bool = False
+    metric: Annotated[Metric | None, AsBefore(None)] = None
+    measure_metric: Annotated[Literal["every_step", "once"], AsBefore("every_step")] = "every_step"
 
     def check(self, network: nn.Module, input_shape: Sequence[int], schedule: Schedule) -> None:
         """Raise `ValueError` if no layer can be compressed or the rank rule finds no ranks for such layers."""
+        if isinstance(self.metric, Layer):
+            raise ValueError(
+                "metric: layer is one weight for a whole layer, and the penalty has the mean weight 1 in every layer; "
+                "take metric=identity, or method=direct"
+            )
         why = "the joint objective pulls dense weights towards the product of the factors"
         refuse_idle_distillation(schedule, schedule.fine_tune.epochs)
         dry_run(self, network, input_shape, why_dense=why)
 
     def compress(self, reference: nn.Module, runner: Runner) -> Compressed:
         """Run the L and C steps of the runner's schedule on a copy, replace its layers, and fine-tune."""
-        network, search = prepare_copy(self, reference, runner)
+        network, search, calibration = prepare_copy(self, reference, runner)
         search = replace(search, dense=self.choose_dense == "every_step")
-        state = AdmmState(network, search, runner, self.multipliers)
+        every_step = self.measure_metric == "every_step"
+        state = AdmmState(network, search, runner, self.multipliers, calibration, measures_every_step=every_step)
         schedule, mu = runner.schedule, runner.schedule.penalty.weight
         first, step = state.start_or_resume(mu)
         with bar("joint objective", schedule.penalty.num_steps - first) as advance:
@@ -95,15 +116,22 @@ class Joint:
                     compressed=step.compressed,
                     multipliers=state.multipliers,
                     penalty=mu(number),
+                    metrics=state.metrics,
                     momentum=state.momentum,
                 )
                 runner.train(objective, f"L step {number}", show=False)
+                if every_step:
+                    state.measure()
                 state.momentum = objective.final_momentum() if schedule.keep_momentum else None
                 step = state.c_step(mu(number), step.choice if self.choose_ranks == "once" else None)
                 state.record(number, step, mu(number), objective.mean_loss)
                 advance(f"mu {mu(number):.2e}")
-        step = search.leave_large_dense(step, state.weights)
+        search, step = state.search, state.search.leave_large_dense(step, state.weights)
         say(f"ranks {step.ranks}: {step.choice.reason}")
         compressed = with_factors(network, search, step)
+        untuned = copy.deepcopy(compressed)
         train_compressed(compressed, reference, schedule.fine_tune, "fine-tuning", runner)
-        return compressed_result(compressed, search, step, step.violation(state.weights), state.history)
+        violation = step.violation(state.weights)
+        return compressed_result(
+            compressed, search, step, violation, state.history, untuned=untuned, calibration=calibration
+        )

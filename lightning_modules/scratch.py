@@ -20,6 +20,7 @@ from annotated_types import Ge, Gt, MinLen
 from torch import nn
 
 from decompositions.core.format import Format
+from decompositions.core.metric import Metric
 from decompositions.layers.base import Factored, initialise
 from decompositions.layers.glorot import glorot
 from decompositions.network.structure import describe, restore
@@ -46,6 +47,7 @@ class Scratch:
     min_rank: Annotated[int, Ge(1)] = 1
     normalize: bool = False
     gain: Annotated[float, Gt(0)] = 2**0.5
+    metric: Annotated[Metric | None, AsBefore(None)] = None
     start: Annotated[Literal["variance", "glorot_cores", "glorot_layer"], AsBefore("variance")] = "variance"
 
     def check(self, network: nn.Module, input_shape: Sequence[int], schedule: Schedule) -> None:
@@ -55,14 +57,15 @@ class Scratch:
 
     def compress(self, reference: nn.Module, runner: Runner) -> Compressed:
         """Return a new network with the ranks that are chosen for the reference, trained from random factors."""
-        _, search = prepare_copy(self, reference, runner)
+        _, search, calibration = prepare_copy(self, reference, runner)
+        search = calibration.measured(search)
         step = choose_ranks(search, runner)
         network = restore(runner.untrained(), describe(search.format, step.ranks, search.unfused))
         self._start(network)
         train_compressed(
             network.to(runner.device), reference, runner.schedule.from_scratch, "training from scratch", runner
         )
-        return compressed_result(network, search, step)
+        return compressed_result(network, search, step, calibration=calibration)
 
     def _start(self, network: nn.Module) -> None:
         """Draw the factors of all compressed layers."""

@@ -29,6 +29,23 @@ lenet300() {  # 12 epochs each, at 5, 10 and 20 % of the parameters; no normalis
     $RUN $net method=tucker_vbmf $tuned
 }
 
+metrics() {  # LeNet300 in four metrics; where errors are normalised is decided by one-shot points on validation data
+    local net="dataset=mnist network=lenet300 $SEEDS rank.share=0.05,0.1,0.2" tuned="schedule.fine_tune.epochs=12"
+    local lc="rank=budget schedule.penalty.initial=2e-3 schedule.penalty.growth=1.4 $(joint 9 3)"
+    for metric in "identity method.normalize=false" "gram method.normalize=true" "covariance method.normalize=true" \
+        "kfac method.normalize=false"; do
+        $RUN $net metric=$metric method=lc_svd $lc
+        $RUN $net metric=$metric method=svd $tuned
+    done
+    for metric in "identity method.normalize=false" "gram method.normalize=true" "covariance method.normalize=true" \
+        "kfac method.normalize=false"; do
+        $RUN $net metric=$metric method=direct decomposition=tucker $tuned
+        $RUN $net metric=$metric method=alternating_tucker decomposition=tucker $lc
+        $RUN $net metric=$metric method=tt_svd,cur $tuned
+        $RUN $net metric=$metric method=lc_cur $lc
+    done
+}
+
 choose_dense() {  # LeNet300's joint methods with the other answer to when a layer may be left dense
     local all="dataset=mnist network=lenet300 $SEEDS rank.share=0.05,0.1,0.2 method.normalize=false"
     local lc="rank=budget schedule.penalty.initial=2e-3 schedule.penalty.growth=1.4"

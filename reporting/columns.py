@@ -36,6 +36,9 @@ COLUMNS = {
     "top-1 [%]": Column(lambda r, c: c.test_top1_percent, "more"),
     "Δ reference": Column(lambda r, c: c.test_top1_percent - r.test_top1_percent, "more"),
     "test error [%]": Column(lambda r, c: 100 - c.test_top1_percent, "less"),
+    "untuned error [%]": Column(
+        lambda r, c: math.nan if c.untuned_test_top1_percent is None else 100 - c.untuned_test_top1_percent, "less"
+    ),
     "reference error [%]": Column(lambda r, c: 100 - r.test_top1_percent),
     "parameters": Column(lambda r, c: c.num_params, "less"),
     "params ratio": Column(lambda r, c: _ratio(r.num_params, c.num_params), "more"),

@@ -37,6 +37,7 @@ def comparison_rows(reference: Measure, compressed: Measure) -> list[tuple[str, 
     r, c = reference, compressed
     rows = [
         _points("test top-1 [%]", r.test_top1_percent, c.test_top1_percent),
+        *_untuned(c),
         _points("validation top-1 [%]", r.validation_top1_percent, c.validation_top1_percent),
         _size("parameters", r.num_params, c.num_params),
         *([] if r.num_nonzero is None or c.num_nonzero is None else [_nonzero(r.num_nonzero, c.num_nonzero)]),
@@ -52,6 +53,11 @@ def comparison_rows(reference: Measure, compressed: Measure) -> list[tuple[str, 
     rows.append(("epochs spent", str(r.epochs), f"+ {c.epochs}", ""))
     rows.append(("seconds spent", f"{r.seconds:.1f}", f"+ {c.seconds:.1f}", ""))
     return rows
+
+
+def _untuned(compressed: Measure) -> list[tuple[str, str, str, str]]:
+    value = compressed.untuned_test_top1_percent
+    return [] if value is None else [("test top-1 before fine-tuning [%]", "", f"{value:.2f}", "")]
 
 
 def _points(name: str, before: float, after: float) -> tuple[str, str, str, str]:

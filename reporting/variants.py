@@ -106,7 +106,8 @@ def shown(value: Any) -> str:
 
 def _settings(result: Result) -> dict[str, Any]:
     """Return `{"rank": "cost", "rank.weight": 0.5, …}`: the option of each group, then all values."""
-    groups = {group: result.choices[group] for group in ("rank", "schedule") if group in result.choices}
+    groups: dict[str, Any] = {group: result.choices[group] for group in ("rank", "schedule") if group in result.choices}
+    groups |= {"metric": result.choices.get("metric", "identity")}  # older rows know no other
     return groups | _flat(result.config)
 
 
@@ -118,7 +119,7 @@ def _flat(config: Any, place: str = "") -> dict[str, Any]:
     `schedule.reference.decay=cosine`.
     """
     outer, _, key = place.rpartition(".")
-    if place in ("seed", "method.rank", "method.decomposition") or key == "_target_":
+    if place in ("seed", "method.rank", "method.decomposition", "method.metric") or key == "_target_":
         return {}
     if key == "_name_":
         return {outer: config} if "." in outer else {}

@@ -31,7 +31,7 @@ NOT_IN = {
 # The rooms of a package from the ground up: each may use itself and those before it. "*" stands for the modules on top:
 # formats may use one another (CP writes matrices with the SVD), and so may methods.
 ROOMS = {
-    "decompositions": ["linalg", "layers", "core", "rank_search", "*", "search", "network"],
+    "decompositions": ["linalg", "layers", "core", "metrics", "rank_search", "*", "search", "network"],
     "lightning_modules": ["training", "core", "*"],
     "orchestration": ["errors", "paths", "config", "store", "distributed", "run", "sweep"],
 }

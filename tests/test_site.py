@@ -44,7 +44,7 @@ def test_what_a_page_loads_by_itself_is_seen(text, found, tmp_path):
 def test_every_target_and_role_has_its_api_page():
     pages = api_pages(ROOT)
     text = "".join(pages.values())
-    for group in ("dataset", "network", "method", "decomposition", "rank", "decay"):
+    for group in ("dataset", "network", "method", "decomposition", "rank", "metric", "decay"):
         for target in targets(ROOT, group):
             assert f"::: {target.rpartition('.')[0]}\n" in text
     for module in re.findall(r"^::: (\S+)$", text, re.MULTILINE):

@@ -10,7 +10,9 @@ from torch import Tensor, nn
 
 from decompositions.core.format import Analysis, Factors, Format
 from decompositions.core.frontier import Rank
+from decompositions.core.metric import SiteMetric
 from decompositions.core.site import Site
+from decompositions.core.whitening import ModeFormat, analyse_by_modes, analyse_in, serves_identity_alone
 from decompositions.layers.geometry import LAYER_TYPES, wrong_kind
 
 
@@ -29,6 +31,11 @@ class FormatWithFallback(ABC):
         """Factorise `weight` once for all ranks; raises `ValueError` for NaN or infinite weights."""
         other = self.fallback(weight)
         return self._analyse(weight) if other is None else other.analyse(weight)
+
+    def analyse_in(self, weight: Tensor, metric: SiteMetric) -> Analysis:
+        """Factorise `weight` in a metric."""
+        other = self.fallback(weight)
+        return self._analyse_in(weight, metric) if other is None else analyse_in(other, weight, metric)
 
     def count(self, site: Site, ranks: Int64[Tensor, "rank mode"]) -> tuple[Tensor, Tensor]:
         """Count parameters and multiply-adds of the layer at each of `ranks`, bias included."""
@@ -49,6 +56,11 @@ class FormatWithFallback(ABC):
 
     @abstractmethod
     def _analyse(self, weight: Tensor) -> Analysis: ...
+
+    def _analyse_in(self, weight: Tensor, metric: SiteMetric) -> Analysis:
+        if not isinstance(self, ModeFormat):
+            raise serves_identity_alone(self)
+        return analyse_by_modes(self, self.mode_axes(weight), weight, metric)
 
     @abstractmethod
     def _count(self, site: Site, ranks: Int64[Tensor, "rank mode"]) -> tuple[Tensor, Tensor]: ...

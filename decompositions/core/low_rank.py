@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Float64, Int64
@@ -20,9 +21,12 @@ from torch import Tensor, nn
 
 from decompositions.core.format import Analysis
 from decompositions.core.frontier import Frontier, Rank, Unfolding, pareto_frontier
+from decompositions.core.mode_axes import ModeAxes
 from decompositions.core.site import Site
 from decompositions.layers.base import FactoredSequential, ZeroRank
 from decompositions.layers.geometry import part_of, positions_between
+from decompositions.linalg.canonical import balanced_pair
+from decompositions.linalg.moments import Kronecker, apply
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,11 @@ class TwoFactors:
         """Count the numbers in both factors."""
         return self.left.numel() + self.right.numel()
 
+    def mode_product(self, maps: Sequence[Kronecker | None], dtype: torch.dtype) -> TwoFactors:
+        """Return the factors with a matrix on the rows and one on the columns (see `core.whitening.ModeFactors`)."""
+        left, right = balanced_pair(apply(maps[0], self.left), apply(maps[1], self.right.T).T)
+        return replace(self, left=left.to(dtype), right=right.contiguous().to(dtype))
+
 
 class TwoFactorFormat(ABC):
     """Base of the formats with two factors. A subclass says how both are found, in `analyse`."""
@@ -54,6 +63,12 @@ class TwoFactorFormat(ABC):
     def num_row_axes(self, weight: Tensor) -> int:
         """Return how many kernel axes stand in the rows of the matrix: none, unless a subclass moves some there."""
         return 0
+
+    def mode_axes(self, weight: Tensor) -> ModeAxes:
+        """Return two modes: the rows, and the columns of the matrix."""
+        row_axes = range(2, 2 + self.num_row_axes(weight))
+        columns = [axis for axis in range(1, weight.ndim) if axis not in row_axes]
+        return ModeAxes(tuple(weight.shape), ((0, *row_axes), tuple(columns)))
 
     def count(self, site: Site, ranks: Int64[Tensor, "rank 1"]) -> tuple[Tensor, Tensor]:
         """Count `r (rows + columns)` parameters and the bias, and the multiply-adds of both layers."""

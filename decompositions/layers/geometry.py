@@ -6,6 +6,7 @@ dilation of an axis go with the axis, and all padding modes act on each axis alo
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -57,6 +58,13 @@ def part_of(
         layer.weight.copy_(weight.reshape(layer.weight.shape))
         if bias is not None:
             layer.bias.copy_(bias)
+    return layer
+
+
+def with_bias(layer: nn.Module, bias: Tensor) -> nn.Module:
+    """Return a copy of a layer with a bias, with another one."""
+    layer = copy.deepcopy(layer)
+    layer.get_parameter("bias").data.copy_(bias)
     return layer
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from decompositions.layers.base import Factored
 from decompositions.layers.geometry import linear_of, part_of, wrong_kind
+from decompositions.linalg.canonical import orthonormal_bases
+from decompositions.linalg.moments import Kronecker, apply
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,12 @@ class TuckerFactors:
     def num_params(self) -> int:
         """Count the numbers in core and bases."""
         return self.core.numel() + sum(basis.numel() for basis in self.bases)
+
+    def mode_product(self, maps: Sequence[Kronecker | None], dtype: torch.dtype) -> TuckerFactors:
+        """Return the factors with a matrix on each mode (see `core.whitening.ModeFactors`)."""
+        mapped = [apply(matrix, basis) for matrix, basis in zip(maps, self.bases, strict=True)]
+        core, bases = orthonormal_bases(self.core.double(), mapped)
+        return replace(self, core=core.to(dtype), bases=tuple(basis.to(dtype) for basis in bases))
 
 
 class TuckerLinear(Factored):

@@ -19,6 +19,14 @@ def pivoted_basis(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return basis, order
 
 
+def nested_basis(matrix: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return an orthonormal basis of the columns, `(rows, k)`, in the pivoted order of the columns times `weights`."""
+    with _blas().limit(limits=1, user_api="blas"):
+        _, order = scipy.linalg.qr(matrix * weights, mode="r", pivoting=True, check_finite=False)
+        basis, _ = scipy.linalg.qr(matrix[:, order[: min(matrix.shape)]], mode="economic", check_finite=False)
+    return basis, order
+
+
 def pivoted_triangle(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return `Qᵀ matrix[:, order]`, triangular, `(k, columns)`, and the order, `(columns,)`; `Q` is never formed.
 

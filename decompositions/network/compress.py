@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from operator import index
 from typing import Literal
@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from decompositions.core.format import Format
 from decompositions.core.frontier import Rank
+from decompositions.core.metric import Batches, Metric, SiteMetric
 from decompositions.network.structure import Structure, describe, replace_layers
 from decompositions.rank_search.budget import Budget
 from decompositions.rank_search.fixed import Fixed
@@ -34,8 +35,8 @@ from decompositions.search.prepare import prepare
 class LayerReport:
     """One layer: its rank (None: dense, and `reason` says why), its counts after and before, and its relative error.
 
-    `relative_error` is `‖W − Ŵ‖² / ‖W‖²`; for a nonlinear tensor train that of its train without activations. The
-    multiply-adds of a layer that is no site are None; those of the network include them.
+    `relative_error` is `‖W − Ŵ‖² / ‖W‖²`, in the metric; for a nonlinear tensor train that of its train without
+    activations. The multiply-adds of a layer that is no site are None; those of the network include them.
     """
 
     name: str
@@ -88,8 +89,10 @@ def compress(
     of: Literal["params", "macs"] = "params",
     layers: Sequence[str] = ("*",),
     min_rank: int = 1,
-    normalize: bool = True,
+    normalize: bool | None = None,
     evaluate: Callable[[nn.Module], float] | None = None,
+    metric: Metric | None = None,
+    calibration: Batches | None = None,
 ) -> tuple[nn.Module, CompressionReport]:
     """Return a compressed copy of `model`, in its mode, on its device, and the report of its layers.
 
@@ -100,8 +103,11 @@ def compress(
     - `rule`: any rank rule.
 
     `layers` are name patterns; the weights of an LSTM or GRU `rnn` are the layers `rnn.ih_l0`, `rnn.hh_l0`, … No rank
-    is below `min_rank`. `normalize` measures errors relative to each weight's squared norm. `evaluate` returns the
-    accuracy of a model on validation data in percent, for a rule that measures it.
+    is below `min_rank`. `normalize` measures errors relative to each weight's squared norm when ranks are
+    chosen; None does so unless the metric compares layers by itself. `evaluate` returns the
+    accuracy of a model on validation data in percent, for a rule that measures it. `metric` says which errors matter,
+    measured on `calibration`: batches of inputs, or `(inputs, labels)`, of the training data; without one all weights
+    count alike.
     Raises `ValueError` if an argument is wrong, no layer can be compressed, or no ranks meet the budget.
 
     >>> import torch
@@ -126,6 +132,13 @@ def compress(
         raise ValueError(f"compress: layers is a list of name patterns, got the string {layers!r}")
     if not isinstance(min_rank, int) or min_rank < 0:
         raise ValueError(f"compress: min_rank is an integer of at least 0, got {min_rank!r}")
+    if normalize is None:
+        normalize = not getattr(metric, "compares_layers", False)
+    needs_data = metric is not None and getattr(metric, "needs_data", True)
+    if needs_data != (calibration is not None):
+        given = "none" if calibration is None else "some"
+        wanted = f"calibration data for {type(metric).__name__}" if needs_data else "no calibration data"
+        raise ValueError(f"compress: expected {wanted}, got {given}")
     if budget is not None:
         rule = Budget(budget, of)
     elif ranks is not None:
@@ -143,8 +156,11 @@ def compress(
         dtype=example_input.dtype,
         evaluate=None if evaluate is None else partial(evaluate, model),
     )
-    step = search({name: site.weight.detach() for name, site in search.sites.items()}, penalty=1.0)
-    compressed = replace_layers(model, format, step.factors)
+    if metric is not None:
+        batches = [example_input] if calibration is None else calibration
+        search = replace(search, metrics=metric.measure(model, search.sites, batches))
+    step = search(search.weights, penalty=1.0)
+    compressed = replace_layers(model, format, step.factors, step.biases)
     return compressed, _report(model, search, step)
 
 
@@ -152,9 +168,9 @@ def _report(model: nn.Module, search: RankSearch, step: CStep) -> CompressionRep
     rows = []
     for name, site in search.sites.items():
         weight, cost = site.weight.detach(), step.costs[name]
-        dense, compressed = weight.double(), step.compressed[name].double()
-        norm = float(dense.square().sum())
-        error = float((dense - compressed).square().sum()) / norm if norm else 0.0
+        metric = step.metrics.get(name, SiteMetric())
+        norm = metric.squared_error(weight)
+        error = metric.squared_error(weight.double() - step.compressed[name].double()) / norm if norm else 0.0
         reason = step.dense_reasons.get(name)
         rows.append(
             LayerReport(name, step.ranks[name], error, cost["params"], cost["macs"], site.num_params, site.macs, reason)

@@ -13,6 +13,7 @@ from torch import nn
 
 from decompositions.core.format import Factors, Format
 from decompositions.core.frontier import Rank
+from decompositions.layers.geometry import with_bias
 from decompositions.layers.unfuse import unfuse_recurrent
 
 # Plain data, one entry for each replaced layer, by its name:
@@ -26,11 +27,20 @@ Structure = dict[str, dict[str, Any]]
 FORMER_PATHS = {"decompositions.int8_layers.int8_layer": "decompositions.layers.int8.int8_layer"}
 
 
-def replace_layers(network: nn.Module, format: Format, factors: Mapping[str, Factors]) -> nn.Module:
-    """Return a copy of `network` in which each layer named in `factors` is the format's layer with these factors."""
+def replace_layers(
+    network: nn.Module,
+    format: Format,
+    factors: Mapping[str, Factors],
+    biases: Mapping[str, torch.Tensor] = {},
+) -> nn.Module:
+    """Return a copy of `network` in which each layer named in `factors` is the format's layer with these factors.
+
+    `biases` replace those of the layers that they name.
+    """
     network = copy.deepcopy(network)
     for name, layer_factors in factors.items():
         dense = network.get_submodule(name)
+        dense = with_bias(dense, biases[name]) if name in biases else dense
         layer = format.layer(dense, layer_factors).train(dense.training)
         network.set_submodule(name, layer.requires_grad_(dense.get_parameter("weight").requires_grad))
     return network

@@ -17,7 +17,11 @@ from torch import Tensor
 
 from decompositions.core.format import Analysis, Factors, Format
 from decompositions.core.frontier import Frontier, Rank, as_modes
+from decompositions.core.metric import SiteMetric
 from decompositions.core.site import Site
+from decompositions.core.whitening import analyse_in
+from decompositions.layers.geometry import with_bias
+from decompositions.metrics.recovery import biases_for
 from decompositions.rank_search.rule import RankChoice, RankProblem, RankRule
 from decompositions.search.measure import Probe, layer_latency_ms
 from decompositions.search.parallel import Alone, Processes, owners, shared
@@ -28,7 +32,8 @@ class CStep:
     """The result of a C step, by layer: rank (None: dense), factors, Θ in dense shape (`compressed`), and cost.
 
     A layer left dense has no factors, is its own Θ, and has a line in `dense_reasons`. `choice` is the rank rule's
-    answer.
+    answer. `biases` are the new biases of the factorised layers whose metric has a mean input; `metrics` are those in
+    which the step was made.
     """
 
     ranks: dict[str, Rank | None]
@@ -37,11 +42,13 @@ class CStep:
     costs: dict[str, dict[str, int]]
     dense_reasons: dict[str, str]
     choice: RankChoice
+    biases: dict[str, Tensor] = field(default_factory=dict)
+    metrics: Mapping[str, SiteMetric] = field(default_factory=dict)
 
     def violation(self, weights: Mapping[str, Tensor]) -> float:
-        """`Σ‖W − Θ‖²` over the layers that were factorised: how far the constraint is from being met."""
-        gaps = (weights[name].detach().double() - self.compressed[name].double() for name in self.factors)
-        return sum((float(gap.square().sum()) for gap in gaps), 0.0)
+        """`Σ‖W − Θ‖²` over the factorised layers, each in its metric: how far they are from the constraint."""
+        gaps = {name: weights[name].detach().double() - self.compressed[name].double() for name in self.factors}
+        return sum((self.metrics.get(name, SiteMetric()).squared_error(gap) for name, gap in gaps.items()), 0.0)
 
 
 @dataclass(frozen=True)
@@ -81,7 +88,8 @@ class RankSearch:
     squared error by the squared norm of the weight it is given (in the joint method `W − β/μ`) when ranks are chosen,
     as [IC20]'s code does for deep networks. `probe` measures accuracies for the rules that need them. `skipped` says
     why other layers stay dense, `unfused` names the recurrent layers that were unfused (see `layers.recurrent`).
-    Several `processes` share the work (see `search.parallel`); then all of them must make the same steps.
+    Several `processes` share the work (see `search.parallel`); then all of them must make the same steps. `metrics`
+    says in which metric a layer is approximated; without one it is the identity.
     """
 
     sites: Mapping[str, Site]
@@ -96,11 +104,16 @@ class RankSearch:
     skipped: Mapping[str, str] = field(default_factory=dict)
     unfused: tuple[str, ...] = ()
     processes: Processes = field(default_factory=Alone)
+    metrics: Mapping[str, SiteMetric] = field(default_factory=dict)
 
     @property
     def weights(self) -> dict[str, Tensor]:
         """Return the current weights of the sites, by name."""
         return {name: site.weight.detach() for name, site in self.sites.items()}
+
+    @property
+    def _means(self) -> dict[str, Tensor]:
+        return {name: metric.mean for name, metric in self.metrics.items() if metric.mean is not None}
 
     def note_reference(self) -> None:
         """Measure the reference's accuracy before the network changes, if there is a probe."""
@@ -112,7 +125,7 @@ class RankSearch:
         owner, analyses = owners(weights, self.processes.size), dict[str, Analysis]()
 
         def frontier(name: str, weight: Tensor) -> Frontier:
-            analyses[name] = self.format.analyse(weight)
+            analyses[name] = analyse_in(self.format, weight, self.metrics.get(name))
             return analyses[name].frontier(self.sites[name], self.min_rank, dense=self.dense)
 
         work = {name: partial(frontier, name, weight) for name, weight in weights.items()}
@@ -175,7 +188,8 @@ class RankSearch:
                 dense_reasons[name] = "the rank rule keeps it dense"
         factors = analyses.factors(ranks)
         compressed = {n: factors[n].to_tensor() if n in factors else w for n, w in weights.items()}
-        return CStep(ranks, factors, compressed, costs, dense_reasons, choice)
+        biases = biases_for(self.sites, {name: compressed[name] for name in factors}, self._means)
+        return CStep(ranks, factors, compressed, costs, dense_reasons, choice, biases, self.metrics)
 
     def leave_large_dense(self, step: CStep, weights: Mapping[str, Tensor]) -> CStep:
         """Return the C step with each layer whose rank is not smaller left dense, at its weight in `weights`."""
@@ -188,6 +202,7 @@ class RankSearch:
             compressed=step.compressed | {name: weights[name] for name in large},
             costs=step.costs | dense_costs,
             dense_reasons=step.dense_reasons | {name: _not_smaller(step.ranks[name]) for name in large},
+            biases={name: bias for name, bias in step.biases.items() if name not in large},
         )
 
     def _latency_ms(self, name: str, ranks: Sequence[Rank | None], batch_size: int) -> list[float]:
@@ -202,7 +217,12 @@ class RankSearch:
     def _accuracy_percent(self, probe: Probe, analyses: Analyses, ranks: Mapping[str, Rank | None]) -> float:
         """Measure the network with its layers at these ranks."""
         factors = analyses.factors(ranks)
-        return probe.accuracy_percent({n: self.format.layer(self.sites[n].layer, f) for n, f in factors.items()})
+        biases = biases_for(self.sites, {name: each.to_tensor() for name, each in factors.items()}, self._means)
+        layers = {}
+        for name, each in factors.items():
+            dense = self.sites[name].layer
+            layers[name] = self.format.layer(with_bias(dense, biases[name]) if name in biases else dense, each)
+        return probe.accuracy_percent(layers)
 
 
 def _not_smaller(rank: Rank | None) -> str:

@@ -20,6 +20,7 @@ SHORT_NAME = "\n    options:\n      show_root_full_path: false\n\n"
 PAGES = {
     "formats": ("Formats", "How a weight is written.", ("decompositions", "Format"), ["decomposition"]),
     "rank-rules": ("Rank rules", "How ranks are chosen.", ("decompositions", "RankRule"), ["rank"]),
+    "metrics": ("Metrics", "Which errors of a weight matter.", ("decompositions", "Metric"), ["metric"]),
     "methods": ("Methods", "What trains when.", ("lightning_modules", "Method"), ["method"]),
     "datasets": ("Data sets", "What batches are.", ("datamodules", "Data"), ["dataset"]),
     "networks": ("Networks", "Functions that build a network.", None, ["network"]),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -16,8 +17,14 @@ from torch import Tensor, nn
 
 from decompositions.rank_search.rule import RankChoice
 from decompositions.search.c_step import CStep, RankSearch
+from lightning_modules.core.calibration import Calibration
+from lightning_modules.training.penalty_metric import PenaltyMetric
 from lightning_modules.training.runner import Runner
 from runtime.console import say
+
+# A metric has so many eigenvectors for each position that a layer sees in a batch: products with 2 · 2q · weights
+# multiply-adds, where the layer's own passes of the batch have 3 · positions · weights.
+SHARE_OF_STEP = 1 / 8
 
 
 class AdmmState:
@@ -28,11 +35,25 @@ class AdmmState:
         search: compresses its weights.
         runner: validates, logs and saves.
         has_multipliers: False for the quadratic penalty.
+        calibration: measures the metric of both steps, of the weights before each C step if `measures_every_step`,
+            else of the reference.
     """
 
-    def __init__(self, network: nn.Module, search: RankSearch, runner: Runner, has_multipliers: bool) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        search: RankSearch,
+        runner: Runner,
+        has_multipliers: bool,
+        calibration: Calibration,
+        *,
+        measures_every_step: bool,
+    ) -> None:
         self.network = network
         self.search = search
+        self.calibration = calibration
+        self.measures_every_step = measures_every_step
+        self.metrics: dict[str, PenaltyMetric] = {}
         self.runner = runner
         self.weights = {name: network.get_parameter(f"{name}.weight") for name in search.sites}
         zeros = {name: torch.zeros_like(weight) for name, weight in self.weights.items()}
@@ -46,6 +67,8 @@ class AdmmState:
         `penalty` maps the number of a step to μ.
         """
         saved = self.runner.load_state()
+        if saved is None or not self.measures_every_step:
+            self.measure()
         if saved is None:
             step = self.c_step(penalty(0))
             self.record(0, step, penalty(0))
@@ -55,7 +78,19 @@ class AdmmState:
         if self.multipliers is not None:
             self.multipliers = {name: m.to(self.weights[name].device) for name, m in saved["multipliers"].items()}
         self.momentum, self.history = saved["momentum"], saved["history"]
+        if self.measures_every_step:
+            self.measure()
         return saved["step"], self.c_step(penalty(saved["step"]), RankChoice(saved["ranks"], saved["reason"]))
+
+    def measure(self) -> None:
+        """Measure the metric of the present weights, for this C step and the next L step."""
+        search = self.calibration.measured(self.search)
+        size = self.runner.schedule.batch_size
+        self.metrics = {
+            name: PenaltyMetric.of(metric, max(int(SHARE_OF_STEP * size * search.sites[name].positions), 1))
+            for name, metric in search.metrics.items()
+        }
+        self.search = replace(search, metrics={name: metric.site for name, metric in self.metrics.items()})
 
     def c_step(self, penalty: float, choice: RankChoice | None = None) -> CStep:
         """Compress `W − β/μ`, at the ranks of `choice` if it is given."""
@@ -69,8 +104,9 @@ class AdmmState:
     def record(self, number: int, step: CStep, penalty: float, train_loss: float | None = None) -> None:
         """Validate the compressed weights, log and print the step, add it to the history, and save the state."""
         violation = step.violation(self.weights)
-        factorised = {name: step.compressed[name] for name in step.factors}
-        with substituted({name: self.weights[name] for name in factorised}, factorised):
+        values = {f"{name}.weight": step.compressed[name] for name in step.factors}
+        values |= {f"{name}.bias": bias for name, bias in step.biases.items()}
+        with substituted({name: self.network.get_parameter(name) for name in values}, values):
             top1 = self.runner.validate(self.network).top1_percent
         entry = {
             "step": number,
@@ -121,15 +157,15 @@ def shifted(
 
 
 @contextmanager
-def substituted(weights: Mapping[str, nn.Parameter], values: Mapping[str, Tensor]) -> Iterator[None]:
+def substituted(parameters: Mapping[str, nn.Parameter], values: Mapping[str, Tensor]) -> Iterator[None]:
     """Give the parameters `values` inside the block, and their own ones back after it."""
-    kept = {name: weight.detach().clone() for name, weight in weights.items()}
+    kept = {name: parameter.detach().clone() for name, parameter in parameters.items()}
     try:
         with torch.no_grad():
-            for name, weight in weights.items():
-                weight.copy_(values[name])
+            for name, parameter in parameters.items():
+                parameter.copy_(values[name])
         yield
     finally:
         with torch.no_grad():
-            for name, weight in weights.items():
-                weight.copy_(kept[name])
+            for name, parameter in parameters.items():
+                parameter.copy_(kept[name])

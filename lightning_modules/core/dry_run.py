@@ -5,9 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
+from decompositions.core.fallback import FormatWithFallback
+from decompositions.core.format import Format
 from decompositions.core.frontier import as_rank
+from decompositions.core.metric import SiteMetric
+from decompositions.core.mode_axes import mode_moments
+from decompositions.core.whitening import MetricFormat, ModeFormat, serves_identity_alone
 from lightning_modules.core.method import CompressionOptions, prepare_search
 from lightning_modules.training.schedule import Schedule
 
@@ -19,6 +25,18 @@ def refuse_idle_distillation(schedule: Schedule, num_epochs: int) -> None:
             f"schedule.distillation.weight: expected 0, got {schedule.distillation.weight:g}: there is no epoch in "
             "which this method trains a compressed network"
         )
+
+
+def require_served(format: Format, weight: Tensor, metric: SiteMetric) -> None:
+    """Raise the `ValueError` that factorising in a metric would raise, without factorising more than there is need."""
+    other = format.fallback(weight) if isinstance(format, FormatWithFallback) else None
+    metric.require_sides(weight)
+    if other is not None:
+        require_served(other, weight, metric)
+    elif isinstance(format, ModeFormat):
+        mode_moments(metric, format.mode_axes(weight))
+    elif isinstance(format, FormatWithFallback) or not isinstance(format, MetricFormat):
+        raise serves_identity_alone(format)
 
 
 def dry_run(
@@ -40,6 +58,10 @@ def dry_run(
     """
     search = prepare_search(method, network, input_shape, evaluate=lambda: 0.0)
     weights = {name: network.get_parameter(f"{name}.weight").detach() for name in search.sites}
+    if method.metric is not None:  # of two samples of noise: only what has the wrong shape shows
+        batches = [(torch.randn(2, *input_shape), torch.zeros(2, dtype=torch.long))]
+        for name, metric in method.metric.measure(network, search.sites, batches).items():
+            require_served(search.format, weights[name], metric)
     analyses = search.analyse(weights)
     # Made-up times: this network is not trained, and not yet on the device where it will run.
     problem = replace(

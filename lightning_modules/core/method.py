@@ -10,11 +10,13 @@ from typing import Any, Protocol, runtime_checkable
 from torch import nn
 
 from decompositions.core.format import Format
+from decompositions.core.metric import Metric
 from decompositions.network.structure import Structure, describe, replace_layers
 from decompositions.rank_search.rule import RankChoice, RankRule
 from decompositions.search.c_step import CStep, RankSearch
 from decompositions.search.prepare import prepare
 from lightning_modules.core.broadcast_rule import BroadcastRule
+from lightning_modules.core.calibration import Calibration
 from lightning_modules.training.classifier import Classifier, cross_entropy
 from lightning_modules.training.distillation import Distilled
 from lightning_modules.training.runner import Runner
@@ -32,8 +34,10 @@ class Compressed:
         structure: what `restore` builds it from; empty if no layer was replaced.
         layers: for each layer its rank, counts, and the reason why it is dense.
         rank_reason: why these ranks were chosen.
-        violation: `Σ ‖W − Θ‖²` of the last C step, or None.
+        violation: `Σ ‖W − Θ‖²` of the last C step, in its metric, or None.
         history: one entry for each step or stage.
+        untuned: the network before its factors were trained; None if they started at random.
+        calibration: how the metric was measured, or None for the identity.
     """
 
     network: nn.Module
@@ -42,6 +46,8 @@ class Compressed:
     rank_reason: str | None = None
     violation: float | None = None
     history: list[dict[str, Any]] = field(default_factory=list)
+    untuned: nn.Module | None = None
+    calibration: dict[str, Any] | None = None
 
 
 @runtime_checkable
@@ -78,6 +84,8 @@ class CompressionOptions(Protocol):
     def min_rank(self) -> int: ...
     @property
     def normalize(self) -> bool: ...
+    @property
+    def metric(self) -> Metric | None: ...
 
 
 def prepare_search(
@@ -103,15 +111,19 @@ def prepare_search(
     )
 
 
-def prepare_copy(method: CompressionOptions, reference: nn.Module, runner: Runner) -> tuple[nn.Module, RankSearch]:
-    """Return a copy of the reference on the device of training, and its rank search, shared by all processes."""
+def prepare_copy(
+    method: CompressionOptions, reference: nn.Module, runner: Runner
+) -> tuple[nn.Module, RankSearch, Calibration]:
+    """Return a copy of the reference on the device of training, its rank search, shared by all processes, and what
+    measures the method's metric, which the search does not have yet.
+    """
     network = copy.deepcopy(reference).to(runner.device)
     shape = runner.data.input_shape
     search = prepare_search(method, network, shape, lambda: runner.validate(network).top1_percent)
     processes = group()
-    if processes.size == 1:
-        return network, search
-    return network, replace(search, rule=BroadcastRule(search.rule), processes=processes)
+    if processes.size > 1:
+        search = replace(search, rule=BroadcastRule(search.rule), processes=processes)
+    return network, search, Calibration(method.metric, network, runner)
 
 
 def describe_layers(search: RankSearch, step: CStep) -> dict[str, dict[str, Any]]:
@@ -141,7 +153,7 @@ def with_factors(network: nn.Module, search: RankSearch, step: CStep) -> nn.Modu
 
     Raises `RuntimeError` if its size is not what the frontiers promised.
     """
-    compressed = replace_layers(network, search.format, step.factors)
+    compressed = replace_layers(network, search.format, step.factors, step.biases)
     promised = search.rest_params + sum(cost["params"] for cost in step.costs.values())
     if (num_params := sum(p.numel() for p in compressed.parameters())) != promised:
         raise RuntimeError(f"the frontiers promised {promised} parameters, the layers have {num_params}")
@@ -161,7 +173,18 @@ def compressed_result(
     step: CStep,
     violation: float | None = None,
     history: list[dict[str, Any]] | None = None,
+    *,
+    untuned: nn.Module | None = None,
+    calibration: Calibration,
 ) -> Compressed:
     """Return `network`, compressed as `step` says, with its structure and the record of its layers."""
-    structure = describe(search.format, step.ranks, search.unfused)
-    return Compressed(network, structure, describe_layers(search, step), step.choice.reason, violation, history or [])
+    return Compressed(
+        network,
+        describe(search.format, step.ranks, search.unfused),
+        describe_layers(search, step),
+        step.choice.reason,
+        violation,
+        history or [],
+        untuned,
+        calibration.record(search),
+    )

@@ -136,6 +136,14 @@ class Runner:
         """Return the training part, shuffled by the seed, in the schedule's batches."""
         return self._limited(self.data.train_batches(self.schedule.batch_size, self.seed, self.device))
 
+    def calibration_batches(self, num_samples: int) -> FirstBatches:
+        """Return the first batches of the training part that hold `num_samples`; of each, this process's share."""
+        batches = self.data.train_batches(self.schedule.batch_size, self.seed, self.device)
+        batches.share = group().share
+        limit = self.trainer_config.limit_batches
+        wanted = math.ceil(num_samples / self.schedule.batch_size)
+        return FirstBatches(batches, wanted if limit is None else min(wanted, limit))
+
     def validate(self, network: nn.Module) -> Accuracy:
         """Return the accuracy on the validation part, the only part that may choose anything.
 

@@ -76,7 +76,7 @@ def identify(settings: Mapping[str, Any], target: str, choices: Mapping[str, Cho
         return found
 
     content = of_target("", {**settings, TARGET: target}, None)
-    for group in ("decomposition", "rank"):  # a method repeats them: `decomposition: ${decomposition}`
+    for group in ("decomposition", "rank", "metric"):  # a method repeats them: `decomposition: ${decomposition}`
         if group in content.get("method", {}) and settings["method"][group] == settings.get(group):
             del content["method"][group]
     _join_devices(content, left_out, trains=_trains(settings))

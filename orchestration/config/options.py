@@ -9,7 +9,7 @@ from orchestration.config.conf_files import read_conf_file
 from orchestration.paths import CONF
 
 # The groups whose options choose a class. Elsewhere the place itself says which class it is.
-GROUPS_OF_CLASSES = ("dataset", "network", "method", "decomposition", "rank", "decay")
+GROUPS_OF_CLASSES = ("dataset", "network", "method", "decomposition", "rank", "metric", "decay")
 
 
 @functools.cache

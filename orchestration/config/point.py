@@ -22,7 +22,7 @@ from orchestration.config.identity import Identity, identify
 from orchestration.config.validation import check
 from orchestration.errors import ConfigError
 from runtime.digest import digest_json
-from runtime.identity import NotIdentity
+from runtime.identity import AsBefore, NotIdentity
 from runtime.json_trees import map_leaves
 from runtime.messages import first_line
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:  # roles that a `_target_` must fill; not imported, because th
 
     from datamodules.data import Data
     from decompositions.core.format import Format
+    from decompositions.core.metric import Metric
     from decompositions.rank_search.rule import RankRule
     from evaluation.reported import Reported
     from lightning_modules.core.method import Method
@@ -39,8 +40,8 @@ if TYPE_CHECKING:  # roles that a `_target_` must fill; not imported, because th
     from lightning_modules.training.trainer_config import TrainerConfig
 
 # The groups that a row names. The values of a schedule say all of it, so that its name is no part of an identity.
-GROUPS = ("dataset", "network", "method", "decomposition", "rank", "schedule")
-NAMED = ("dataset", "network", "method", "decomposition", "rank")
+GROUPS = ("dataset", "network", "method", "decomposition", "rank", "metric", "schedule")
+NAMED = ("dataset", "network", "method", "decomposition", "rank", "metric")
 ROOT_TARGET = "orchestration.config.point.Settings"
 
 
@@ -65,6 +66,7 @@ class Settings:
     latency_batch_size: Annotated[int, Ge(2), Le(65536)]
     decomposition: Format | None = None
     rank: RankRule | None = None
+    metric: Annotated[Metric | None, AsBefore(None)] = None
     reported: Annotated[Reported | None, NotIdentity()] = None
 
 
@@ -105,10 +107,10 @@ class Point:
 
     def checked(self) -> Point:
         """Return this point; raises `ConfigError` with one line per problem."""
-        check(self.config, ROOT_TARGET)
-        for group in ("decomposition", "rank"):
+        for group in ("decomposition", "rank", "metric"):
             if self.config.get(group) is not None and group not in self.config["method"]:
                 raise ConfigError(f"{group}: method {self.choices['method']} has no use for one; leave it out")
+        check(self.config, ROOT_TARGET)
         return self
 
     @functools.cached_property

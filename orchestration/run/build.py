@@ -15,6 +15,7 @@ from torch import nn
 
 from datamodules.data import Data
 from decompositions.core.format import Format
+from decompositions.core.metric import Metric
 from decompositions.network.serialization import build_network
 from decompositions.rank_search.rule import RankRule
 from lightning_modules.core.method import Method
@@ -112,6 +113,7 @@ def build_components(point: Point) -> Components:
         ("trainer", components.trainer_config, TrainerConfig),
         ("decomposition", getattr(components.method, "decomposition", None), Format),
         ("rank", getattr(components.method, "rank", None), RankRule),
+        ("metric", getattr(components.method, "metric", None), Metric),
     ]
     for name, part, role in roles:
         if part is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -50,6 +51,7 @@ def measure(
         (require_finite_loss(runner.validate(network)), require_finite_loss(runner.test(network)))
         for network in networks
     ]
+    untuned = _untuned(compressed.untuned, runner)
     if group().rank > 0:
         return {}
     latency: list[dict[str, float]] = [{}, {}]
@@ -66,11 +68,22 @@ def measure(
     ]
     return {
         "reference": measures[0],
-        "compressed": measures[1],
+        "compressed": replace(measures[1], **untuned),
         "layers": compressed.layers,
         "rank_reason": compressed.rank_reason,
         "violation": compressed.violation,
         "history": compressed.history,
+        "calibration": compressed.calibration,
+    }
+
+
+def _untuned(network: nn.Module | None, runner: Runner) -> dict[str, Any]:
+    """Return the accuracies of a network before its fine-tuning: nothing was chosen by them."""
+    if network is None:
+        return {}
+    return {
+        "untuned_test_top1_percent": runner.test(network).top1_percent,
+        "untuned_validation_top1_percent": runner.validate(network).top1_percent,
     }
 
 

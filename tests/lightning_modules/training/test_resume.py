@@ -27,13 +27,13 @@ COMMON = (
     "schedule.from_scratch.epochs=3", "schedule.penalty.num_steps=3",
 )  # fmt: skip
 METHODS = {
-    "lc_svd": ("rank.weight=0.3",),
-    "lc_cur": ("rank.weight=0.3", "method.multipliers=false"),
+    "lc_svd": ("rank.weight=0.3", "metric=covariance"),
+    "lc_cur": ("rank.weight=0.3", "method.multipliers=false", "metric=gram", "method.measure_metric=once"),
     "admm_svd": ("rank.share=0.5", "schedule.keep_momentum=true", "decay@schedule.decay_over_l_steps=steps"),
     "admm_tucker": ("rank.share=0.5", "schedule.distillation.weight=0.5"),
     "alternating_tucker": ("rank.epsilon=5.0",),
     "direct": ("rank=latency", "rank.num_ranks=3", "rank.share=0.95"),
-    "gradual": ("rank.share=0.5",),
+    "gradual": ("rank.share=0.5", "metric=kfac"),
     "scratch": ("decomposition=ntt", "decomposition.norm=batch", "rank.share=0.6"),
     "prune": ("method.share=0.3",),
 }

@@ -20,7 +20,13 @@ from tests.commands import Started, run_script
 from tests.conftest import TINY
 
 # 1,167 samples in batches of 64: the last one has 15, an uneven number for two processes.
-POINT = ("num_threads=1", "network.hidden=[24,16]", "schedule.batch_size=64", "method=alternating_tucker")
+POINT = (
+    "num_threads=1",
+    "network.hidden=[24,16]",
+    "schedule.batch_size=64",
+    "method=alternating_tucker",
+    "metric=gram",
+)
 TWO = ("trainer.devices=2",)
 
 

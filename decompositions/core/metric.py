@@ -1,0 +1,103 @@
+"""The metric in which a format approximates a weight: how much an error matters in each output and each input.
+
+    ‖D‖²_G = tr(G_out D G_in Dᵀ),     D = W − Θ as a matrix, out × in·kernel
+
+With `G_in = Σ x xᵀ` over the layer's inputs it is the squared error of the layer's outputs. `metrics` has the ways to
+measure G, `core.whitening` says how a format factorises in it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+from torch import Tensor, nn
+
+from decompositions.core.site import Site
+from decompositions.linalg.moments import RTOL, Kronecker
+
+# Calibration data: batches `(inputs, labels)` of tensors, or of inputs alone for metrics that need no labels.
+Batches = Iterable[Any]
+
+
+@dataclass(frozen=True)
+class SiteMetric:
+    """The moments of one layer: of its outputs, `(out)`, and of its inputs, over the axes `(in, *kernel)`.
+
+    Each is a Kronecker product of matrices `(side, side)` or diagonals `(side,)`; empty is the identity. `mean`,
+    `(in·kernel,)`, is the mean input that a bias makes up for: the layer with the weight Θ gets the bias
+    `b + (W − Θ) mean`. Eigenvalues below the share `rtol` of a moment's largest count as zero.
+    """
+
+    out: tuple[Tensor, ...] = ()
+    into: tuple[Tensor, ...] = ()
+    mean: Tensor | None = None
+    rtol: float = RTOL
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError` for values that no training can have meant."""
+        values = (*self.out, *self.into, *(() if self.mean is None else (self.mean,)))
+        if not all(bool(value.isfinite().all()) for value in values):
+            raise ValueError(
+                "metric: the calibration pass gave NaN or infinite values; look for such inputs in the training data, "
+                "and for weights that have diverged"
+            )
+
+    def require_sides(self, weight: Tensor) -> None:
+        """Raise `ValueError` if the sides are not those of a weight `(out, in, *kernel)`."""
+        expected = len(weight), weight[0].numel()
+        for name, side, moments in zip(("outputs", "inputs"), expected, (self.out, self.into), strict=True):
+            if moments and math.prod(len(moment) for moment in moments) != side:
+                sides = [len(moment) for moment in moments]
+                raise ValueError(f"metric: expected moments of {side} {name}, got sides {sides}")
+
+    def roots(self) -> tuple[Kronecker | None, Kronecker | None]:
+        """Return the symmetric roots `L_out`, `L_in`; None is the identity."""
+        out, into = (Kronecker(parts).root(self.rtol) if parts else None for parts in (self.out, self.into))
+        return out, into
+
+    def times(self, difference: Tensor) -> Tensor:
+        """Return `G_out D G_in` of a difference of weights, in its shape and float64."""
+        matrix = difference.double().flatten(1)
+        if self.out:
+            matrix = Kronecker(self.out) @ matrix
+        if self.into:
+            matrix = (Kronecker(self.into) @ matrix.T).T
+        return matrix.reshape(difference.shape)
+
+    def squared_error(self, difference: Tensor) -> float:
+        """Return `tr(G_out D G_in Dᵀ)` of a difference of weights, `(out, in, *kernel)`."""
+        difference = difference.detach().double()
+        return float((difference * self.times(difference)).sum())
+
+
+@runtime_checkable
+class Metric(Protocol):
+    """A way to measure how much errors matter. Implementations are frozen dataclasses whose fields are its options.
+
+    `num_samples`: so many calibration samples are read, rounded up to whole batches. Two optional class variables:
+
+    `needs_data`: True where absent. A metric that only sees in which order the network calls its layers sets it to
+    False; one sample of any values does.
+    `compares_layers`: False where absent. True says that errors of different layers are in one unit, such as that of
+    the loss, so that rank rules need no relative errors.
+    """
+
+    @property
+    def num_samples(self) -> int: ...
+
+    def measure(
+        self,
+        network: nn.Module,
+        sites: Mapping[str, Site],
+        batches: Batches,
+        all_reduce: Callable[[Tensor], Tensor] = lambda sums: sums,
+    ) -> dict[str, SiteMetric]:
+        """Return the metric of each site that the calibration data reach; the network is as it was before.
+
+        `all_reduce` sums over the processes that share `batches`. Raises `ValueError` if labels are needed and
+        `batches` have none, or if there are no batches.
+        """
+        ...
