@@ -58,9 +58,13 @@ def main() -> None:
             peer = sum(loop(matrix, sampled) for matrix in matrices)
             scaled = "" if sampled is None else f" (loop timed at {sampled} ranks a layer and scaled)"
             report(f"C step of {shapes_name}, {format_name}{scaled}", ours, peer, f"goal <= 1/{goal}")
-    resnet = [tuple(p.flatten(1).shape) for p in torchvision.models.resnet50().parameters() if p.ndim > 1]
-    for shapes_name, shapes in (("VGG16", VGG16), ("ResNet-50", resnet)):
+    for shapes_name, shapes in (("VGG16", VGG16), ("ResNet-50", resnet50_shapes())):
         against_lc_toolkit(shapes_name, shapes, arguments.rounds)
+
+
+def resnet50_shapes() -> list[tuple[int, int]]:
+    """Return the shapes of ResNet-50's weights as matrices."""
+    return [(len(p), p[0].numel()) for p in torchvision.models.resnet50().parameters() if p.ndim > 1]
 
 
 def against_lc_toolkit(name: str, shapes: Sequence[tuple[int, ...]], rounds: int) -> None:

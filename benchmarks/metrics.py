@@ -16,7 +16,6 @@ import argparse
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -25,6 +24,7 @@ import torchvision
 from torch import Tensor, nn
 from torch.nn import functional
 
+from benchmarks.c_step import VGG16, resnet50_shapes
 from benchmarks.ratios import medians, report
 from decompositions.core.metric import SiteMetric
 from decompositions.core.site import Site, survey
@@ -41,8 +41,6 @@ from lightning_modules.training.penalty_metric import PenaltyMetric
 from lightning_modules.training.schedule import Phase
 from networks.lenet import lenet300
 
-CHANNELS = [3, 64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512]
-VGG16 = [(o, i * 9) for i, o in pairwise(CHANNELS)] + [(512, 512), (512, 512), (10, 512)]
 SVD_FORMAT: Any = SVD()
 
 
@@ -65,8 +63,7 @@ def main() -> None:
 
 def factors(rounds: int) -> None:
     """Time the shapes of VGG16 and ResNet-50, each shape once, with a moment of twice as many samples as inputs."""
-    resnet = [tuple(p.flatten(1).shape) for p in torchvision.models.resnet50().parameters() if p.ndim > 1]
-    for name, shapes in (("VGG16", VGG16), ("ResNet-50", resnet)):
+    for name, shapes in (("VGG16", VGG16), ("ResNet-50", resnet50_shapes())):
         ours, theirs = 0.0, 0.0
         for shape in sorted(set(shapes)):
             weight, moment = layer_of(shape)

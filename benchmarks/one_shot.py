@@ -22,10 +22,9 @@ from typing import Any
 
 import numpy as np
 import scipy.stats
-import torch
 from hydra import compose as compose_config
 from hydra import initialize_config_dir
-from torch import Tensor, nn
+from torch import nn
 
 from decompositions.core.format import Factors
 from decompositions.core.metric import SiteMetric
@@ -45,11 +44,11 @@ from decompositions.search.prepare import prepare
 from decompositions.svd import SVD
 from decompositions.tt import TT
 from decompositions.tucker import Tucker
-from evaluation.accuracy import accuracy
+from lightning_modules.training.runner import Runner
 from orchestration.config import resolvers
 from orchestration.config.point import Point
 from orchestration.paths import CONF
-from orchestration.run.build import Components, build_components
+from orchestration.run.build import build_components
 from orchestration.run.reference import get_reference
 
 SHARES = (0.03, 0.05, 0.1, 0.2, 0.4)
@@ -92,10 +91,10 @@ def rows(task: str, seed: int, results: str) -> Iterator[dict[str, Any]]:
     """Yield a row for each format, budget, metric and normalisation."""
     name, *overrides = task.split(",")
     dataset, network_name = name.split("/")
-    components, network = reference(dataset, network_name, seed, results, overrides)
-    before = top1(components, network)
-    batches = list(calibration_batches(components, seed))
-    shape = components.data.input_shape
+    runner, network = reference(dataset, network_name, seed, results, overrides)
+    before = top1(runner, network)
+    batches = list(runner.calibration_batches(4096))
+    shape = runner.data.input_shape
     measured: dict[str, dict[str, SiteMetric]] = {"identity": {}}
     for metric_name, metric in METRICS.items():
         sites = prepare(network, shape, SVD(), Budget(0.5)).sites  # type: ignore[arg-type]
@@ -115,11 +114,11 @@ def rows(task: str, seed: int, results: str) -> Iterator[dict[str, Any]]:
                 except ValueError:  # no ranks are small enough
                     continue
                 factors = analyses.factors(choice.ranks)
-                yield row | outcome(components, network, of_share, factors, measured, before)
+                yield row | outcome(runner, network, of_share, factors, measured, before)
 
 
 def outcome(
-    components: Components,
+    runner: Runner,
     network: nn.Module,
     search: RankSearch,
     factors: dict[str, Factors],
@@ -130,7 +129,7 @@ def outcome(
     weights, tensors = search.weights, {layer: each.to_tensor() for layer, each in factors.items()}
     means = {layer: metric.mean for layer, metric in search.metrics.items() if metric.mean is not None}
     biases = biases_for(search.sites, tensors, means)
-    after = top1(components, replace_layers(network, search.format, factors, biases))
+    after = top1(runner, replace_layers(network, search.format, factors, biases))
     found: dict[str, Any] = {
         "validation_error": 100 - after[0],
         "test_error": 100 - after[1],
@@ -148,10 +147,8 @@ def outcome(
     return found
 
 
-def reference(
-    dataset: str, network: str, seed: int, results: str, overrides: list[str]
-) -> tuple[Components, nn.Module]:
-    """Return the components and the trained reference of a task."""
+def reference(dataset: str, network: str, seed: int, results: str, overrides: list[str]) -> tuple[Runner, nn.Module]:
+    """Return what evaluates the networks of a task, and its trained reference."""
     resolvers.register()
     wanted = [f"dataset={dataset}", f"network={network}", f"seed={seed}", "method=reference", "logger=none"]
     with initialize_config_dir(str(CONF), version_base="1.3"):
@@ -161,24 +158,13 @@ def reference(
     point = Point.from_hydra(config, config.hydra)
     components = build_components(point)
     components.data.setup()
-    return components, get_reference(point, components, None).network.eval()
+    trained = get_reference(point, components, None).network.eval()
+    return Runner(components.data, components.schedule, components.trainer_config, None, seed), trained
 
 
-def calibration_batches(components: Components, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield the first 4,096 training samples in the order of the seed."""
-    num = 0
-    for images, labels in components.data.train_batches(components.schedule.batch_size, seed):
-        yield images, labels
-        if (num := num + len(labels)) >= 4096:
-            return
-
-
-def top1(components: Components, network: nn.Module) -> tuple[float, float]:
+def top1(runner: Runner, network: nn.Module) -> tuple[float, float]:
     """Return the accuracies on the validation and the test part, in percent."""
-    device = torch.device("cpu")
-    parts = components.data.validation_batches(), components.data.test_batches()
-    found = [accuracy(network, part, device).top1_percent for part in parts]
-    return found[0], found[1]
+    return runner.validate(network).top1_percent, runner.test(network).top1_percent
 
 
 def summarise(path: Path) -> None:

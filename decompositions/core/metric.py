@@ -20,6 +20,13 @@ from decompositions.linalg.moments import RTOL, Kronecker
 
 # Calibration data: batches `(inputs, labels)` of tensors, or of inputs alone for metrics that need no labels.
 Batches = Iterable[Any]
+# Adds a tensor of sums over the processes that share calibration data.
+Reduce = Callable[[Tensor], Tensor]
+
+
+def alone(sums: Tensor) -> Tensor:
+    """Return the sums of a process that shares its data with none."""
+    return sums
 
 
 @dataclass(frozen=True)
@@ -55,7 +62,9 @@ class SiteMetric:
 
     def roots(self) -> tuple[Kronecker | None, Kronecker | None]:
         """Return the symmetric roots `L_out`, `L_in`; None is the identity."""
-        out, into = (Kronecker(parts).root(self.rtol) if parts else None for parts in (self.out, self.into))
+        out, into = (
+            Kronecker(parts).root_and_inverse(self.rtol)[0] if parts else None for parts in (self.out, self.into)
+        )
         return out, into
 
     def times(self, difference: Tensor) -> Tensor:
@@ -93,7 +102,7 @@ class Metric(Protocol):
         network: nn.Module,
         sites: Mapping[str, Site],
         batches: Batches,
-        all_reduce: Callable[[Tensor], Tensor] = lambda sums: sums,
+        all_reduce: Reduce = alone,
     ) -> dict[str, SiteMetric]:
         """Return the metric of each site that the calibration data reach; the network is as it was before.
 

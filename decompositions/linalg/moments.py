@@ -46,10 +46,6 @@ class Kronecker:
         """Return the diagonal."""
         return functools.reduce(torch.kron, (part if part.ndim == 1 else part.diagonal() for part in self.parts))
 
-    def root(self, rtol: float = RTOL) -> Kronecker:
-        """Return the symmetric root L."""
-        return self.root_and_inverse(rtol)[0]
-
     def root_and_inverse(self, rtol: float = RTOL) -> tuple[Kronecker, Kronecker]:
         """Return the symmetric root L and its pseudo-inverse L⁺."""
         pairs = [root_and_inverse(part, rtol) for part in self.parts]

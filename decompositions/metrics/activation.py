@@ -6,23 +6,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
 import torch
 from annotated_types import Gt
-from torch import Tensor, nn
+from torch import nn
 
-from decompositions.core.metric import Batches, SiteMetric
+from decompositions.core.metric import Batches, Reduce, SiteMetric, alone
 from decompositions.core.site import Site
-from decompositions.metrics.gram import NumSamples
 from decompositions.metrics.input_means import input_means
+from decompositions.metrics.options import NumSamples
 
 
 @dataclass(frozen=True)
 class Activation:
-    """Measure mean absolute inputs, to the power `alpha`; `num_samples` as in `gram.Gram`."""
+    """Measure mean absolute inputs, to the power `alpha`; `num_samples` as in `options.MomentOptions`."""
 
     num_samples: NumSamples = 4096
     alpha: Annotated[float, Gt(0)] = 0.5
@@ -32,7 +32,7 @@ class Activation:
         network: nn.Module,
         sites: Mapping[str, Site],
         batches: Batches,
-        all_reduce: Callable[[Tensor], Tensor] = lambda sums: sums,
+        all_reduce: Reduce = alone,
     ) -> dict[str, SiteMetric]:
         """Return the metric of each site, from one pass over the inputs."""
         means = input_means(network, sites, batches, self.num_samples, all_reduce, torch.abs)

@@ -8,14 +8,14 @@ its layers; LRPET projects such rectified weights [GXL24].
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from decompositions.core.metric import Batches, SiteMetric
+from decompositions.core.metric import Batches, Reduce, SiteMetric, alone
 from decompositions.core.site import Site
 from decompositions.metrics.passes import run_inputs, watching
 
@@ -32,7 +32,7 @@ class BatchNorm:
         network: nn.Module,
         sites: Mapping[str, Site],
         batches: Batches,
-        all_reduce: Callable[[Tensor], Tensor] = lambda sums: sums,
+        all_reduce: Reduce = alone,
     ) -> dict[str, SiteMetric]:
         """Return the metric of each site with a batch norm behind it, from one pass of one batch."""
         outputs: dict[int, tuple[str, Tensor]] = {}  # the tensors are kept, so that no other gets their id

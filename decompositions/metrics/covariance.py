@@ -9,33 +9,27 @@ A layer without a bias gets none: its metric is `gram`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from torch import Tensor, nn
+from torch import nn
 
-from decompositions.core.metric import Batches, SiteMetric
+from decompositions.core.metric import Batches, Reduce, SiteMetric, alone
 from decompositions.core.site import Site
-from decompositions.linalg.moments import RTOL
-from decompositions.metrics.gram import MaxSide, NumSamples, Rtol, Shrinkage
-from decompositions.metrics.second_moments import MAX_SIDE, input_moments
+from decompositions.metrics.options import MomentOptions
+from decompositions.metrics.second_moments import input_moments
 
 
 @dataclass(frozen=True)
-class Covariance:
-    """Measure means and covariances; the options are those of `gram.Gram`."""
-
-    num_samples: NumSamples = 4096
-    shrinkage: Shrinkage = 0.0
-    rtol: Rtol = RTOL
-    max_side: MaxSide = MAX_SIDE
+class Covariance(MomentOptions):
+    """Measure means and covariances; the options are those of `options.MomentOptions`."""
 
     def measure(
         self,
         network: nn.Module,
         sites: Mapping[str, Site],
         batches: Batches,
-        all_reduce: Callable[[Tensor], Tensor] = lambda sums: sums,
+        all_reduce: Reduce = alone,
     ) -> dict[str, SiteMetric]:
         """Return the metric of each site, from one pass over the inputs."""
         sums, num = input_moments(network, sites, batches, self.num_samples, self.max_side, all_reduce)

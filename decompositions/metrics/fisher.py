@@ -7,20 +7,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from decompositions.core.metric import Batches, SiteMetric
+from decompositions.core.metric import Batches, Reduce, SiteMetric, alone
 from decompositions.core.site import Site
-from decompositions.metrics.gram import NumSamples
+from decompositions.metrics.options import NumSamples
 from decompositions.metrics.passes import count_over_processes, run_losses
 
 
 @dataclass(frozen=True)
 class Fisher:
-    """Measure squared gradients, those of a batch of the mean loss; `num_samples` as in `gram.Gram`."""
+    """Measure squared gradients, those of a batch of the mean loss; `num_samples` as in `options.MomentOptions`."""
 
     num_samples: NumSamples = 4096
 
@@ -29,7 +29,7 @@ class Fisher:
         network: nn.Module,
         sites: Mapping[str, Site],
         batches: Batches,
-        all_reduce: Callable[[Tensor], Tensor] = lambda sums: sums,
+        all_reduce: Reduce = alone,
     ) -> dict[str, SiteMetric]:
         """Return the metric of each site, from one pass with labels and its gradients."""
         squares = squared_gradients(network, sites, batches, self.num_samples, all_reduce)
@@ -41,7 +41,7 @@ def squared_gradients(
     sites: Mapping[str, Site],
     batches: Batches,
     num_samples: int,
-    all_reduce: Callable[[Tensor], Tensor],
+    all_reduce: Reduce,
 ) -> dict[str, Tensor]:
     """Return `(∂loss/∂W)²` of each site as a matrix `(out, in·kernel)`, the mean over batches."""
     sums: dict[str, Tensor] = {}

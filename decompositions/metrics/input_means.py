@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from torch import Tensor, nn
 
-from decompositions.core.metric import Batches
+from decompositions.core.metric import Batches, Reduce
 from decompositions.core.site import Site
 from decompositions.metrics.passes import count_over_processes, run_inputs, watching
 from decompositions.metrics.patches import patches_in_parts
@@ -17,7 +17,7 @@ def input_means(
     sites: Mapping[str, Site],
     batches: Batches,
     num_samples: int,
-    all_reduce: Callable[[Tensor], Tensor],
+    all_reduce: Reduce,
     of: Callable[[Tensor], Tensor] = lambda rows: rows,
 ) -> dict[str, Tensor]:
     """Return the means `(in·kernel,)` of `of(inputs)`, by layer, from one pass over the inputs."""

@@ -13,36 +13,31 @@ each of them counted as a sample of its own: products of gradients at two positi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor, nn
 
-from decompositions.core.metric import Batches, SiteMetric
+from decompositions.core.metric import Batches, Reduce, SiteMetric, alone
 from decompositions.core.site import Site
-from decompositions.linalg.moments import RTOL
-from decompositions.metrics.gram import MaxSide, NumSamples, Rtol, Shrinkage
+from decompositions.metrics.options import MomentOptions
 from decompositions.metrics.passes import count_over_processes, run_losses, watching
-from decompositions.metrics.second_moments import MAX_SIDE, Collector, shrunk
+from decompositions.metrics.second_moments import Collector, shrunk
 
 
 @dataclass(frozen=True)
-class KFAC:
-    """Measure second moments of inputs and of the gradients of outputs; the options are those of `gram.Gram`."""
+class KFAC(MomentOptions):
+    """Measure second moments of inputs and of output gradients; the options are those of `options.MomentOptions`."""
 
     compares_layers: ClassVar[bool] = True
-    num_samples: NumSamples = 4096
-    shrinkage: Shrinkage = 0.0
-    rtol: Rtol = RTOL
-    max_side: MaxSide = MAX_SIDE
 
     def measure(
         self,
         network: nn.Module,
         sites: Mapping[str, Site],
         batches: Batches,
-        all_reduce: Callable[[Tensor], Tensor] = lambda sums: sums,
+        all_reduce: Reduce = alone,
     ) -> dict[str, SiteMetric]:
         """Return the metric of each site, from one pass with labels and its gradients."""
         out: dict[str, Tensor] = {}

@@ -6,21 +6,21 @@ does not know.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from torch import Tensor, nn
+from torch import nn
 
-from decompositions.core.metric import Batches, SiteMetric
+from decompositions.core.metric import Batches, Reduce, SiteMetric, alone
 from decompositions.core.site import Site
 from decompositions.metrics.fisher import squared_gradients
-from decompositions.metrics.gram import NumSamples
+from decompositions.metrics.options import NumSamples
 
 
 @dataclass(frozen=True)
 class Layer:
-    """Measure the mean squared gradient of each layer; `num_samples` as in `gram.Gram`."""
+    """Measure the mean squared gradient of each layer; `num_samples` as in `options.MomentOptions`."""
 
     compares_layers: ClassVar[bool] = True
     num_samples: NumSamples = 4096
@@ -30,7 +30,7 @@ class Layer:
         network: nn.Module,
         sites: Mapping[str, Site],
         batches: Batches,
-        all_reduce: Callable[[Tensor], Tensor] = lambda sums: sums,
+        all_reduce: Reduce = alone,
     ) -> dict[str, SiteMetric]:
         """Return the metric of each site, from one pass with labels and its gradients."""
         squares = squared_gradients(network, sites, batches, self.num_samples, all_reduce)

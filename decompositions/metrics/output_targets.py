@@ -14,7 +14,7 @@ bias `b + W x̄ − Θ x̂̄`. The factors are in this metric whatever the one i
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from decompositions.core.format import Factors, Format
 from decompositions.core.frontier import Rank
-from decompositions.core.metric import Batches, SiteMetric
+from decompositions.core.metric import Batches, Reduce, SiteMetric
 from decompositions.core.site import Site
 from decompositions.core.whitening import analyse_in
 from decompositions.layers.geometry import with_bias
@@ -53,7 +53,7 @@ def with_outputs_as_targets(
     ranks: Mapping[str, Rank],
     batches: Batches,
     num_samples: int,
-    all_reduce: Callable[[Tensor], Tensor],
+    all_reduce: Reduce,
 ) -> tuple[dict[str, Factors], dict[str, Tensor]]:
     """Return the factors of the layers in `ranks`, at these ranks, and the biases of those that have one."""
     compressed = copy.deepcopy(network)
@@ -92,7 +92,7 @@ def _cross_moments(
     site: Site,
     batches: Batches,
     num_samples: int,
-    all_reduce: Callable[[Tensor], Tensor],
+    all_reduce: Reduce,
 ) -> CrossMoments:
     num_inputs = site.weight[0].numel()
     zeros = site.weight.new_zeros(2 * num_inputs + 2, num_inputs, dtype=torch.float64)  # in one, for one all-reduce

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from decompositions.core.metric import Batches
+from decompositions.core.metric import Batches, Reduce
 from decompositions.core.site import Site
 
 See = Callable[[str, nn.Module, Tensor, Tensor], None]
@@ -88,7 +88,7 @@ def evaluating(network: nn.Module) -> Iterator[None]:
             module.training = training
 
 
-def count_over_processes(num: int, all_reduce: Callable[[Tensor], Tensor]) -> int:
+def count_over_processes(num: int, all_reduce: Reduce) -> int:
     """Return the sum of `num` over the processes that share the data."""
     return round(float(all_reduce(torch.tensor(float(num), dtype=torch.float64))))
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from decompositions.core.metric import Batches
+from decompositions.core.metric import Batches, Reduce
 from decompositions.core.site import Site
 from decompositions.metrics.passes import count_over_processes, evaluating, pairs
-
-Reduce = Callable[[Tensor], Tensor]
 
 
 def reestimate_norms(network: nn.Module, batches: Batches, num_samples: int, all_reduce: Reduce) -> int:

@@ -10,14 +10,14 @@ of the feature map that was flattened before a linear layer.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
-from decompositions.core.metric import Batches
+from decompositions.core.metric import Batches, Reduce
 from decompositions.core.site import Site
 from decompositions.metrics.passes import count_over_processes, run_inputs, watching
 from decompositions.metrics.patches import patches_in_parts
@@ -50,7 +50,7 @@ class SecondMoments:
         self.total += rows.sum(0)
         self.num_positions += len(rows)
 
-    def joined(self, all_reduce: Callable[[Tensor], Tensor]) -> SecondMoments:
+    def joined(self, all_reduce: Reduce) -> SecondMoments:
         """Return the sums over all processes."""
         sums = [all_reduce(moment) for moment in self.sums]
         return SecondMoments(
@@ -87,7 +87,7 @@ def input_moments(
     batches: Batches,
     num_samples: int,
     max_side: int,
-    all_reduce: Callable[[Tensor], Tensor],
+    all_reduce: Reduce,
 ) -> tuple[dict[str, SecondMoments], int]:
     """Return the sums of every layer that is called, and the number of samples, from one pass over the inputs."""
     collector = Collector(max_side)
@@ -115,7 +115,7 @@ class Collector:
             for handle in handles:
                 handle.remove()
 
-    def joined(self, all_reduce: Callable[[Tensor], Tensor]) -> dict[str, SecondMoments]:
+    def joined(self, all_reduce: Reduce) -> dict[str, SecondMoments]:
         """Return the sums of all processes."""
         return {name: sums.joined(all_reduce) for name, sums in self.sums.items()}
 

@@ -16,8 +16,8 @@ from decompositions.search.c_step import RankSearch
 from lightning_modules.training.runner import Runner
 from runtime.distributed import all_reduce
 
-# So many samples serve where no metric says how many.
-DEFAULT = 4096
+# So many samples serve a repair where no metric says how many.
+REPAIR_SAMPLES = 4096
 
 
 class Calibration:
@@ -43,9 +43,9 @@ class Calibration:
         return replace(search, metrics=found)
 
     def data(self) -> tuple[Counted, int]:
-        """Return batches for a repair and how many samples to read: as many as the metric does, or `DEFAULT`."""
+        """Return batches for a repair and how many samples to read: as many as the metric does, or `REPAIR_SAMPLES`."""
         reads = self.metric is not None and getattr(self.metric, "needs_data", True)
-        wanted = self.metric.num_samples if self.metric is not None and reads else DEFAULT
+        wanted = self.metric.num_samples if self.metric is not None and reads else REPAIR_SAMPLES
         return self._batches(wanted), wanted
 
     def _batches(self, num_samples: int) -> Counted:
