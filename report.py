@@ -26,12 +26,14 @@ from typing import Any
 from evaluation.result import Measure, Result
 from orchestration.config.published import Experiment, experiments, key, kind, reconstructions
 from reporting.generated_markdown import rebuild
-from reporting.markup import markdown
+from reporting.markup import markdown, markdown_escaped
 from reporting.papers import papers
 from reporting.rows import Rows, read_rows, state
 from reporting.table import by_task, comparison, pivot
 from reporting.terminal import print_comparison
 from runtime.digest import digest_json
+from runtime.messages import printable
+from runtime.output import keep_output, lost_output
 
 DEFAULT_COLUMN = "test error [%]"
 SECONDS_BETWEEN_LOOKS = 2.0
@@ -39,8 +41,7 @@ SECONDS_BETWEEN_LOOKS = 2.0
 
 def main() -> None:
     """Read every result.json below the folders and do what is asked; exits with 1 if there is none."""
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal may know ASCII alone
+    keep_output()
     parser = _parser()
     arguments = parser.parse_args()
     try:
@@ -55,9 +56,12 @@ def main() -> None:
         elif text := _asked(arguments, _rows(arguments.folders)):
             print(text, end="")
     except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
+        sys.exit(f"error: {printable(str(error))}")
     except KeyboardInterrupt:
         sys.exit(130)
+    sys.stdout.flush()
+    if (lost := lost_output()) is not None and not isinstance(lost, BrokenPipeError):  # a reader may have seen enough
+        sys.exit(f"error: what was asked for could not be printed: {lost.strerror}")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -105,7 +109,7 @@ def _asked(arguments: argparse.Namespace, rows: Rows) -> str:
         raise ValueError("no readable result.json below the folders; run `python run.py` first")
     if arguments.reported:
         tables = papers(published(rows.results)).values()
-        return "\n".join(f"{table.title}\n\n{markdown(table)}" for table in tables)
+        return "\n".join(f"{markdown_escaped(table.title)}\n\n{markdown(table)}" for table in tables)
     if arguments.across:
         return markdown(pivot(rows.results, arguments.across, arguments.column, reconstructions()))
     if arguments.markdown:
@@ -158,7 +162,7 @@ def _known(measure: Measure | None) -> dict[str, Any]:
 
 
 def _watch(arguments: argparse.Namespace) -> None:
-    """Write the folder whenever a row has changed; ends with Ctrl-C."""
+    """Write the folder whenever a row has changed; ends with Ctrl-C, or when nobody reads its lines any more."""
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may start background jobs with SIGINT ignored
     seen: object = None
     while True:
@@ -167,6 +171,8 @@ def _watch(arguments: argparse.Namespace) -> None:
             rows = _rows(arguments.folders)
             said = _write(arguments.out, rows) if rows.results else "no result yet\n"
             print(f"{time.strftime('%H:%M:%S')}  {said}", end="", flush=True)
+        if isinstance(lost_output(), BrokenPipeError):
+            return
         time.sleep(SECONDS_BETWEEN_LOOKS)
 
 
@@ -177,7 +183,7 @@ def _migrate(folders: Sequence[Path]) -> None:
     _require_folders(folders)
     num_left = 0
     for line in migrate(folders):
-        print(line, file=sys.stderr, flush=True)
+        print(printable(line), file=sys.stderr, flush=True)
         num_left += 1
     num_rows = len(state(folders))
     print(f"{num_rows - num_left} of {num_rows} rows have the ids of today")
@@ -201,7 +207,7 @@ def _rows(folders: Sequence[Path]) -> Rows:
     _require_folders(folders)
     rows = read_rows(folders)
     for note in rows.notes:
-        print(note, file=sys.stderr)
+        print(printable(note), file=sys.stderr)
     return rows
 
 

@@ -23,16 +23,19 @@ from orchestration.config.error_messages import exit_on_user_error
 from orchestration.config.overrides import normalize_overrides
 from orchestration.config.point import Point
 from orchestration.errors import RunsElsewhere
-from orchestration.store.claim import taken
+from orchestration.store.claim import remove_dead_lock, taken
 from orchestration.store.status import read_status
 from orchestration.sweep.plan import make_plan, print_plan
-from orchestration.sweep.preflight import preflight_in_subprocess
+from orchestration.sweep.preflight import require_checked
 from runtime.console import say
 from runtime.file_lock import DEAD_AFTER_SECONDS
+from runtime.output import keep_output
 from runtime.signals import Interrupted
 
 if TYPE_CHECKING:
     from evaluation.result import Result
+
+WHERE_IT_IS_SAID = "the run goes on, and run.log beside each row has what it says"
 
 resolvers.register()
 # The memory profiler speaks of allocations that it did not see; both are read when torch is loaded.
@@ -45,22 +48,27 @@ def run(config: DictConfig) -> str:
     """Check the composed configuration, run it and print its row; return the status, which a launcher passes on."""
     hydra_config = HydraConfig.get()
     if hydra_config.mode == RunMode.MULTIRUN:
-        return _status_in_launcher(Point.from_hydra(config, hydra_config))
-    if (launcher := hydra_config.runtime.choices["launcher"]) != "basic":
-        sys.exit(f"error: launcher={launcher}: it is for the points of a sweep; put -m before them")
+        point = Point.from_hydra(config, hydra_config)
+        # Our sweepers launch nothing then; a plan never trains, whoever launches it.
+        return "planned" if point.config["plan"] else _status_in_launcher(point)
+    for group, usual in (("launcher", "basic"), ("hydra/sweeper", "plan")):
+        if (option := hydra_config.runtime.choices[group]) != usual:
+            sys.exit(f"error: {group}={option}: it is for the points of a sweep; put -m before them")
     with exit_on_user_error():  # here and not in `main` alone: Hydra would print the overrides before the reason
         point = Point.from_hydra(config, hydra_config)
         if point.config["plan"]:
             status = read_status(point)
-            preflight_in_subprocess([point] if status.is_pending else [], is_here=True)
+            require_checked([point] if status.is_to_run else [], is_here=True)
             print_plan(make_plan([point], [status]))
             return "planned"
         result = _row_of(point)
     if not result.is_ok:
         sys.exit(f"error: {result.status}  ({point.directory})")
+    from orchestration.sweep.best import print_best
     from reporting.print_result import print_result
 
     print_result(result, point.directory)
+    print_best([point])
     return result.status
 
 
@@ -69,6 +77,7 @@ def _status_in_launcher(point: Point) -> str:
 
     A crashed machine's lock looks alive until its heartbeat expires; launcher jobs retry once after that.
     """
+    keep_output(WHERE_IT_IS_SAID)
     for seconds in (DEAD_AFTER_SECONDS, None):
         try:
             return _row_of(point).status
@@ -86,6 +95,7 @@ def _row_of(point: Point) -> Result:
     if status.kind == "running elsewhere":
         raise RunsElsewhere(f"{point.label}: {status}")
     if status.kind == "done" and status.row is not None:
+        remove_dead_lock(point)
         return taken(point, status.row)
     from orchestration.run.run_point import run_point  # torch and Lightning: only for what is to be run
 
@@ -93,9 +103,10 @@ def _row_of(point: Point) -> Result:
 
 
 def main() -> None:
-    """Run the command: a mistake of the user is one line and exit code 1; an interruption is exit code 130 or 143."""
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal may only know ASCII
+    """Run the command: a mistake of the user is one line and exit code 1; an interruption is exit code 129, 130
+    or 143.
+    """
+    keep_output(WHERE_IT_IS_SAID)
     warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"  # what it says, not a line of source
     sys.argv[1:] = normalize_overrides(sys.argv[1:])
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands errors over instead of printing them

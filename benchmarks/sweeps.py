@@ -28,7 +28,7 @@ from hydra.types import RunMode
 
 from evaluation.result import read_result, write_result
 from orchestration.config import resolvers
-from orchestration.store.point_files import NETWORK, ROW
+from orchestration.store.owned_files import NETWORK, ROW
 from orchestration.sweep.fast_compose import Composer
 
 ROOT = Path(__file__).parent.parent

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Int64
 from pytorch_lightning import LightningDataModule
 from torch import Tensor
+
+from datamodules.normalisation import Kind, Normalisation
+from datamodules.normalise import Normalise
 
 
 @runtime_checkable
@@ -33,8 +36,14 @@ class Data(LightningDataModule):
     `input_shape` and `num_classes` are known after `prepare_data`, at the latest. `split` describes the split in words,
     as every row quotes it. `fingerprint` is known after `setup`: it tells other files under the same name apart.
     `evaluation_batch_size` is the size of validation and test batches.
+
+    `normalisations` are the kinds that the data set knows beside given numbers (`datamodules.normalisation`); one that
+    knows only its "own" takes no numbers either. `normalise` is what `setup` made of the choice; None: it is not known.
     """
 
+    normalisations: ClassVar[tuple[Kind, ...]] = ("own",)
+    normalisation: Normalisation = Normalisation()
+    normalise: Normalise | None = None
     input_shape: tuple[int, ...]
     num_classes: int
     split: str
@@ -46,6 +55,23 @@ class Data(LightningDataModule):
 
     def prepare_data(self) -> None:
         """Check that the files are there; raise `ValueError` that names path, files and remedy."""
+
+    @property
+    def num_channels(self) -> int:
+        """The channels of `(channel, height, width)` or `(frame, channel, height, width)`."""
+        return self.input_shape[-3]
+
+    @property
+    def preprocessing(self) -> dict[str, Any] | None:
+        """What a network's file keeps: `mean` and `deviation`, to be applied to pixels of 0 to 1; None if not known."""
+        known = self.normalise
+        return None if known is None else {"mean": known.mean, "deviation": known.deviation}
+
+    def normalise_by(self, normalisation: Normalisation) -> None:
+        """Choose the normalisation, after `prepare_data` and before `setup`; raise `ValueError` for an unknown one."""
+        if normalisation != Normalisation():
+            normalisation.check(self.normalisations, self.num_channels)
+        self.normalisation = normalisation
 
     def setup(self, stage: str | None = None) -> None:
         """Make all parts ready, once; raise `ValueError` for damaged files and for an empty part."""
@@ -73,3 +99,22 @@ def hold_out(num: int, num_held_out: int, seed: int) -> tuple[Int64[Tensor, " ke
     """
     order = torch.randperm(num, generator=torch.Generator().manual_seed(seed))
     return order[num_held_out:].sort().values, order[:num_held_out].sort().values
+
+
+def num_held_out(name: str, num_train: int, share: float | None) -> int:
+    """Return how many of `num_train` images are the `share` that validates; raise `ValueError` if one side gets none.
+
+    >>> num_held_out("mine", 50, 0.1)
+    5
+    """
+    if share is None:
+        raise ValueError(
+            f"{name}: there is no validation part; take one from the training part with dataset.validation_share=0.1"
+        )
+    num = round(num_train * share)
+    if not 0 < num < num_train:
+        raise ValueError(
+            f"{name}: validation_share={share:g} of {num_train} training images are {num}; expected at least one on "
+            "both sides: change dataset.validation_share"
+        )
+    return num

@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from runtime.digest import digest_bytes
+
 
 @dataclass(frozen=True)
 class Normalise:
@@ -25,7 +27,20 @@ class Normalise:
         values = samples.to(torch.float32).div_(self.scale).sub_(self.mean)
         return values if self.deviation is None else values.div_(self.deviation)
 
+    def __str__(self) -> str:
+        """Return it in the words of a row; a mean image by its digest."""
+        if any(size > 1 for size in self.mean.shape[1:]):
+            mean = f"mean image {digest_bytes([self.mean.cpu().contiguous().numpy().data])}"
+        else:
+            mean = f"mean {_numbers(self.mean)}" if self.mean.any() else ""
+        deviation = "" if self.deviation is None else f"std {_numbers(self.deviation)}"
+        return ", ".join(filter(None, (mean, deviation))) or "none"
+
     def to(self, device: torch.device | str) -> Normalise:
         """Return a copy on `device`."""
         deviation = None if self.deviation is None else self.deviation.to(device)
         return Normalise(self.scale, self.mean.to(device), deviation)
+
+
+def _numbers(values: Tensor) -> str:
+    return " ".join(f"{value:.6g}" for value in values.flatten().tolist())

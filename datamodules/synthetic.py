@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from annotated_types import Ge, MaxLen, MinLen
@@ -14,9 +14,12 @@ from torch import Generator, Tensor
 
 from datamodules.batches import Chosen, EpochBatches
 from datamodules.data import Data
+from datamodules.normalisation import Kind
 from datamodules.normalise import Normalise
 from runtime.digest import digest_bytes
 
+# The mean of `pattern + noise`, and about its deviation.
+MEAN, DEVIATION = 0.5, 0.2
 GRID = 8  # cells along the height and the width of a class's pattern
 MAX_NOISES, MAX_POOL_BYTES = 256, 2**25
 
@@ -64,6 +67,7 @@ class SyntheticBatches(EpochBatches):
         pool: Pool,
         labels: Int64[Tensor, " sample"],
         noises: Int64[Tensor, " sample"],
+        normalise: Normalise,
         batch_size: int,
         device: torch.device | str,
         seed: int | None = None,
@@ -71,8 +75,7 @@ class SyntheticBatches(EpochBatches):
         super().__init__(len(labels), batch_size, device, seed)
         self.pool = pool
         self.labels, self.noises = labels.to(device), noises.to(device)
-        # The mean of `pattern + noise`, and about its deviation.
-        self.normalise = Normalise(255.0, torch.tensor(0.5), torch.tensor(0.2)).to(device)
+        self.normalise = normalise.to(device)
 
     def read(self, batches: Iterable[Chosen]) -> Iterator[tuple[Tensor, Tensor]]:
         """Make the samples of each batch."""
@@ -87,6 +90,9 @@ class Synthetic(Data):
 
     `shape` is (channel, height, width) of an image, or (frame, channel, height, width) of a clip.
     """
+
+    normalisations: ClassVar[tuple[Kind, ...]] = ("own", "none")
+    normalise: Normalise
 
     def __init__(
         self,
@@ -121,6 +127,8 @@ class Synthetic(Data):
         }
         tensors = (pool.patterns, pool.noises, *chain.from_iterable(self._drawn.values()))
         self.fingerprint = digest_bytes([self.split.encode(), *(tensor.numpy().data for tensor in tensors)])
+        own = Normalise(255.0, *(torch.full((1, 1, 1), moment) for moment in (MEAN, DEVIATION)))
+        self.normalise = self.normalisation.fixed(255.0, self.num_channels) or own
         self._pools[torch.device("cpu")] = pool
 
     def train_batches(self, batch_size: int, seed: int, device: torch.device | str = "cpu") -> SyntheticBatches:
@@ -142,4 +150,4 @@ class Synthetic(Data):
         if place not in self._pools:
             self._pools[place] = self._pools[torch.device("cpu")].to(place)
         labels, noises = self._drawn[part]
-        return SyntheticBatches(self._pools[place], labels, noises, batch_size, place, seed)
+        return SyntheticBatches(self._pools[place], labels, noises, self.normalise, batch_size, place, seed)

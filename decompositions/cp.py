@@ -19,7 +19,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from annotated_types import Ge
@@ -67,6 +67,8 @@ class CP(FormatWithFallback):
 
     `kernel` says whether each kernel axis is a mode of its own ("separable") or all of them are one ("joint").
     """
+
+    serves_transposed: ClassVar = True
 
     kernel: Literal["separable", "joint"] = "separable"
     sweeps: Annotated[int, Ge(1)] = 50

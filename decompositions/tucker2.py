@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from annotated_types import Ge
@@ -76,6 +76,8 @@ class Tucker2(FormatWithFallback):
     HOOI refines the chosen ranks until a sweep lowers the squared error by less than `tolerance` of itself, in at most
     `max_sweeps`.
     """
+
+    serves_transposed: ClassVar = True
 
     max_sweeps: Annotated[int, Ge(0)] = 50
     tolerance: Annotated[float, Ge(0)] = 1e-4

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 @dataclass(frozen=True)
 class Accuracy:
-    """The share of samples whose most probable class is right, in percent, and the mean cross-entropy in nats.
+    """The share of `num_samples` whose most probable class is right, in percent, and the mean cross-entropy in nats.
 
     `top5_percent` is the share with the right class among the five most probable; None for fewer than 100 classes.
     """
@@ -20,6 +20,7 @@ class Accuracy:
     top1_percent: float
     top5_percent: float | None
     loss: float
+    num_samples: int
 
 
 @torch.no_grad()
@@ -54,4 +55,5 @@ def accuracy(
     total, classes, top1, top5, loss = all_reduce(sums).tolist()
     if total == 0:
         raise ValueError("accuracy: expected at least one batch, got none")
-    return Accuracy(100 * top1 / total, 100 * top5 / total if classes >= 100 * total else None, loss / total)
+    top5_percent = 100 * top5 / total if classes >= 100 * total else None
+    return Accuracy(100 * top1 / total, top5_percent, loss / total, int(total))

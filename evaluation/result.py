@@ -6,13 +6,28 @@ import dataclasses
 import functools
 import json
 import math
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
+from evaluation.bounds import (
+    Amount,
+    Count,
+    Id,
+    Key,
+    Loss,
+    Milliseconds,
+    Name,
+    Percent,
+    is_rank,
+    require_ranks,
+    why_refused,
+)
 from runtime.atomic import atomic_write
+from runtime.json_file import read_json
 from runtime.json_trees import map_leaves
 
 # Rows of one major version can be compared.
@@ -28,27 +43,32 @@ class Measure:
     where there are none, and in rows older than schema 1.3. `num_nonzero` is None in rows older than schema 1.1.
     """
 
-    test_top1_percent: float
-    test_top5_percent: float | None
-    test_loss: float
-    validation_top1_percent: float
-    num_params: int
-    macs: int
-    num_bytes: int
-    latency_ms: dict[str, float]
-    peak_memory_mib: dict[str, float]
-    epochs: int
-    seconds: float
-    num_nonzero: int | None = None
-    untuned_test_top1_percent: float | None = None
-    untuned_validation_top1_percent: float | None = None
+    test_top1_percent: Percent
+    test_top5_percent: Percent | None
+    test_loss: Loss
+    validation_top1_percent: Percent
+    num_params: Count
+    macs: Count
+    num_bytes: Count
+    latency_ms: dict[str, Milliseconds]
+    peak_memory_mib: dict[str, Amount]
+    epochs: Count
+    seconds: Amount
+    num_nonzero: Count | None = None
+    untuned_test_top1_percent: Percent | None = None
+    untuned_validation_top1_percent: Percent | None = None
 
 
 # The choices that name every row.
 NAMING = ("dataset", "network", "method")
 
 # The values that a diverged network may lack: null in the file, NaN in memory.
-FLOATS = [f.name for f in dataclasses.fields(Measure) if f.type == "float"]
+FLOATS = [f.name for f in dataclasses.fields(Measure) if f.type in ("Percent", "Loss", "Amount")]
+
+STATUS = re.compile(r"ok|(diverged|failed|interrupted)(: .*)?", re.DOTALL)
+SIZE = re.compile(r"[1-9][0-9]{0,6}")
+# The parts of a configuration that reports look into.
+SECTIONS = ("dataset", "network", "schedule", "method", "trainer")
 
 
 @dataclass(frozen=True)
@@ -59,23 +79,25 @@ class Result:
     and resumed, `seconds` are those of the last process; a `Measure` has those of all. `reference` is the uncompressed
     network, measured in the same process as `compressed`. `layers` maps each linear or convolution layer to its rank
     (None: dense), parameters, MACs and the reason why it stayed dense; `form` names its new form where that is no rank.
-    `history` has one entry per L step or stage. `violation` is `Σ‖W − Θ‖²` before the last factorisation,
-    in the metric. `reported` is
-    the published row of this experiment (`evaluation.reported.Reported`). `calibration` says how the
-    metric was measured: part, samples, seed, seconds, and the sides of the moments of each layer's inputs.
+    `history` has one entry per L step or stage. `violation` is `Σ‖W − Θ‖²` before the last factorisation, in the
+    metric. `signature` has the split, what is counted, the latency protocol, the normalisation of pixels, and digests
+    of the data, the untrained network and the file of its weights. `reported` is the published row of this experiment
+    (`evaluation.reported.Reported`). `calibration` says how the metric was measured: part, samples, seed, seconds, and
+    the sides of the moments of each layer's inputs. `network_digest` is that of the records of `network.pt`
+    (`runtime.zip_records`); None where there is none, and in rows that were written before there was one.
     """
 
-    id: str
-    variant: str
+    id: Id
+    variant: Id
     status: str
-    choices: dict[str, str]
-    seed: int
+    choices: dict[Key, Name]
+    seed: Count
     config: dict[str, Any]
     overrides: list[str]
     signature: dict[str, str]
     environment: dict[str, Any]
     started: str
-    seconds: float
+    seconds: Amount
     reference: Measure | None = None
     compressed: Measure | None = None
     layers: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -85,6 +107,7 @@ class Result:
     tags: list[str] = field(default_factory=list)
     reported: dict[str, Any] | None = None
     calibration: dict[str, Any] | None = None
+    network_digest: str | None = None
     schema_version: str = SCHEMA_VERSION
 
     @property
@@ -108,35 +131,46 @@ def write_json(path: Path, value: Any) -> None:
 def read_result(path: Path) -> Result:
     """Read a row; raise `ValueError` that names a damaged or foreign file, or one of another major schema version.
 
+    What it returns is within the bounds of the schema (`evaluation.bounds`): reports and sweeps need not look again.
     Keys of newer minor versions are ignored.
     """
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = read_json(path)
         version = str(data["schema_version"])
         if version.split(".")[0] != SCHEMA_VERSION.split(".")[0]:
-            raise ValueError(f"schema {version}, expected {SCHEMA_VERSION}")
+            raise ValueError(f"schema {version[:20]}, expected {SCHEMA_VERSION}")
         for measure in (data.get("reference"), data.get("compressed")):
             if measure is not None:
                 measure.update({k: math.nan for k in FLOATS if measure.get(k, 0) is None})
         result = _adapter().validate_json(json.dumps(data), strict=True)
         _require_what_reports_read(result)
         return result
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ValueError(f"{path}: not a readable result ({where}: {first['msg']})") from None
-    except (KeyError, TypeError, AttributeError, OSError, ValueError) as error:
-        raise ValueError(f"{path}: not a readable result ({type(error).__name__}: {error})") from None
+    except (KeyError, TypeError, AttributeError, OSError, ValueError) as error:  # pydantic's is a ValueError
+        raise ValueError(f"{path}: not a readable result ({why_refused(error)})") from None
 
 
 def _require_what_reports_read(result: Result) -> None:
     if missing := [group for group in NAMING if group not in result.choices]:
         raise ValueError(f"choices without {', '.join(missing)}")
-    for measure in filter(None, (result.reference, result.compressed)):
-        for name in ("latency_ms", "peak_memory_mib"):
-            sizes = getattr(measure, name)
-            if not sizes or not all(size.isdecimal() for size in sizes):
+    if not STATUS.fullmatch(result.status):
+        raise ValueError(f"status: expected ok, or diverged, failed or interrupted and why, got {result.status!r}")
+    for section in SECTIONS:
+        if not isinstance(result.config.get(section, {}), dict):
+            raise ValueError(f"config.{section}: expected a mapping, got {result.config[section]!r}")
+    for name in ("latency_ms", "peak_memory_mib"):
+        measured = [getattr(measure, name) for measure in (result.reference, result.compressed) if measure]
+        for sizes in measured:
+            if not sizes or not all(map(SIZE.fullmatch, sizes)):
                 raise ValueError(f"{name}: expected batch sizes, got {list(sizes)}")
+            if set(sizes) != set(measured[0]):
+                raise ValueError(f"{name}: expected the same batch sizes of both networks, got {list(sizes)}")
+    for layer in result.layers.values():
+        if not is_rank(layer["rank"]) or not isinstance(layer["reason"], str | None):
+            raise ValueError(
+                f"layers: expected a rank and a reason, or null, got {layer['rank']!r}, {layer['reason']!r}"
+            )
+    for entry in result.history:
+        require_ranks(entry.get("ranks") or {})
 
 
 @functools.cache

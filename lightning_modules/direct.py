@@ -11,7 +11,6 @@ field: Tucker-2 with ranks by variational Bayes [KPYCYS16], CP [LGRSL15], a tens
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal
@@ -21,14 +20,16 @@ from torch import nn
 
 from decompositions.core.format import Format
 from decompositions.core.metric import Metric
+from decompositions.metrics.covariance import Covariance
 from decompositions.metrics.input_means import input_means
+from decompositions.metrics.measure import require_no_transposed
 from decompositions.metrics.output_targets import with_outputs_as_targets
-from decompositions.metrics.recovery import biases_for, reestimate_norms
+from decompositions.metrics.recovery import biases_for, has_statistics, reestimate_norms
 from decompositions.metrics.second_moments import MAX_SIDE
 from decompositions.rank_search.rule import RankRule
 from decompositions.search.c_step import CStep, RankSearch
 from lightning_modules.core.calibration import Calibration
-from lightning_modules.core.dry_run import dry_run, refuse_idle_distillation
+from lightning_modules.core.dry_run import dry_run, refuse_idle_distillation, refuse_unread_metric, require_served
 from lightning_modules.core.method import (
     Compressed,
     choose_ranks,
@@ -40,6 +41,7 @@ from lightning_modules.core.method import (
 )
 from lightning_modules.training.runner import Runner
 from lightning_modules.training.schedule import Schedule
+from runtime.copies import copy_network
 from runtime.distributed import all_reduce
 from runtime.identity import AsBefore
 
@@ -75,12 +77,23 @@ class Direct:
 
     def check(self, network: nn.Module, input_shape: Sequence[int], schedule: Schedule) -> None:
         """Raise `ValueError` if no layer can be compressed or the rank rule finds no ranks for such layers."""
-        if self.target == "outputs" and self.correct_bias:
-            raise ValueError("correct_bias: target=outputs corrects biases itself; leave one of both out")
+        if self.correct_bias and (self.target == "outputs" or isinstance(self.metric, Covariance)):
+            other = "target=outputs" if self.target == "outputs" else "metric=covariance"
+            raise ValueError(f"correct_bias: {other} corrects biases itself; leave one of both out")
+        if self.target == "outputs":
+            refuse_unread_metric(self.metric, self.rank)
+        if self.reestimate_norms and not has_statistics(network):
+            raise ValueError("reestimate_norms: the network has no batch norms with statistics; leave it out")
         refuse_idle_distillation(schedule, schedule.fine_tune.epochs)
         dry_run(self, network, input_shape)
+        needs_sites = self.correct_bias or self.target == "outputs"
+        sites = prepare_search(self, network, input_shape).sites if needs_sites else {}
+        require_no_transposed(sites, "correct_bias" if self.correct_bias else "target")
+        if self.correct_bias and not any(site.num_bias for site in sites.values()):
+            raise ValueError(f"correct_bias: none of the layers {[*sites]} has a bias; leave it out")
         if self.target == "outputs":
-            for name, site in prepare_search(self, network, input_shape).sites.items():
+            for name, site in sites.items():
+                require_served(self.decomposition, site.weight)
                 if (side := site.weight[0].numel()) > MAX_SIDE:
                     raise ValueError(
                         f"target: layer {name} has {side} inputs, and outputs as targets need a moment of at most "
@@ -95,7 +108,7 @@ class Direct:
         compressed = with_factors(network, search, step)
         if self.reestimate_norms:
             reestimate_norms(compressed, *calibration.data(), all_reduce)
-        untuned = copy.deepcopy(compressed)
+        untuned = copy_network(compressed)
         violation = step.violation(search.weights)
         train_compressed(compressed, reference, runner.schedule.fine_tune, "fine-tuning", runner)
         return compressed_result(compressed, search, step, violation, untuned=untuned, calibration=calibration)

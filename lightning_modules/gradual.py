@@ -12,7 +12,6 @@ nothing is gained: here their number is given, because the schedules of a compar
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -31,6 +30,7 @@ from lightning_modules.core.method import Compressed, compressed_result, prepare
 from lightning_modules.training.runner import Runner
 from lightning_modules.training.schedule import Phase, Schedule
 from runtime.console import say
+from runtime.copies import copy_network
 from runtime.identity import AsBefore
 
 
@@ -130,7 +130,7 @@ def weakened(before: Rank | None, wanted: Rank | None, frontier: Frontier, share
 
 def absorb(network: nn.Module, compressed: nn.Module, names: Collection[str]) -> None:
     """Copy the values of `compressed` into the dense `network`: those of the factorised layers `names` as products."""
-    dense = copy.deepcopy(compressed)
+    dense = copy_network(compressed)
     for name in names:
         dense.set_submodule(name, dense.get_submodule(name).to_dense())  # type: ignore[operator]
     network.load_state_dict(dense.state_dict())

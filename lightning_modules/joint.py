@@ -25,7 +25,6 @@ scaled multipliers Y, where β = −μ Y):
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal
@@ -50,6 +49,7 @@ from lightning_modules.training.joint_objective import JointObjective
 from lightning_modules.training.runner import Runner
 from lightning_modules.training.schedule import Schedule
 from runtime.console import bar, say
+from runtime.copies import copy_network
 from runtime.identity import AsBefore
 
 
@@ -93,6 +93,8 @@ class Joint:
                 "metric: layer is one weight for a whole layer, and the penalty has the mean weight 1 in every layer; "
                 "take metric=identity, or method=direct"
             )
+        if self.metric is None and self.measure_metric != "every_step":
+            raise ValueError("measure_metric: metric=identity is not measured; leave measure_metric out")
         why = "the joint objective pulls dense weights towards the product of the factors"
         refuse_idle_distillation(schedule, schedule.fine_tune.epochs)
         dry_run(self, network, input_shape, why_dense=why)
@@ -129,7 +131,7 @@ class Joint:
         search, step = state.search, state.search.leave_large_dense(step, state.weights)
         say(f"ranks {step.ranks}: {step.choice.reason}")
         compressed = with_factors(network, search, step)
-        untuned = copy.deepcopy(compressed)
+        untuned = copy_network(compressed)
         train_compressed(compressed, reference, schedule.fine_tune, "fine-tuning", runner)
         violation = step.violation(state.weights)
         return compressed_result(

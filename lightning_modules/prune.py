@@ -11,7 +11,6 @@ forward pass profits, and the row shows the gain as `num_nonzero`.
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -27,6 +26,7 @@ from lightning_modules.core.method import Compressed, train_compressed
 from lightning_modules.training.runner import Runner
 from lightning_modules.training.schedule import Schedule
 from runtime.console import say
+from runtime.copies import copy_network
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Prune:
 
     def compress(self, reference: nn.Module, runner: Runner) -> Compressed:
         """Return a pruned copy of `reference`, fine-tuned under a mask that keeps its zeros."""
-        network = copy.deepcopy(reference).to(runner.device)
+        network = copy_network(reference).to(runner.device)
         found = dense_sites(network, runner.data.input_shape, self.layers)
         num_kept = num_kept_weights(self.share, network, found)
         layers = [site.layer for site in found.sites.values()]

@@ -16,7 +16,6 @@ int8 ones. The kernels that both call, `torch._int_mm` and oneDNN's convolution,
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -28,10 +27,12 @@ from torch import Tensor, nn
 
 from decompositions.core.site import Survey, dense_sites, listed
 from decompositions.layers.int8 import int8_layer, require_kernels, why_float
+from decompositions.layers.stand_in import take_place
 from lightning_modules.core.dry_run import refuse_idle_distillation
 from lightning_modules.core.method import Compressed
 from lightning_modules.training.runner import Runner
 from lightning_modules.training.schedule import Schedule
+from runtime.copies import copy_network
 
 Ranges = dict[str, tuple[float, float]]
 
@@ -97,7 +98,7 @@ def find_quantisable(network: nn.Module, input_shape: Sequence[int], layers: Seq
 
 def calibrate(network: nn.Module, found: Survey, batches: Sequence[Tensor]) -> Ranges:
     """Return the smallest and largest input of each layer over `batches`; `network` itself is not changed."""
-    network = copy.deepcopy(network).eval()
+    network = copy_network(network).eval()
     ranges: Ranges = {}
 
     def record(name: str) -> Any:
@@ -118,7 +119,7 @@ def calibrate(network: nn.Module, found: Survey, batches: Sequence[Tensor]) -> R
 
 def quantise_layers(reference: nn.Module, found: Survey, ranges: Ranges | None, reason: str) -> Compressed:
     """Return a copy of `reference` with int8 layers at the sites of `found`: static ones if `ranges` are given."""
-    network = copy.deepcopy(reference)
+    network = copy_network(reference)
     static = ranges is not None
     violation = 0.0
     layers: dict[str, dict[str, Any]] = {}
@@ -126,7 +127,7 @@ def quantise_layers(reference: nn.Module, found: Survey, ranges: Ranges | None, 
         dense = network.get_submodule(name)
         layer = int8_layer(dense, static, *(ranges[name] if ranges is not None else ()))
         violation += float((site.weight.detach().double() - layer.to_tensor().double()).square().sum())
-        network.set_submodule(name, layer.train(dense.training))
+        take_place(network, name, layer.train(dense.training))
         num_params = sum(parameter.numel() for parameter in layer.parameters())
         layers[name] = {"rank": None, "form": "int8", "params": num_params, "macs": site.macs, "reason": None}
     skipped = {name: {"rank": None, "reason": why} for name, why in found.skipped.items()}

@@ -25,7 +25,7 @@ from decompositions.layers.base import Factored, initialise
 from decompositions.layers.glorot import glorot
 from decompositions.network.structure import describe, restore
 from decompositions.rank_search.rule import RankRule
-from lightning_modules.core.dry_run import dry_run, refuse_idle_distillation
+from lightning_modules.core.dry_run import dry_run, refuse_idle_distillation, refuse_unread_metric
 from lightning_modules.core.method import Compressed, choose_ranks, compressed_result, prepare_copy, train_compressed
 from lightning_modules.training.runner import Runner
 from lightning_modules.training.schedule import Schedule
@@ -53,6 +53,7 @@ class Scratch:
     def check(self, network: nn.Module, input_shape: Sequence[int], schedule: Schedule) -> None:
         """Raise `ValueError` if no layer can be compressed or the rank rule finds no ranks for such layers."""
         refuse_idle_distillation(schedule, schedule.from_scratch.epochs)
+        refuse_unread_metric(self.metric, self.rank)
         dry_run(self, network, input_shape)
 
     def compress(self, reference: nn.Module, runner: Runner) -> Compressed:

@@ -46,12 +46,25 @@ metrics() {  # LeNet300 in four metrics; where errors are normalised is decided 
     done
 }
 
-choose_dense() {  # LeNet300's joint methods with the other answer to when a layer may be left dense
+metrics_lenet5() {  # LeNet5 in three metrics; the rows of `identity` are those of lenet5
+    local net="dataset=mnist network=lenet5 $SEEDS schedule.reference.epochs=8 rank.share=0.1" tuned="schedule.fine_tune.epochs=5"
+    local lc="rank=budget schedule.penalty.initial=5e-3 schedule.penalty.growth=2.2 $(joint 4 1)"
+    for metric in "gram method.normalize=true" "covariance method.normalize=true" "kfac method.normalize=false"; do
+        $RUN $net metric=$metric method=svd,cur,tt_svd $tuned
+        $RUN $net metric=$metric method=direct decomposition=tucker2 $tuned
+        $RUN $net metric=$metric method=cp $tuned schedule.fine_tune.learning_rate=0.002
+        $RUN $net metric=$metric method=lc_svd,lc_cur,alternating_tucker $lc
+    done
+}
+
+choose_dense() {  # LeNet300's joint methods with the other answer to when a layer may be left dense, or with both
     local all="dataset=mnist network=lenet300 $SEEDS rank.share=0.05,0.1,0.2 method.normalize=false"
     local lc="rank=budget schedule.penalty.initial=2e-3 schedule.penalty.growth=1.4"
     $RUN $all method=lc_svd,lc_cur method.choose_dense=every_step $lc $(joint 9 3)
     $RUN $all method=alternating_tucker decomposition=tucker method.choose_dense=every_step $lc $(joint 9 3)
     $RUN $all method=admm_tucker decomposition=tucker method.choose_dense=at_the_end schedule.penalty.initial=1e-2 $(joint 9 3)
+    $RUN dataset=mnist network=lenet300 $SEEDS method=lc_svd method.normalize=false ${lc#rank=budget } $(joint 9 3) \
+        rank=accuracy,energy method.choose_dense=at_the_end,every_step
 }
 
 lenet5() {  # 5 epochs each, at 10 % of the parameters

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torchvision import models
 
-from runtime.messages import first_line
+from runtime.weights import put_weights, read_weights
 
 CHANNELS = 3
 
@@ -59,33 +59,12 @@ def _state(name: str, weights: str) -> dict[str, Tensor]:
         path = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
         if not path.is_file():
             raise ValueError(f"network.weights: {path} is not there; fetch it from {url}, nothing is fetched here")
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # damaged bytes make torch raise almost anything
-        raise ValueError(f"network.weights: {path} cannot be read ({first_line(error)}); fetch it again") from None
-    if isinstance(state, dict) and (inside := [key for key, value in state.items() if isinstance(value, dict)]):
-        raise ValueError(
-            f"network.weights: {path} is a checkpoint; expected a state_dict alone, as torch.save(checkpoint"
-            f"[{inside[0]!r}], …) writes it"
-        )
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise ValueError(f"network.weights: {path} holds no state_dict of tensors")
-    return state
+    return read_weights(path)
 
 
 def _load(network: nn.Module, state: dict[str, Tensor], what: str, new_head: bool) -> None:
-    own = network.state_dict()
     if any(".norm.1." in key for key in state):  # the published files of densenets have older names
         state = {re.sub(r"\.(norm|relu|conv)\.([12])\.", r".\1\2.", key): value for key, value in state.items()}
-    last = [name for name, layer in network.named_modules() if isinstance(layer, nn.Linear | nn.Conv2d)][-1]
-    fitting = {key: value for key, value in state.items() if key in own and value.shape == own[key].shape}
-    head = {key for key in own if key.startswith(f"{last}.")}
-    if wrong := sorted((own.keys() - fitting.keys() - head) | {k for k in state.keys() - own.keys() if "aux" not in k}):
-        raise ValueError(f"{what}: of another network: {wrong[0]} and {len(wrong) - 1} more do not fit")
-    if not new_head and not head <= fitting.keys():
-        got = f"{len(state[f'{last}.weight'])} classes" if f"{last}.weight" in state else "no last layer"
-        raise ValueError(
-            f"{what}: expected {len(own[f'{last}.weight'])} classes, got {got}; network.new_head=true starts the last "
-            "layer untrained"
-        )
-    network.load_state_dict(fitting, strict=False)
+    own = network.state_dict().keys()
+    # Auxiliary classifiers, which only trained the others, are not built.
+    put_weights(network, {k: v for k, v in state.items() if k in own or "aux" not in k}, what, new_head)

@@ -7,11 +7,6 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 CONF = ROOT / "conf"
-# The packages of this project that a configuration may name; an import path into them identifies nothing.
-OWN_PACKAGES = frozenset((
-    "datamodules", "decompositions", "evaluation", "lightning_modules", "networks", "orchestration", "reporting",
-    "runtime",
-))  # fmt: skip
 
 
 def python_path() -> str:

@@ -17,6 +17,7 @@ from reporting.pareto import Spot, front, placed
 from reporting.table import measured
 from reporting.variants import MARK, Options
 from runtime.atomic import atomic_write
+from runtime.messages import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -62,14 +63,15 @@ def draw(
         for method in sorted({spot.method for spot in found}):
             of = [spot for spot in found if spot.method == method]
             errors = [_error(spot.top1_percent) for spot in of]
+            label = _literal(method) + (MARK if method in marked else "")
             arms = list(zip(*map(_arms, of), strict=True))  # all lower ones, all upper ones
             axes.errorbar(
                 [spot.gain for spot in of], errors, yerr=arms, fmt=SHAPES[shape(method)],
-                color=colour(method), markersize=5, linewidth=0.8, label=method + (MARK if method in marked else ""),
+                color=colour(method), markersize=5, linewidth=0.8, label=label,
                 zorder=2,
             )  # fmt: skip
         _draw_reported(axes, gain, experiments, references)
-        axes.set(xscale="log", xlabel=f"{gain} (log)", ylabel="test error [%]", title=title)
+        axes.set(xscale="log", xlabel=f"{gain} (log)", ylabel="test error [%]", title=_literal(title))
         if all(np.min(np.asarray(line.get_ydata(), float)) > 0 for line in axes.get_lines()):
             axes.set(yscale="log", ylabel="test error [%] (log)")
         axes.set_ylim(top=min(axes.get_ylim()[1], 100))  # an interval may reach beyond 100 %, an error cannot
@@ -127,6 +129,11 @@ def _reported_gain(reported: Any, gain: str, references: Sequence[Measure]) -> f
     if (small := getattr(reported, size)) is None or not references:
         return None
     return float(getattr(references[0], size) / small)
+
+
+def _literal(text: str) -> str:
+    """Return text of a row as it is drawn letter by letter: between dollars would be mathematics."""
+    return printable(text).replace("$", r"\$")
 
 
 def _label(axis: Axis) -> None:

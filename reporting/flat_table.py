@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from evaluation.result import Measure, Result
+from reporting.markup import csv_escaped
 from runtime.atomic import atomic_write
 
 
@@ -18,7 +19,9 @@ def flat_row(result: Result) -> dict[str, Any]:
     row: dict[str, Any] = {"id": result.id, "variant": result.variant, **result.choices}
     row |= {"seed": result.seed, "status": result.status, "overrides": shlex.join(result.overrides)}
     row |= {"tags": " ".join(result.tags), "started": result.started, "seconds": result.seconds}
-    row |= {key: result.environment.get(key) for key in ("commit", "device", "num_threads")}
+    row |= {key: _text(result.environment.get(key)) for key in ("commit", "device")}
+    num_threads = result.environment.get("num_threads")
+    row |= {"num_threads": num_threads if isinstance(num_threads, int) else None}  # a column has one type
     row |= {"violation": result.violation, "rank_reason": result.rank_reason}
     for side in ("reference", "compressed"):
         measure: Measure | None = getattr(result, side)
@@ -26,6 +29,10 @@ def flat_row(result: Result) -> dict[str, Any]:
             parts = {f".{size}": v for size, v in value.items()} if isinstance(value, dict) else {"": value}
             row |= {f"{side}.{key}{size}": v for size, v in parts.items()}
     return row
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)
 
 
 def write_flat_table(folder: Path, results: Sequence[Result]) -> list[Path]:
@@ -36,7 +43,7 @@ def write_flat_table(folder: Path, results: Sequence[Result]) -> list[Path]:
     with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, names, restval="", lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows({name: csv_escaped(value) for name, value in row.items()} for row in rows)
     try:
         import pyarrow
         from pyarrow import parquet

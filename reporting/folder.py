@@ -8,7 +8,7 @@ from pathlib import Path
 from evaluation.result import Result
 from reporting.figures import draw, save
 from reporting.flat_table import write_flat_table
-from reporting.markup import comma_separated, latex, markdown
+from reporting.markup import comma_separated, latex, markdown, markdown_escaped
 from reporting.page import write_page
 from reporting.papers import Published, papers
 from reporting.pareto import GAINS, fronts, placed
@@ -57,7 +57,11 @@ def write_folder(
 
 def _write_table(path: Path, table: Table) -> list[Path]:
     """Write the table in three formats under one name; return the files written."""
-    forms = {".md": f"# {table.title}\n\n{markdown(table)}", ".tex": latex(table), ".csv": comma_separated(table)}
+    forms = {
+        ".md": f"# {markdown_escaped(table.title)}\n\n{markdown(table)}",
+        ".tex": latex(table),
+        ".csv": comma_separated(table),
+    }
     texts = {path.with_name(path.name + ending): text for ending, text in forms.items()}
     for file, text in texts.items():
         with atomic_write(file) as temporary:

@@ -1,4 +1,7 @@
-"""Write a table as Markdown, LaTeX (booktabs) or CSV."""
+"""Write a table as Markdown, LaTeX (booktabs) or CSV.
+
+Rows may come from anybody: what a name would do in HTML, LaTeX or a spreadsheet is escaped here, and line ends too.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import math
 import re
 
 from reporting.table import Cell, Table
+from runtime.messages import printable
 
 # LaTeX reads these characters as commands, or its usual fonts lack them.
 LATEX = {
@@ -21,10 +25,18 @@ LATEX = {
 NUMBER = re.compile(r"[+-]?\d|–|inf|nan|$")
 
 
+# A spreadsheet computes what begins like this, unless it is a number.
+FORMULA = re.compile(r"\s*[=+@\t\r-]")
+PLAIN_NUMBER = re.compile(r"[+-]?[\d.,]+(e[+-]?\d+)?( ± [\d.,]+)?")
+
+
 def markdown(table: Table) -> str:
     """Return the table as Markdown, the best of each column in bold, footnotes below."""
-    lines = [table.header, ["---:" if right else "---" for right in _to_the_right(table)]]
-    lines += [[f"**{_pipe(c.text)}**" if c.is_best else _pipe(c.text) for c in row] for row in table.rows]
+    lines = [list(map(markdown_escaped, table.header)), ["---:" if right else "---" for right in _to_the_right(table)]]
+    lines += [
+        [f"**{markdown_escaped(c.text)}**" if c.is_best else markdown_escaped(c.text) for c in row]
+        for row in table.rows
+    ]
     text = "".join(f"| {' | '.join(line)} |\n" for line in lines)
     return text + "".join(f"\n{note}\n" for note in table.footnotes)
 
@@ -39,7 +51,7 @@ def latex(table: Table) -> str:
     )
     columns = "".join("r" if right else "l" for right in _to_the_right(table))
     return (
-        f"% {table.title}\n\\begin{{tabular}}{{{columns}}}\n\\toprule\n{header} \\\\\n\\midrule\n{body}"
+        f"% {latex_escaped(table.title)}\n\\begin{{tabular}}{{{columns}}}\n\\toprule\n{header} \\\\\n\\midrule\n{body}"
         f"\\bottomrule\n{notes}\\end{{tabular}}\n"
     )
 
@@ -57,7 +69,29 @@ def comma_separated(table: Table) -> str:
 
 def latex_escaped(text: str) -> str:
     """Return `text` escaped, so that LaTeX prints it letter by letter."""
-    return "".join(LATEX.get(letter, letter) for letter in text)
+    return "".join(LATEX.get(letter, letter) for letter in printable(text))
+
+
+def markdown_escaped(text: str) -> str:
+    r"""Return `text` for a cell or a title: no end of the cell, no HTML, no link, no picture.
+
+    >>> markdown_escaped("a|b <b>c</b> [d](e)")
+    'a\\|b &lt;b>c&lt;/b> [d]\\(e)'
+    """
+    text = printable(text).replace("\\", "\\\\").replace("|", "\\|").replace("](", "]\\(")
+    return re.sub(r"&(?=#?\w+;)", "&amp;", text).replace("<", "&lt;")
+
+
+def csv_escaped(value: object) -> object:
+    """Return text that a spreadsheet would compute with `'` before it, and anything else as it is.
+
+    >>> csv_escaped("=1+1"), csv_escaped("-1.50"), csv_escaped(-2)
+    ("'=1+1", '-1.50', -2)
+    """
+    if not isinstance(value, str):
+        return value
+    text = printable(value)
+    return f"'{text}" if FORMULA.match(text) and not PLAIN_NUMBER.fullmatch(text) else text
 
 
 def _to_the_right(table: Table) -> list[bool]:
@@ -66,22 +100,19 @@ def _to_the_right(table: Table) -> list[bool]:
     return [False, *(all(NUMBER.match(text) for text in column) for column in columns[1:])]
 
 
-def _pipe(text: str) -> str:
-    return text.replace("|", "\\|")
-
-
 def _latex_cell(cell: Cell) -> str:
     text = latex_escaped(cell.text)
     return f"\\textbf{{{text}}}" if cell.is_best else text
 
 
 def _csv_names(name: str, is_mean: bool) -> list[str]:
+    name = str(csv_escaped(name))
     return [name, f"{name} low", f"{name} high"] if is_mean else [name]
 
 
 def _csv_values(cell: Cell, is_mean: bool) -> list[str]:
     if not is_mean:
-        return [cell.text]
+        return [str(csv_escaped(cell.text))]
     if cell.mean is None:
         return ["", "", ""]
     numbers = (cell.mean.value, cell.mean.low, cell.mean.high)

@@ -10,13 +10,15 @@ from rich.table import Table
 
 from evaluation.name import experiment_name
 from evaluation.result import Measure, Result
+from reporting.terminal import shown
+from runtime.messages import printable
 
 
 def print_result(result: Result, directory: Path) -> None:
     """Print a row that is ok: both networks side by side, their relation, the rank of every layer, its `directory`."""
     console = Console(soft_wrap=True, highlight=False)
     assert result.reference is not None and result.compressed is not None, "a row that is ok has both"
-    table = Table(title=f"{experiment_name(result.choices)}, seed {result.seed}", title_justify="left")
+    table = Table(title=shown(f"{experiment_name(result.choices)}, seed {result.seed}"), title_justify="left")
     table.add_column("")
     for column in ("reference", "compressed", ""):
         table.add_column(column, justify="right")
@@ -26,9 +28,9 @@ def print_result(result: Result, directory: Path) -> None:
     for name, layer in result.layers.items():
         form = layer.get("form") or ("dense" if layer["rank"] is None else f"rank {layer['rank']}")
         reason = f" ({layer['reason']})" if layer["reason"] else ""
-        console.print(f"  {name}: {form}{reason}", markup=False)
+        console.print(printable(f"  {name}: {form}{reason}"), markup=False)
     if result.rank_reason:
-        console.print(f"  {result.rank_reason}", markup=False)
+        console.print(printable(f"  {result.rank_reason}"), markup=False)
     console.print(f"results in {directory}", markup=False)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,7 +54,7 @@ def read_rows(folders: Iterable[Path]) -> Rows:
 
 def files(folders: Iterable[Path]) -> list[Path]:
     """List all files of rows below the folders."""
-    return sorted({path.resolve() for folder in folders for path in folder.rglob("result.json")})
+    return sorted({Path(os.path.realpath(path)) for folder in folders for path in folder.rglob("result.json")})
 
 
 def state(folders: Iterable[Path]) -> list[tuple[Path, int, int]]:
@@ -62,7 +63,7 @@ def state(folders: Iterable[Path]) -> list[tuple[Path, int, int]]:
     for path in files(folders):
         try:
             stamp = path.stat()
-        except FileNotFoundError:  # being replaced
+        except OSError:  # being replaced, or a link that leads nowhere
             continue
         found.append((path, stamp.st_mtime_ns, stamp.st_size))
     return found

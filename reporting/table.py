@@ -140,6 +140,7 @@ def _as_number(text: str) -> tuple[float, str]:
 
 
 def _cell(values: Sequence[int | float], sign: str = "") -> Cell:
+    values = [value for value in values if not math.isnan(value)]  # older rows lack what was not yet measured
     if not values:
         return Cell("–")
     average = mean(values)

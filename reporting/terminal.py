@@ -12,6 +12,7 @@ from rich.table import Table as Drawn
 from evaluation.result import Result
 from reporting.table import comparison
 from reporting.variants import Options
+from runtime.messages import printable
 
 # The columns that fit into eighty characters, under short names.
 COLUMNS = {
@@ -24,6 +25,11 @@ COLUMNS = {
 }
 
 
+def shown(text: str) -> str:
+    """Return text of a row as a table of rich prints it letter by letter."""
+    return escape(printable(text))
+
+
 def print_comparison(results: Iterable[Result], reconstructions: Options = ()) -> None:
     """Print the comparison of all `results`; methods among the `reconstructions` are marked."""
     table = comparison(results, tuple(COLUMNS), reconstructions)
@@ -33,7 +39,7 @@ def print_comparison(results: Iterable[Result], reconstructions: Options = ()) -
     for name in table.header[1:]:
         drawn.add_column(COLUMNS.get(name, name), justify="right", min_width=6)
     for row in table.rows:
-        drawn.add_row(*(f"[bold]{escape(cell.text)}[/bold]" if cell.is_best else escape(cell.text) for cell in row))
+        drawn.add_row(*(f"[bold]{shown(cell.text)}[/bold]" if cell.is_best else shown(cell.text) for cell in row))
     console = Console()
     # A log has no width: there each variant is one line.
     (console if console.is_terminal else Console(width=160)).print(drawn)

@@ -21,6 +21,9 @@ class Variant:
 
 # The mark of a method whose paper was not at hand, and its meaning.
 MARK, FOOTNOTE = " †", "† a reconstruction: the paper's text was not at hand."
+# The groups whose option is a setting, and what is no setting of its own beside one: files of metrics set it.
+GROUPS = ("rank", "schedule", "metric")
+FOLLOWING = {"metric": ("method.normalize",)}
 Options = Collection[tuple[str, str]]
 
 
@@ -28,8 +31,8 @@ def variants(results: Iterable[Result], across: str | None = None, reconstructio
     """Group results that differ only in their seed; name each group by its choices and the settings that tell it apart.
 
     A setting that ends with `across` ("share": `rank.share` in one method, `method.share` in another) is left out of
-    the names. A name with one of the `reconstructions`, `(group, option)`, among its choices is marked. Raises
-    `ValueError` if several settings of one experiment end with `across`.
+    the names; of a group ("metric") its option is. A name with one of the `reconstructions`, `(group, option)`, among
+    its choices is marked. Raises `ValueError` if several settings of one experiment end with `across`.
     """
     groups: dict[str, list[Result]] = {}
     for result in results:
@@ -70,6 +73,10 @@ def _taken_out(settings: dict[str, Any], across: str | None) -> Any:
     """Remove the setting that ends with `across` and return its value; a mapping of values is one value."""
     if across is None:
         return None
+    if across in GROUPS and across in settings:
+        for key in FOLLOWING.get(across, ()):
+            settings.pop(key, None)
+        return settings.pop(across)
     ends = {key: f".{key}.".index(f".{across}.") + len(across) for key in settings if f".{across}." in f".{key}."}
     whole = {key[:end]: [k for k in ends if k[:end] == key[:end]] for key, end in ends.items()}
     if len(whole) > 1:
@@ -106,8 +113,8 @@ def shown(value: Any) -> str:
 
 def _settings(result: Result) -> dict[str, Any]:
     """Return `{"rank": "cost", "rank.weight": 0.5, …}`: the option of each group, then all values."""
-    groups: dict[str, Any] = {group: result.choices[group] for group in ("rank", "schedule") if group in result.choices}
-    groups |= {"metric": result.choices.get("metric", "identity")}  # older rows know no other
+    choices = {"metric": "identity"} | result.choices  # older rows know no other
+    groups: dict[str, Any] = {group: choices[group] for group in GROUPS if group in choices}
     return groups | _flat(result.config)
 
 

@@ -1,1 +1,1 @@
-"""The ground that every package may import: signals, the console, processes, locks. It knows nothing of networks."""
+"""The ground that every package may import: signals, the console, processes, locks, files of weights."""

@@ -1,12 +1,18 @@
-"""Write files atomically: a reader sees the old file, the new file or none, never a part of one."""
+"""Write files atomically: a reader sees the old file, the new file or none, never a part of one.
+
+That holds after a loss of power too: the contents are on the disk before the name is.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+CANNOT_SYNC = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)  # some file systems have no such thing
 
 
 @contextmanager
@@ -28,6 +34,28 @@ def atomic_write(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     try:
         yield temporary
+        _sync(temporary)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def put_back(taken: Path, path: Path) -> None:
+    """Give `taken`, which was `path`, its name again, or remove it if there is a newer file of that name."""
+    try:
+        os.link(taken, path)
+    except FileExistsError:
+        pass
+    except OSError:  # a file system without links
+        taken.replace(path)
+    taken.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    """Wait until the contents of `path` are on the disk; raises `OSError` if they do not get there."""
+    with path.open("rb") as file:
+        try:
+            os.fsync(file.fileno())
+        except OSError as error:
+            if error.errno not in CANNOT_SYNC:
+                raise

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from runtime.json_trees import map_leaves
 
 NUM_DIGITS = 12
+PIECE_BYTES = 2**20
 
 
 def digest_bytes(pieces: Iterable[bytes | memoryview]) -> str:
@@ -22,6 +25,18 @@ def digest_bytes(pieces: Iterable[bytes | memoryview]) -> str:
     for piece in pieces:
         digest.update(piece)
     return digest.hexdigest()[:NUM_DIGITS]
+
+
+def digest_file(path: Path) -> str:
+    """Return twelve hex digits of a file; one that has not changed since is read once. Raises `OSError`."""
+    about = path.stat()
+    return _digest_file(path, about.st_mtime_ns, about.st_size)
+
+
+@functools.lru_cache
+def _digest_file(path: Path, changed: int, size: int) -> str:
+    with path.open("rb") as file:
+        return digest_bytes(iter(lambda: file.read(PIECE_BYTES), b""))
 
 
 def digest_json(value: Any) -> str:

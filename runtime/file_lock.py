@@ -14,9 +14,17 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from runtime import lock_record
-from runtime.lock_record import DEAD_AFTER_SECONDS, create_record, file_system_time, is_owner_alive, read_record
+from runtime.lock_record import (
+    DEAD_AFTER_SECONDS,
+    create_record,
+    file_system_time,
+    is_owner_alive,
+    read_record,
+    remove_record,
+)
+from runtime.plain_file import is_in_the_way
 from runtime.process import ProcessId
+from runtime.set_aside import set_aside
 from runtime.signals import check_interrupted
 
 HEARTBEAT_SECONDS = 10.0
@@ -71,13 +79,14 @@ def locked(path: Path, waiting: Callable[[str], None] | None = None) -> Iterator
         _release(lock)
 
 
-def owner_of(path: Path) -> tuple[ProcessId | None, bool]:
+def owner_of(path: Path, *, writes: bool = True) -> tuple[ProcessId | None, bool]:
     """Return the process that holds the lock at `path`, or None, and whether it is alive.
 
-    Writes nothing for an owner on this machine.
+    For an owner on another machine a file is written, whose time is compared; without `writes` nothing is, and the
+    clock of this machine counts.
     """
     owner = read_record(path)
-    return owner, owner is not None and is_owner_alive(path, owner)
+    return owner, owner is not None and is_owner_alive(path, owner, writes=writes)
 
 
 def _wait_and_acquire(path: Path, waiting: Callable[[str], None]) -> Lock:
@@ -105,9 +114,13 @@ def _acquire(path: Path) -> Lock:
     if owner is None or is_owner_alive(path, owner):
         raise Held(owner)
     with _right_to_remove(path, owner):
-        if (now := read_record(path)) != owner:  # another process took it over first
-            raise Held(now)
-        os.replace(lock_record.write_candidate(path, me), path)
+        if is_in_the_way(path):  # a folder, which no file replaces
+            set_aside(path)
+            if not create_record(path, me):
+                raise Held(read_record(path))
+        # Another process may take it over first, or take it in the moment when it is nobody's.
+        elif read_record(path) != owner or not remove_record(path, owner) or not create_record(path, me):
+            raise Held(read_record(path))
     for left_over in path.parent.glob(f".{path.name}.*"):  # of processes killed while they took the lock
         with suppress(OSError):
             if file_system_time(path) - left_over.stat().st_mtime > DEAD_AFTER_SECONDS:
@@ -119,13 +132,13 @@ def _release(lock: Lock) -> None:
     try:
         with _right_to_remove(lock.path, lock.owner):
             if lock.is_ours():
-                lock.path.unlink()
+                remove_record(lock.path, lock.owner)
     except Held:
         pass
     except OSError:  # a full disk has no room for the second lock
         with suppress(OSError):
             if lock.is_ours():
-                lock.path.unlink()
+                remove_record(lock.path, lock.owner)
 
 
 @contextmanager
@@ -135,7 +148,7 @@ def _right_to_remove(path: Path, owner: ProcessId) -> Iterator[None]:
     try:
         yield
     finally:
-        right.path.unlink(missing_ok=True)
+        remove_record(right.path, right.owner)
 
 
 def _send_heartbeats(lock: Lock, stop: threading.Event) -> None:

@@ -19,7 +19,7 @@ from contextlib import suppress
 from types import FrameType
 from typing import Any
 
-from runtime.signals import SIGNALS, Interrupted
+from runtime.signals import Interrupted, ending_signals
 
 POLL_SECONDS = 0.2
 PR_SET_PDEATHSIG = 1
@@ -50,7 +50,7 @@ def run_forked(work: Callable[[Tell], None]) -> tuple[list[Any], int]:
         with suppress(ProcessLookupError):
             os.kill(pid, number)
 
-    before = {number: signal.signal(number, forward) for number in SIGNALS}
+    before = {number: signal.signal(number, forward) for number in ending_signals()}
     try:
         text, status = b"", None
         while status is None:

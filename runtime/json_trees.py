@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 Place = tuple[str | int, ...]
@@ -19,6 +19,19 @@ def map_leaves(function: Callable[[Any], Any], value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [map_leaves(function, item) for item in value]
     return function(value)
+
+
+def with_leaf(tree: Any, place: Sequence[str | int], value: Any) -> Any:
+    """Return a copy of a tree of dicts and lists that differs at `place` and shares the rest.
+
+    >>> with_leaf({"a": [1, 2], "b": 3}, ("a", 0), 5)
+    {'a': [5, 2], 'b': 3}
+    """
+    if not place:
+        return value
+    copy = tree.copy()
+    copy[place[0]] = with_leaf(tree[place[0]], place[1:], value)
+    return copy
 
 
 def leaves(value: Any, place: Place = (), *, whole_lists: bool = False) -> Iterator[tuple[Place, Any]]:

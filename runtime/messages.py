@@ -1,4 +1,4 @@
-"""The text of an error, in one line."""
+"""The text of an error, in one line; text of others, without what would move the cursor of a terminal."""
 
 from __future__ import annotations
 
@@ -21,3 +21,14 @@ def first_line(error: BaseException) -> str:
     'out of memory'
     """
     return next(iter(str(error).splitlines()), "") or type(error).__name__
+
+
+def printable(text: str) -> str:
+    r"""Return `text` with control characters, line ends and invisible ones as their escapes.
+
+    >>> printable("a\x1b[2Jb\n")
+    'a\\x1b[2Jb\\n'
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

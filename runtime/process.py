@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
 import time
 import uuid
 from contextlib import suppress
@@ -52,6 +53,39 @@ class ProcessId:
 
 HIDDEN = "unknown"  # the start time of a process of which only the existence can be seen
 UNKNOWN = ProcessId("an unknown host", "", 0, "", "an unknown time", "unknown")
+
+
+def descendants() -> set[int]:
+    """Return the pids of all processes that this one has started, and of those that they have; none without `ps`."""
+    try:
+        listed = subprocess.run(["ps", "-Ao", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return set()
+    parents = {int(pid): int(parent) for pid, parent in map(str.split, listed.splitlines())}
+    found: set[int] = set()
+    started = {os.getpid()}
+    while started := {pid for pid, parent in parents.items() if parent in started} - found:
+        found |= started
+    return found
+
+
+@dataclass(frozen=True)
+class Child:
+    """A process that this one has started; a stopped one (SIGSTOP) lives and does nothing."""
+
+    pid: int
+    is_stopped: bool
+
+
+def children(name: str) -> list[Child]:
+    """Return the living processes called `name` that this one has started itself; none without `ps`."""
+    try:
+        listed = subprocess.run(["ps", "-Ao", "pid=,ppid=,state=,comm="], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return []
+    fields = [line.split(None, 3) for line in listed.stdout.splitlines()]
+    ours = [own for own in fields if own[1] == str(os.getpid()) and Path(own[3]).name == name]  # macOS has paths
+    return [Child(int(pid), state.startswith("T")) for pid, _, state, _ in ours if not state.startswith("Z")]
 
 
 def _born(pid: int) -> str | None:

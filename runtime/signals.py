@@ -1,4 +1,6 @@
-"""Handle Ctrl-C and SIGTERM: the first one is deferred to a point from which the run can resume, the second one is not.
+"""Handle what asks to end: the first signal is deferred to where the run can resume later, the second one is not.
+
+These are Ctrl-C, SIGTERM, and SIGHUP, which comes when a terminal is closed, unless it is ignored, as under `nohup`.
 
 Such a point is the end of a batch or an epoch, or a state that the method saves. The notice that a launcher gets before
 its machine is taken away (SIGUSR1 or SIGUSR2, if the launcher has a handler for it) is deferred in the same way; the
@@ -17,7 +19,7 @@ from types import FrameType
 
 from runtime.console import say
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 LAUNCHER_SIGNALS = (signal.SIGUSR1, signal.SIGUSR2)
 
 
@@ -34,7 +36,7 @@ class Interrupted(BaseException):
 
     @property
     def exit_code(self) -> int:
-        """Return 130 for Ctrl-C and 143 for SIGTERM, as shells do."""
+        """Return 130 for Ctrl-C, 143 for SIGTERM and 129 for SIGHUP, as shells do."""
         return 128 + self.number
 
     def __str__(self) -> str:
@@ -45,14 +47,19 @@ class InterruptedWaiting(Interrupted, KeyboardInterrupt):
     """Raised while this process waits for others, in libraries that let nothing but KeyboardInterrupt through."""
 
 
-# Whoever ends a job often signals all of its processes, and those forward the signal to each other: the same signal
-# within so many seconds is a repetition, not a second request.
+# Whoever ends a job often signals all of its processes, and those forward the signal to each other; a session that ends
+# sends SIGTERM and SIGHUP. Within so many seconds a signal is a repetition, not a second request.
 REPEATED_SECONDS = 0.5
 
 # State of this process, which has one main thread to be interrupted.
 _pending: list[int] = []
 _last_received: dict[int, float] = {}
 _is_deferring: list[bool] = []
+
+
+def ending_signals() -> tuple[int, ...]:
+    """Return the signals that ask this process to end."""
+    return tuple(n for n in SIGNALS if n != signal.SIGHUP or signal.getsignal(n) is not signal.SIG_IGN)
 
 
 def is_interrupted() -> bool:
@@ -74,7 +81,7 @@ def interrupt_between_batches() -> Iterator[None]:
     """
     try:
         has_handler = [number for number in LAUNCHER_SIGNALS if callable(signal.getsignal(number))]
-        with _handler(_defer, (*SIGNALS, *has_handler)):
+        with _handler(_defer, (*ending_signals(), *has_handler)):
             _is_deferring.append(True)
             _last_received.clear()
             yield
@@ -90,14 +97,14 @@ def interrupt_between_batches() -> Iterator[None]:
 def restore_handlers() -> None:
     """Install the handlers of `interrupt_between_batches` again: Lightning replaces them when a phase begins."""
     if _is_deferring and threading.current_thread() is threading.main_thread():
-        for number in SIGNALS:
+        for number in ending_signals():
             signal.signal(number, _defer)
 
 
 @contextmanager
 def interrupt_at_once() -> Iterator[None]:
     """Raise `Interrupted` at any statement of the block when a signal arrives: this process only waits for others."""
-    with _handler(_interrupt, SIGNALS):
+    with _handler(_interrupt, ending_signals()):
         try:
             yield
         except KeyboardInterrupt as error:
@@ -122,7 +129,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def _is_repeated(number: int) -> bool:
-    now, before = time.monotonic(), _last_received.get(number, -math.inf)
+    now, before = time.monotonic(), max(_last_received.values(), default=-math.inf)
     _last_received[number] = now
     return now - before < REPEATED_SECONDS
 

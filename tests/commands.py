@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 import weakref
 from collections.abc import Callable, Mapping
 from multiprocessing import forkserver
@@ -27,7 +28,7 @@ _context = multiprocessing.get_context("forkserver")
 
 
 def run_command(
-    script: str, *arguments: object, cwd: Path = ROOT, env: Mapping[str, str] | None = None, timeout: float = 300
+    script: str, *arguments: object, cwd: Path = ROOT, env: Mapping[str, str] | None = None, timeout: float = 600
 ) -> subprocess.CompletedProcess[str]:
     """Run `python <script> <arguments>` to its end; like `subprocess.run` with captured text."""
     with Started(run_script, script, [str(a) for a in arguments], cwd=cwd, env=env) as started:
@@ -50,7 +51,15 @@ class Started:
         assert self._process.pid is not None
         os.kill(self._process.pid, number)
 
-    def wait(self, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+    def wait_until(self, is_so: Callable[[], object], timeout: float = 600) -> None:
+        """Wait until something is so, as long as the process lives: how long it takes is the machine's affair."""
+        deadline = time.monotonic() + timeout
+        while not is_so():
+            if not self._process.is_alive() or time.monotonic() > deadline:
+                raise AssertionError(f"it has not come; the process said: {self.wait(0.1).stdout}")
+            time.sleep(0.05)
+
+    def wait(self, timeout: float = 600) -> subprocess.CompletedProcess[str]:
         """Return how it ended and what it said."""
         self._process.join(timeout)
         said = [(Path(self._folder.name) / name).read_text(encoding="utf-8") for name in OUTPUT]
@@ -95,6 +104,8 @@ def _forget_exits() -> None:
 def _work(output: str, cwd: str, environment: dict[str, str], work: Callable[..., object], arguments: tuple) -> None:
     assert "tests.preloaded" in sys.modules, "it could not be imported: `python -c 'import tests.preloaded'` says why"
     _forget_exits()
+    for number in (signal.SIGINT, signal.SIGHUP):  # whoever runs the tests in the background ignores them
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(environment)

@@ -18,6 +18,7 @@ import sys
 import tomllib
 import warnings
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import jaxtyping
@@ -25,12 +26,13 @@ import pytest
 import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.plugins import Plugins
-from hydra.plugins.sweeper import Sweeper
 from hydra.types import RunMode
 
 import report
 import run
+from orchestration.sweep.axes import Interval, read_axes
+from orchestration.sweep.fast_compose import Composer
+from orchestration.sweep.grid import expand_grid
 from orchestration.sweep.preflight import preflight
 from runtime.forked import Tell
 from tests.commands import run_command
@@ -132,11 +134,14 @@ def check_run(words: list[str], folder: Path, monkeypatch, *, is_followed: bool 
         assert done.returncode == 0 and done.stdout, done.stderr
         return
     is_sweep = "-m" in words or "--multirun" in words
-    points = grid(tuple(words)) if is_sweep else [single(words)]
+    is_search = "hydra/sweeper=optuna" in words
+    points = ends_of_search(words) if is_search else grid(tuple(words)) if is_sweep else [single(words)]
     assert len(points) > is_sweep, "a sweep of one point"
+    is_followed = is_followed and (not is_search or find_spec("optuna") is not None)
     if is_followed and all(map(is_small, points)) and not any(word.startswith("launcher=") for word in words):
         given = {word.partition("=")[0] for word in words}
         small = [word for word in MINIATURE if word.partition("=")[0] not in given or "epochs" in word]
+        small += ["hydra.sweeper.n_trials=2"] if is_search else []
         words = [word.partition(",")[0] if word.startswith(FEWER) else word for word in words]
         start([*words, *small, f"results_dir={folder / 'results'}", "logger=none"], monkeypatch)
 
@@ -149,8 +154,8 @@ def is_small(point: run.Point) -> bool:
 
 def start(words: list[str], monkeypatch) -> None:
     """Run `python run.py …` in this process, a sweep too: what a sweep does in a child is done here."""
-    for name, stand_in in (("run_forked", run_here), ("preflight_in_subprocess", preflight_here)):
-        monkeypatch.setitem(sweeper().sweep.__globals__, name, stand_in)
+    monkeypatch.setattr("orchestration.sweep.run_points.run_forked", run_here)
+    monkeypatch.setattr("orchestration.sweep.sweep.require_checked", preflight_here)
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # the tests' checks take no 1 for a float
     monkeypatch.setattr(sys, "argv", ["run.py", *words])
     monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)  # what the command changes is put back
@@ -166,12 +171,7 @@ def run_here(work: Callable[[Tell], None]) -> tuple[list[object], int]:
 
 
 def preflight_here(points: list[run.Point], *, is_here: bool) -> None:
-    preflight(points, is_here=is_here, writes=False)
-
-
-def sweeper() -> type[Sweeper]:
-    """Return the class of the sweeper behind `-m`; Hydra imports it in its own way."""
-    return Plugins.instance().class_name_to_class["hydra_plugins.plan_sweeper.PlanSweeper"]
+    preflight(points, lambda message: None, is_here=is_here, writes=False)
 
 
 def single(words: list[str]) -> run.Point:
@@ -185,12 +185,23 @@ def single(words: list[str]) -> run.Point:
 def grid(words: tuple[str, ...]) -> list[run.Point]:
     """The points of `python run.py -m …`, composed and checked as the sweeper does it; nothing is launched."""
     assert not any("searchpath" in word for word in words), "the files of a page are no part of the cache's key"
-    expand_grid = sweeper().sweep.__globals__["expand_grid"]
     overrides = [word for word in run.normalize_overrides(list(words)) if word not in ("-m", "--multirun")]
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
         base = loader.load_configuration("config", overrides=overrides, run_mode=RunMode.MULTIRUN)
         return expand_grid(loader, base, list(base.hydra.overrides.task))
+
+
+def ends_of_search(words: list[str]) -> list[run.Point]:
+    """The points at the ends of the axes of a search, composed and checked; without the sweeper, which is an extra."""
+    overrides = [word for word in run.normalize_overrides(words) if word not in ("-m", "--multirun")]
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        base = loader.load_configuration("config", overrides=overrides, run_mode=RunMode.MULTIRUN)
+        axes = read_axes(loader, list(base.hydra.overrides.task))
+        ends = {k: (a.low, a.high) if isinstance(a, Interval) else (a.values[0], a.values[-1]) for k, a in axes.items()}
+        compose = Composer(loader, base)
+        return [compose([f"{key}={values[end]}" for key, values in ends.items()]) for end in (0, 1)]
 
 
 def check_report(words: list[str], folder: Path, monkeypatch, *, is_run: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import signal
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from runtime.process import ProcessId
 from tests.commands import Started, run_command, run_script
 from tests.conftest import ROOT, TINY
 
@@ -33,7 +35,7 @@ def test_help_and_refusals_do_not_import_torch(arguments):
         "heavy = {'torch', 'pytorch_lightning', 'wandb', 'sklearn', 'scipy', 'tensorly'} & set(sys.modules)\n"
         "print('HEAVY', sorted(heavy))\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert "HEAVY []" in done.stdout, done.stdout + done.stderr
 
 
@@ -112,9 +114,10 @@ def test_results_that_cannot_be_written_are_refused(tmp_path):
 
 @pytest.mark.slow
 def test_an_interrupted_sweep_says_so_shows_what_is_done_and_goes_on(tmp_path):
-    """Told to end by SIGTERM, then, where it went on, by Ctrl-C."""
+    """Told to end by SIGTERM, then, where it went on, by Ctrl-C, then by a terminal that is closed."""
     arguments = ["-m", *FAST, "method=reference", "results_dir=results", "schedule.reference.epochs=2,100000"]
-    for number, code, name in ((signal.SIGTERM, 143, "SIGTERM"), (signal.SIGINT, 130, "Ctrl-C")):
+    ways = ((signal.SIGTERM, 143, "SIGTERM"), (signal.SIGINT, 130, "Ctrl-C"), (signal.SIGHUP, 129, "SIGHUP"))
+    for number, code, name in ways:
         with Started(run_script, "run.py", arguments, cwd=tmp_path) as started:
             deadline = time.time() + 120
             while not list(tmp_path.rglob("references/**/*.lock")) or not ends_of(tmp_path, "ok"):  # the second trains
@@ -122,7 +125,7 @@ def test_an_interrupted_sweep_says_so_shows_what_is_done_and_goes_on(tmp_path):
                 time.sleep(0.2)
             time.sleep(1)
             started.send_signal(number)
-            done = started.wait(60)
+            done = started.wait()
         out, err = done.stdout, done.stderr
         assert done.returncode == code, out + err
         assert "interrupted; run the same command to resume" in err
@@ -134,6 +137,36 @@ def test_an_interrupted_sweep_says_so_shows_what_is_done_and_goes_on(tmp_path):
         assert len(list(tmp_path.rglob("*.ckpt"))) == 1
     assert "1 done or running elsewhere, 1 to run" in out
     assert "resuming from" in out
+
+
+def ignore_sighup_and_run(arguments: list[str]) -> None:
+    """As `nohup python run.py …`."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    run_script("run.py", arguments)
+
+
+def test_under_nohup_a_closed_terminal_ends_nothing(tmp_path):
+    arguments = ["-m", *FAST, "method=reference", "results_dir=results", "seed=0,1"]
+    with Started(ignore_sighup_and_run, arguments, cwd=tmp_path) as started:
+        started.wait_until(lambda: list(tmp_path.rglob("references/**/*.lock")))
+        started.send_signal(signal.SIGHUP)
+        done = started.wait()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert ends_of(tmp_path, "ok") == ["ok", "ok"]
+
+
+@pytest.mark.parametrize("arguments", [[], ["-m"]])
+def test_the_lock_of_a_process_that_was_killed_after_its_row_is_removed(tmp_path, arguments):
+    own = (*FAST, "method=reference", "trainer=smoke", "results_dir=results")
+    assert run(*own, cwd=tmp_path).returncode == 0
+    (path,) = tmp_path.rglob("result.json")
+    with Started(time.sleep, 0) as killed:
+        killed.wait()
+    owner = dataclasses.replace(ProcessId.this_process(), pid=killed._process.pid, born="0")
+    lock = path.with_name(".lock")
+    lock.write_text(json.dumps(dataclasses.asdict(owner)))
+    assert run(*arguments, *own, cwd=tmp_path).returncode == 0
+    assert not lock.exists()
 
 
 def ends_of(folder: Path, kind: str) -> list[str]:
@@ -193,7 +226,7 @@ def test_the_default_keeps_what_the_readme_promises(tmp_path):
 
 def test_the_plan_of_one_point_refuses_what_its_run_would(tmp_path):
     """Nothing is trained, and no folder is made."""
-    done = run_command("run.py", "plan=true", "method=svd", "rank=fixed", "rank.ranks=1000", cwd=tmp_path)
+    done = run_command("run.py", "plan=true", "method=svd", "rank=fixed", "rank.ranks=[1000]", cwd=tmp_path)
     assert done.returncode == 1
     assert "rank.ranks: layer fc1 takes a rank from 1 to" in done.stderr
     assert list(tmp_path.iterdir()) == []

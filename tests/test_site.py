@@ -79,7 +79,7 @@ def test_the_site_opens_from_disk_and_its_search_works(tmp_path):
     if (chromium := shutil.which("chromium") or shutil.which("google-chrome")) is None:
         pytest.skip("no chromium on the path")
     build = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")]
-    done = subprocess.run(build, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(build, cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
     check = [sys.executable, str(ROOT / "docs/generate/check_site.py"), str(tmp_path / "site")]
     assert subprocess.run(check, capture_output=True).returncode == 0

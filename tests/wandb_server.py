@@ -23,10 +23,11 @@ ENTITY = "me"
 
 @dataclass
 class Run:
-    """A run on the server. `steps` are the lines of its history, `files` what was uploaded."""
+    """A run on the server. `entity` was asked for, `steps` are the lines of its history, `files` what was uploaded."""
 
     name: str
     project: str
+    entity: str | None = None
     config: dict[str, Any] = field(default_factory=dict)
     summary: dict[str, Any] = field(default_factory=dict)
     steps: list[dict[str, Any]] = field(default_factory=list)
@@ -46,7 +47,7 @@ class Run:
 
 
 class Server(ThreadingHTTPServer):
-    """`fails`: it answers 500. `delay`: it is slow."""
+    """`fails`: it answers 500. `is_empty`: it answers `{"data": null}`. `delay`: it is slow."""
 
     daemon_threads = True
 
@@ -60,6 +61,8 @@ class Server(ThreadingHTTPServer):
         self.elsewhere: list[str] = []
         self.asked: list[str] = []
         self.fails = False
+        self.is_empty = False
+        self.num_requests = 0
         self.delay = 0.0
         self.lock = threading.Lock()
 
@@ -109,7 +112,7 @@ class Server(ThreadingHTTPServer):
         }
 
     def UpsertBucket(self, v: dict) -> dict:
-        run = self.runs.setdefault(v["name"], Run(v["name"], v["project"]))
+        run = self.runs.setdefault(v["name"], Run(v["name"], v["project"], v["entity"]))
         run.times_opened += v["entity"] is None or not run.told
         run.told |= {key: value for key, value in v.items() if value is not None}
         run.config = json.loads(v["config"]) if v["config"] else run.config
@@ -222,9 +225,12 @@ class Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         if not self.path.startswith("/"):
             return self.do_CONNECT()
+        self.server.num_requests += 1
         time.sleep(self.server.delay)
         if self.server.fails:
             return self._answer({"error": "broken"}, 500)
+        if self.server.is_empty and self.path.startswith("/graphql"):
+            return self._answer({"data": None})
         with self.server.lock:
             self._answer(self._result(body))
 

@@ -20,9 +20,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from datamodules.listing.archive_members import Header
 from datamodules.memory.checksum import require_md5
 from datamodules.memory.in_memory import Images
 from runtime.messages import one_line
+
+MAX_BYTES = 2**28  # of a file; the largest official one has 155 MB
 
 
 @dataclass(frozen=True)
@@ -69,10 +72,12 @@ class Release:
             return lambda name: (root / self.folder / name).read_bytes()
         path, contents = root / self.archive, dict[str, bytes]()
         try:
-            with tarfile.open(path, "r:gz") as archive:
+            with tarfile.open(path, "r:gz", tarinfo=Header) as archive:
                 for member in archive:
-                    if Path(member.name).parent.name == self.folder and (file := archive.extractfile(member)):
-                        contents[Path(member.name).name] = file.read()
+                    name = Path(member.name)
+                    is_wanted = name.parent.name == self.folder and name.name in self.names
+                    if is_wanted and member.size < MAX_BYTES and (file := archive.extractfile(member)):
+                        contents[name.name] = file.read()
         except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, OSError) as error:
             raise ValueError(f"{path}: cannot be read ({error}); fetch the file again") from None
         if missing := [f"{self.folder}/{name}" for name in self.names if name not in contents]:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import zlib
 from pathlib import Path
 
@@ -14,6 +15,8 @@ import torch
 from torch import Tensor
 
 from datamodules.memory.checksum import require_md5
+
+MAX_BYTES = 2**30  # a few kilobytes may unpack to any number; of letters and digits there are 0.6 GB
 
 
 def find_file(folder: Path, name: str) -> Path | None:
@@ -29,7 +32,10 @@ def read_idx(path: Path, md5: str | None = None) -> Tensor:
     """
     try:
         content = path.read_bytes()
-        data = gzip.decompress(content) if path.suffix == ".gz" else content
+        data = content
+        if path.suffix == ".gz":
+            with gzip.open(io.BytesIO(content)) as file:
+                data = file.read(MAX_BYTES)
     except (OSError, EOFError, zlib.error) as error:
         raise ValueError(f"{path}: cannot be read ({error}); fetch the file again") from None
     if len(data) < 4 or data[:3] != b"\x00\x00\x08":

@@ -74,7 +74,8 @@ class IdxImages(InMemoryData):
             self.train, self.validation, self.test = (
                 Images(pad(part.images, sides), part.labels) for part in (self.train, self.validation, self.test)
             )
-            self.normalise = Normalise(self.scale, pad(self.normalise.mean, sides))
+            if self.normalise.mean.shape[1:] == (28, 28):  # a mean image: of the images without padding
+                self.normalise = Normalise(self.scale, pad(self.normalise.mean, sides))
 
     def load(self) -> tuple[Images, Images, Images]:
         """Read the four files and split the training part."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Int64, UInt8
@@ -17,6 +18,7 @@ from datamodules.batches import Chosen, EpochBatches
 from datamodules.data import Data
 from datamodules.memory.augment import Augmentation
 from datamodules.memory.channel_moments import channel_moments
+from datamodules.normalisation import Kind
 from datamodules.normalise import Normalise
 from runtime.digest import digest_bytes
 
@@ -87,8 +89,8 @@ class InMemoryData(Data):
     """A data set of small images. Subclasses read them in `load`.
 
     A subclass that sets `official` refuses files with another fingerprint. Batches are normalised by the mean image of
-    the training part; where `per_channel` is true, by the mean and the deviation of each channel. `augmentation` acts
-    on training batches alone.
+    the training part; where `per_channel` is true, by the mean and the deviation of each channel; or as the options
+    say. `augmentation` acts on training batches alone.
     """
 
     input_shape: tuple[int, int, int]
@@ -96,6 +98,7 @@ class InMemoryData(Data):
     official: str | None = None
     per_channel: bool = False
     augmentation: Augmentation | None = None
+    normalisations: ClassVar[tuple[Kind, ...]] = ("own", "none", "channels", "mean_image")
 
     train: Images
     validation: Images
@@ -127,10 +130,7 @@ class InMemoryData(Data):
                     "data a name of their own: a module in datamodules/ and a file in conf/dataset/"
                 )
             self.train, self.validation, self.test = parts
-            if self.per_channel:
-                self.normalise = Normalise(self.scale, *channel_moments(self.train.images, self.scale))
-            else:
-                self.normalise = Normalise(self.scale, self.train.images.float().mean(dim=0) / self.scale)
+            self.normalise = self._normalise()
 
     def train_batches(self, batch_size: int, seed: int, device: torch.device | str = "cpu") -> ImageBatches:
         """Return the training part, shuffled and augmented anew in every epoch."""
@@ -144,6 +144,14 @@ class InMemoryData(Data):
     def test_batches(self, device: torch.device | str = "cpu") -> ImageBatches:
         """Return the test part, in order: it is read once, at the end."""
         return ImageBatches(self._on(self.test, device), self.evaluation_batch_size, self.normalise, device)
+
+    def _normalise(self) -> Normalise:
+        options, images = self.normalisation, self.train.images
+        if (fixed := options.fixed(self.scale, images.shape[1])) is not None:
+            return fixed
+        if options.normalisation == "channels" or (options.normalisation == "own" and self.per_channel):
+            return Normalise(self.scale, *channel_moments(images, self.scale))
+        return Normalise(self.scale, images.float().mean(dim=0) / self.scale)
 
     def _on(self, part: Images, device: torch.device | str) -> Images:
         """Return `part` on a device, copied there once."""

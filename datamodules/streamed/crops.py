@@ -10,15 +10,14 @@ from there. Windows that are smaller, and all of evaluation, have torchvision's 
 
 from __future__ import annotations
 
-import io
 import math
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from datamodules.memory.image_files import MODES
+from datamodules.image_file import MAX_PIXELS, open_image
 
 RATIO = (3 / 4, 4 / 3)
 NUM_TRIES = 10
@@ -30,17 +29,20 @@ class Crops:
     """Cut `size × size` pixels out of an image.
 
     A random window covers at least `min_area` (0 to 1) of the image and is mirrored with probability 1/2 if `flip`. The
-    centre is cut after the shorter side has become `resize` pixels.
+    centre is cut after the shorter side has become `resize` pixels. Images are turned as their EXIF says if `upright`;
+    torchvision leaves them as they are stored. One of more than `max_pixels` is not decoded.
     """
 
     size: int
     resize: int
     min_area: float
     flip: bool
+    upright: bool = False
+    max_pixels: int = MAX_PIXELS
 
     def random(self, content: bytes, generator: np.random.Generator) -> UInt8[np.ndarray, "size size 3"]:
         """Cut a random window; raise what Pillow raises, or `ValueError`, for bytes that are no image."""
-        with _opened(content) as image:
+        with open_image(content, self.upright, self.max_pixels) as image:
             width, height = image.size
             left, top, across, down = draw_window(width, height, self.min_area, generator)
             fits = [s for s in SHRINKAGES if min(across, down) >= s * self.size]
@@ -57,7 +59,7 @@ class Crops:
 
     def centre(self, content: bytes) -> UInt8[np.ndarray, "size size 3"]:
         """Cut the centre, as torchvision's Resize and CenterCrop do; raise as `random` does."""
-        with _opened(content) as image:
+        with open_image(content, self.upright, self.max_pixels) as image:
             whole = _coloured(image)
             width, height = (int(self.resize * side / min(image.size)) for side in image.size)
             left, top = round((width - self.size) / 2), round((height - self.size) / 2)
@@ -80,16 +82,6 @@ def draw_window(width: int, height: int, min_area: float, generator: np.random.G
     across = min(width, round(height * RATIO[1]))
     down = min(height, round(width / RATIO[0]))
     return (width - across) // 2, (height - down) // 2, across, down
-
-
-def _opened(content: bytes) -> Image.Image:
-    try:
-        image = Image.open(io.BytesIO(content))
-    except UnidentifiedImageError:
-        raise ValueError(f"{len(content)} bytes of no known image format") from None
-    if image.mode not in MODES:
-        raise ValueError(f"pixels of kind {image.mode}; convert it to eight bits a channel")
-    return image
 
 
 def _coloured(image: Image.Image) -> Image.Image:

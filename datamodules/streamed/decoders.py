@@ -17,9 +17,9 @@ from jaxtyping import Int64, UInt8
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from datamodules.memory.image_files import UNREADABLE
+from datamodules.image_file import UNREADABLE
+from datamodules.listing.image_index import ImageIndex
 from datamodules.streamed.crops import Crops
-from datamodules.streamed.image_index import ImageIndex
 from runtime.messages import one_line
 
 
@@ -117,7 +117,7 @@ class Decoders:
             collate_fn=_unchanged,  # type: ignore[arg-type]
             pin_memory=pin,
             persistent_workers=True,
-            worker_init_fn=_quiet,
+            worker_init_fn=quiet,
             generator=torch.Generator(),  # the global one is left alone
         )
         self._loaders.append(loader)
@@ -137,6 +137,6 @@ def _unchanged(answer: tuple[Tensor, str]) -> tuple[Tensor, str]:
     return answer
 
 
-def _quiet(worker: int) -> None:
+def quiet(worker: int) -> None:
     """Silence Pillow's warnings of odd metadata, which change no pixel."""
     warnings.filterwarnings("ignore", module="PIL")

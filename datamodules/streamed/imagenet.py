@@ -12,9 +12,9 @@ from typing import Annotated
 
 from annotated_types import Ge, Gt, Le, Lt
 
-from datamodules.streamed.image_index import ImageParts
+from datamodules.listing.image_index import ImageParts
 from datamodules.streamed.imagenet_files import find_imagenet
-from datamodules.streamed.images import StreamedImages
+from datamodules.streamed.images import Checked, StreamedImages
 from runtime.identity import NotIdentity
 
 
@@ -37,6 +37,7 @@ class ImageNet(StreamedImages):
         subset_classes: Annotated[int, Ge(2)] | None = None,
         subset_per_class: Annotated[int, Ge(1)] | None = None,
         num_workers: Annotated[Annotated[int, Ge(0), Le(1024)] | None, NotIdentity()] = None,
+        checked: Annotated[Checked, NotIdentity()] = "nothing",
     ) -> None:
         super().__init__(
             "ILSVRC2012, the official validation part as test part",
@@ -48,6 +49,9 @@ class ImageNet(StreamedImages):
             subset_classes,
             subset_per_class,
             num_workers,
+            checked,
+            broken="fail",
+            upright=False,  # published networks were trained and tested on the images as they are stored
         )
         self.root = Path(root).expanduser()
         self.cache = None if cache is None else Path(cache).expanduser()

@@ -14,16 +14,16 @@ import warnings
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import IO
 
 import numpy as np
 
-from datamodules.streamed.image_index import ImageIndex, index_of
+from datamodules.listing.archive_members import tar_members
+from datamodules.listing.image_index import ImageIndex, index_of
+from datamodules.listing.places import Entry
 from runtime.atomic import atomic_write
 from runtime.messages import one_line
 
 WNID = re.compile(r"n\d{8}")
-Entry = tuple[str, int, int]  # name, offset, size
 
 
 def index_archive(path: Path, cache: Path | None) -> ImageIndex:
@@ -46,42 +46,36 @@ def index_archive(path: Path, cache: Path | None) -> ImageIndex:
 def _entries(path: Path) -> Iterator[Entry]:
     try:
         with path.open("rb") as file:
-            for name, offset, size in _members(file, 0, path.stat().st_size, str(path)):
-                if not name.endswith(".tar"):
-                    yield _jpeg(name, path), offset, size
+            for member in _files(tar_members(file, 0, path.stat().st_size, str(path)), path):
+                if not member.name.endswith(".tar"):
+                    yield _jpeg(member, "", path)
                     continue
-                wnid = PurePosixPath(name).stem
+                wnid = PurePosixPath(member.name).stem
                 if not WNID.fullmatch(wnid):
-                    raise ValueError(f"{path}: holds {name}; expected archives named <wnid>.tar, as n01440764.tar")
-                inside = list(_members(file, offset, size, f"{path}: {name}"))
-                if not inside:
-                    raise ValueError(f"{path}: {name} holds no image; fetch the archive again")
-                for image, place, length in inside:
-                    yield f"{wnid}/{_jpeg(image, path)}", place, length
+                    raise ValueError(
+                        f"{path}: holds {member.name}; expected archives named <wnid>.tar, as n01440764.tar"
+                    )
+                inside = tar_members(file, member.offset_data, member.size, f"{path}: {member.name}")
+                images = [_jpeg(image, f"{wnid}/", path) for image in _files(inside, path)]
+                if not images:
+                    raise ValueError(f"{path}: {member.name} holds no image; fetch the archive again")
+                yield from images
     except (tarfile.TarError, OSError, EOFError) as error:
         raise ValueError(f"{path}: cannot be read as an archive ({one_line(error)}); fetch it again") from None
 
 
-def _jpeg(name: str, path: Path) -> str:
-    if not name.lower().endswith((".jpeg", ".jpg")):
-        raise ValueError(f"{path}: holds {name}; expected JPEG files: is this the official archive?")
-    return PurePosixPath(name).name
+def _files(members: Iterator[tarfile.TarInfo], path: Path) -> Iterator[tarfile.TarInfo]:
+    for member in members:
+        if member.isreg():
+            yield member
+        elif not member.isdir():
+            raise ValueError(f"{path}: {member.name} is a link or a special file; is this the official archive?")
 
 
-def _members(file: IO[bytes], start: int, size: int, place: str) -> Iterator[Entry]:
-    """Yield the files of a tar archive of `size` bytes that begins at `start`; offsets count from the file's start."""
-    file.seek(start)
-    # Every archive ends with two blocks of zeros: one without them was cut, perhaps between two of its files.
-    limit = start + size - 1024
-    too_early = tarfile.ReadError(f"{place} ends too early")
-    with tarfile.open(fileobj=file, mode="r:") as archive:
-        for member in archive:
-            if member.offset_data + member.size > limit:
-                raise too_early
-            if member.isfile():
-                yield member.name, member.offset_data, member.size
-    if size < 1024:
-        raise too_early
+def _jpeg(member: tarfile.TarInfo, prefix: str, path: Path) -> Entry:
+    if not member.name.lower().endswith((".jpeg", ".jpg")):
+        raise ValueError(f"{path}: holds {member.name}; expected JPEG files: is this the official archive?")
+    return Entry(f"{prefix}{PurePosixPath(member.name).name}", "file", member.offset_data, member.size)
 
 
 def _recall(kept: Path, archive: Path, stamp: str) -> ImageIndex | None:
@@ -91,7 +85,8 @@ def _recall(kept: Path, archive: Path, stamp: str) -> ImageIndex | None:
             if str(file["stamp"]) != stamp:
                 return None
             names, offsets, sizes = (file[field] for field in ("names", "offsets", "sizes"))
-            return ImageIndex(archive, True, names, offsets, sizes, np.zeros(len(names), np.int64))
+            zeros = np.zeros(len(names), np.int64)
+            return ImageIndex(archive, True, names, offsets, sizes, labels=zeros, packed=zeros)
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
 

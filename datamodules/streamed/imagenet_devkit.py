@@ -15,11 +15,14 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from datamodules.listing.archive_members import Header
 from runtime.messages import one_line
 
 FOLDER = "ILSVRC2012_devkit_t12"
 ARCHIVE = f"{FOLDER}.tar.gz"
 META, TRUTH = "meta.mat", "ILSVRC2012_validation_ground_truth.txt"
+
+MAX_BYTES = 2**26  # of a file of the kit
 
 
 def validation_wnids(root: Path, num_images: int) -> list[str]:
@@ -56,10 +59,11 @@ def _files(root: Path) -> tuple[Path, dict[str, bytes]]:
         )
     contents: dict[str, bytes] = {}
     try:
-        with tarfile.open(archive, "r:gz") as kit:
+        with tarfile.open(archive, "r:gz", tarinfo=Header) as kit:
             for member in kit:
                 path = PurePosixPath(member.name)
-                if path.name in (META, TRUTH) and path.parent.name == "data" and (file := kit.extractfile(member)):
+                is_wanted = path.name in (META, TRUTH) and path.parent.name == "data" and member.size < MAX_BYTES
+                if is_wanted and (file := kit.extractfile(member)):
                     contents[path.name] = file.read()
     except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
         raise ValueError(f"{archive}: cannot be read ({one_line(error)}); fetch it again") from None

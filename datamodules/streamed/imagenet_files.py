@@ -14,8 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from datamodules.streamed.image_index import ImageIndex, ImageParts, index_of
-from datamodules.streamed.image_tree import list_classes, list_images
+from datamodules.listing.image_index import ImageIndex, ImageParts, index_of
+from datamodules.listing.image_parts import list_classes, list_images
+from datamodules.listing.places import Folder
 from datamodules.streamed.imagenet_archives import WNID, index_archive
 from datamodules.streamed.imagenet_devkit import ARCHIVE as DEVKIT
 from datamodules.streamed.imagenet_devkit import validation_wnids
@@ -57,10 +58,10 @@ def _train(root: Path, cache: Path | None) -> tuple[tuple[str, ...], ImageIndex]
 
 def _test(root: Path, cache: Path | None) -> tuple[tuple[str, ...], ImageIndex]:
     folder = root / "val"
-    if folder.is_dir() and any(path.is_dir() and not path.name.startswith(".") for path in folder.iterdir()):
+    if folder.is_dir() and any(entry.kind == "folder" for entry in Folder(folder).entries()):
         return _tree(folder)
     if folder.is_dir():
-        index = index_of(folder, False, sorted((name, 0, size) for name, size in list_images(folder)))
+        index = index_of(folder, False, list_images(Folder(folder)))
     else:
         index = index_archive(root / VAL, cache)
     if not len(index):
@@ -69,7 +70,7 @@ def _test(root: Path, cache: Path | None) -> tuple[tuple[str, ...], ImageIndex]:
 
 
 def _tree(folder: Path) -> tuple[tuple[str, ...], ImageIndex]:
-    classes, index = list_classes(folder)
+    classes, index = list_classes(Folder(folder))
     if odd := [name for name in classes if not WNID.fullmatch(name)]:
         raise ValueError(
             f"{folder / odd[0]}: expected folders named by WordNet ids, as n01440764; rename or move it (for your own "

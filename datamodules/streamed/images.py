@@ -2,64 +2,35 @@
 
 Worker processes decode and cut them (decoders.py, crops.py); the bytes travel to the device and are normalised there,
 with the mean and deviation of ImageNet's colours that its published networks were trained with, as in torchvision's
-reference recipes (references/classification/presets.py).
+reference recipes (references/classification/presets.py), unless the options say otherwise.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from annotated_types import Ge, Le
-from jaxtyping import Float, UInt8
-from torch import Tensor
 
-from datamodules.batches import Chosen, EpochBatches
-from datamodules.data import Data, hold_out
+from datamodules.broken import Broken, check_classes, describe
+from datamodules.data import Data, hold_out, num_held_out
+from datamodules.image_file import MAX_PIXELS
+from datamodules.listing.image_index import ImageIndex, ImageParts, fingerprint
+from datamodules.normalisation import Kind
 from datamodules.normalise import Normalise
+from datamodules.streamed.batches import StreamedBatches
 from datamodules.streamed.crops import Crops
-from datamodules.streamed.decoders import Decoder, Decoders, Request
-from datamodules.streamed.image_index import ImageParts, fingerprint
+from datamodules.streamed.decoders import Decoder, Decoders
+from datamodules.streamed.readable import readable
 from runtime.identity import NotIdentity
 
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SPLIT_SEED = 0
 TRAIN, VALIDATION, TEST = range(3)
-
-
-class StreamedBatches(EpochBatches):
-    """An epoch of one part: random windows of its images if a `seed` is given, else their centres; normalised."""
-
-    def __init__(
-        self,
-        decoders: Decoders,
-        part: int,
-        batch_size: int,
-        normalise: Normalise,
-        device: torch.device | str = "cpu",
-        seed: int | None = None,
-    ) -> None:
-        self.labels = torch.from_numpy(decoders.decoder.parts[part].labels)
-        super().__init__(len(self.labels), batch_size, device, seed)
-        self.decoders = decoders
-        self.part = part
-        self.normalise = normalise.to(self.device)
-
-    def read(self, batches: Iterable[Chosen]) -> Iterator[tuple[Tensor, Tensor]]:
-        """Request all batches at once, and yield them in order."""
-        indices = [index for index, _ in batches]
-        drawn = None if self.seed is None else (self.seed, self.epoch)
-        requests = [Request(self.part, index.numpy(), drawn) for index in indices]
-        pin = self.device.type == "cuda"
-        for index, images in zip(indices, self.decoders(requests, pin), strict=False):
-            yield self._ready(images), self.labels[index].to(self.device)
-
-    def _ready(self, images: UInt8[Tensor, "batch h w 3"]) -> Float[Tensor, "batch 3 h w"]:
-        moved = images.to(self.device, non_blocking=True)  # a fourth of the bytes of normalised images
-        return self.normalise(moved.permute(0, 3, 1, 2).contiguous())  # (b, 3, h, w)
+Checked = Literal["all", "test", "nothing"]
 
 
 class StreamedImages(Data):
@@ -70,9 +41,16 @@ class StreamedImages(Data):
     `size × size` pixels. `validation_share` of the training part, drawn at random, becomes the validation part, unless
     the files have one. `subset_classes` keeps the first classes; `subset_per_class` keeps the first images by name of
     each class in each part. `num_workers` processes decode: 0 decodes in this process, None takes one for each core.
+
+    Before training every image of the parts in `checked` is decoded once: "all", "test" (and validation), or "nothing".
+    With `broken` "fail" an unreadable one is refused by name. With "skip", which takes `checked` "all", it is left out,
+    which moves no other image to another part, and counted in the written split. Images are turned as their EXIF says
+    if `upright`. One of more than `max_pixels` cannot be read.
     """
 
     evaluation_batch_size = 100
+    normalisations: ClassVar[tuple[Kind, ...]] = ("own", "none")
+    normalise: Normalise
 
     def __init__(
         self,
@@ -85,18 +63,28 @@ class StreamedImages(Data):
         subset_classes: int | None,
         subset_per_class: int | None,
         num_workers: Annotated[Annotated[int, Ge(0), Le(1024)] | None, NotIdentity()],
+        checked: Checked,
+        broken: Broken,
+        upright: bool,
+        max_pixels: int = MAX_PIXELS,
     ) -> None:
         super().__init__()
+        if broken == "skip" and checked != "all":
+            raise ValueError(
+                f"dataset.checked={checked}: broken images are left out only where all are checked; set "
+                "dataset.checked=all, or dataset.broken=fail"
+            )
         if resize < size:
             raise ValueError(f"resize={resize}: expected at least size={size}, which is cut from it; raise it")
         self.name = name
-        self.crops = Crops(size, resize, min_crop_area, flip)
+        self.crops = Crops(size, resize, min_crop_area, flip, upright, max_pixels)
         self.input_shape = (3, size, size)
         self.validation_share = validation_share
         self.subset_classes = subset_classes
         self.subset_per_class = subset_per_class
         self.num_workers = num_cores() if num_workers is None else num_workers
-        self.normalise = Normalise(255.0, *(torch.tensor(moment)[:, None, None] for moment in (MEAN, DEVIATION)))
+        self.checked: Checked = checked
+        self.broken: Broken = broken
         self._decoders: Decoders | None = None
 
     def find(self) -> ImageParts:
@@ -104,13 +92,13 @@ class StreamedImages(Data):
         raise TypeError(f"{type(self).__name__} must define find()")
 
     def prepare_data(self) -> None:
-        """Find the images and split them; the number of classes is known from now on."""
+        """Find the images, split them and check them; the number of classes is known from now on."""
         found = self._subset(self.find())
         self.num_classes = len(found.classes)
         num_train, num_test = len(found.train), len(found.test)
         self.split = f"{self.name}: "
         if found.validation is None:
-            num = self._num_validation(num_train)
+            num = num_held_out(str(self.name), num_train, self.validation_share)
             kept, held_out = hold_out(num_train, num, SPLIT_SEED)
             parts = (found.train.take(kept.numpy()), found.train.take(held_out.numpy()), found.test)
             self.split += f"{num_train} train less {num} validation (random, seed {SPLIT_SEED}), {num_test} test"
@@ -123,14 +111,16 @@ class StreamedImages(Data):
             self.split += f"; at most {self.subset_per_class} of each class in each, the first by name"
         size, resize = self.crops.size, self.crops.resize
         self.split += f"; evaluated on the centre {size}×{size} of the shorter side resized to {resize}"
-        self.parts = parts
+        self.parts = self._readable(found.classes, parts)
 
     def setup(self, stage: str | None = None) -> None:
         """Find the images, once; no worker starts before the first batch is requested."""
         if self._decoders is None:
             if not hasattr(self, "parts"):
                 self.prepare_data()
-            self.fingerprint = fingerprint(self.parts)
+            own = Normalise(255.0, *(torch.tensor(moment)[:, None, None] for moment in (MEAN, DEVIATION)))
+            self.normalise = self.normalisation.fixed(255.0, self.num_channels) or own
+            self.fingerprint = fingerprint(self.parts, *(["upright"] if self.crops.upright else []))
             self._decoders = Decoders(Decoder(self.parts, self.crops), self.num_workers)
 
     def train_batches(self, batch_size: int, seed: int, device: torch.device | str = "cpu") -> StreamedBatches:
@@ -165,19 +155,17 @@ class StreamedImages(Data):
         assert train is not None and test is not None
         return replace(found, classes=found.classes[:num], train=train, test=test, validation=validation)
 
-    def _num_validation(self, num_train: int) -> int:
-        if self.validation_share is None:
-            raise ValueError(
-                f"{self.name}: there is no validation part; take one from the training part with "
-                "dataset.validation_share=0.1"
-            )
-        num = round(num_train * self.validation_share)
-        if not 0 < num < num_train:
-            raise ValueError(
-                f"{self.name}: validation_share={self.validation_share:g} of {num_train} training images are {num}; "
-                "expected at least one on both sides: change dataset.validation_share"
-            )
-        return num
+    def _readable(self, classes: Sequence[str], parts: Sequence[ImageIndex]) -> tuple[ImageIndex, ...]:
+        """Return the parts without broken images, and write down how many there were."""
+        names = ("train", "validation", "test")
+        checked = {"all": names, "test": names[1:], "nothing": ()}[self.checked]
+        kept = {
+            name: readable(part, self.num_workers, self.broken, self.crops.max_pixels) if name in checked else part
+            for name, part in zip(names, parts, strict=True)
+        }
+        self.split += describe({name: len(part) - len(kept[name]) for name, part in zip(names, parts, strict=True)})
+        check_classes(str(self.name), classes, {name: kept[name].labels for name in ("train", "test")})
+        return tuple(kept.values())
 
 
 def num_cores() -> int:

@@ -1,6 +1,6 @@
 """Read clips of a cache as batches: bytes from memory-mapped files, normalised on the device.
 
-The moments are those of Kinetics-400, as in published networks for videos [Tra18; torchvision's weights].
+The own moments are those of Kinetics-400, as in published networks for videos [Tra18; torchvision's weights].
 
 [Tra18] Tran, Wang, Torresani, Ray, LeCun & Paluri, A closer look at spatiotemporal convolutions for action recognition,
 CVPR 2018.
@@ -24,6 +24,11 @@ from datamodules.video.cache import open_clip
 MEAN, DEVIATION = (0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989)
 
 View = Literal["frames", "clips"]
+
+
+def own_normalise() -> Normalise:
+    """Return the own way: by the moments of Kinetics-400."""
+    return Normalise(255.0, *(torch.tensor(moments).reshape(3, 1, 1) for moments in (MEAN, DEVIATION)))
 
 
 @dataclass(frozen=True)
@@ -62,13 +67,13 @@ class ClipBatches(EpochBatches):
         device: torch.device | str = "cpu",
         seed: int | None = None,
         flip: bool = False,
+        normalise: Normalise | None = None,
     ) -> None:
         super().__init__(len(data), batch_size, device, seed)
         self.data = data
         self.view = view
         self.flip = flip
-        mean, deviation = (torch.tensor(values).reshape(3, 1, 1) for values in (MEAN, DEVIATION))
-        self.normalise = Normalise(255.0, mean, deviation).to(self.device)
+        self.normalise = (normalise or own_normalise()).to(self.device)
 
     def draw_augmentation(self, generator: Generator) -> Bool[Tensor, " clip"] | None:
         """Draw which clips are mirrored."""

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import UInt8
 
 from runtime.messages import one_line
+
+if TYPE_CHECKING:
+    import av
 
 # Raise it when the same files decode to other bytes than before: then caches of the old bytes are not read.
 VERSION = 1
@@ -53,8 +57,10 @@ def decode(path: Path, frames: Frames) -> UInt8[np.ndarray, "frame 3 height widt
     """Decode the chosen frames of a file to red, green and blue, on one thread.
 
     Raises `BrokenClip` if the file is no video, if decoding stops with an error, if no whole frame comes out, or if the
-    header counts over a tenth more frames than come out. Frames that FFmpeg calls corrupt (as the last one of a file
-    that was cut) are left out. MPEG-1 counts no frames: such a file that was cut is a shorter clip, not a broken one.
+    header counts over a tenth more frames than come out and they end that much too early. A header may count the gaps
+    between uneven frames: then fewer come out, but the last one where it says; they are taken as they come. Frames that
+    FFmpeg calls corrupt (as the last one of a file that was cut) are left out. MPEG-1 and WebM count no frames: such a
+    file that was cut is a shorter clip, not a broken one.
     """
     import av
 
@@ -64,9 +70,11 @@ def decode(path: Path, frames: Frames) -> UInt8[np.ndarray, "frame 3 height widt
                 raise BrokenClip("it holds no video")
             stream = container.streams.video[0]
             stream.thread_type = "NONE"
-            whole = [frame for frame in container.decode(stream) if not frame.is_corrupt]
+            decoded = list(container.decode(stream))
+            whole = [frame for frame in decoded if not frame.is_corrupt]
             promised = stream.frames  # 0 where the format does not count them
-            if not whole or len(whole) < SHARE_OF_PROMISED_FRAMES * promised:
+            reached = _place_of_end(whole, stream) if len(whole) == len(decoded) else len(whole)
+            if not whole or max(len(whole), reached) < SHARE_OF_PROMISED_FRAMES * promised:
                 raise BrokenClip(f"{len(whole)} whole frames" + (f" of {promised}" if promised else ""))
             kept = np.empty((len(frames.chosen(len(whole))), 3, frames.height, frames.width), np.uint8)
             for place, index in enumerate(frames.chosen(len(whole))):
@@ -78,3 +86,11 @@ def decode(path: Path, frames: Frames) -> UInt8[np.ndarray, "frame 3 height widt
     except (av.FFmpegError, OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or one_line(error)
         raise BrokenClip(reason) from None
+
+
+def _place_of_end(frames: list[av.VideoFrame], stream: av.VideoStream) -> float:
+    """Return where the last frame ends, in frames of the header's rate: their number if they follow without gaps."""
+    first, last = (frames[place].pts if frames else None for place in (0, -1))
+    if first is None or last is None or not stream.average_rate or not stream.time_base:
+        return len(frames)
+    return float((last - first) * stream.time_base * stream.average_rate) + 1

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from annotated_types import Ge, Le
 
 from datamodules.data import Data
-from datamodules.video.batches import ClipBatches, Clips, View
+from datamodules.normalisation import Kind, Normalisation
+from datamodules.normalise import Normalise
+from datamodules.video.batches import ClipBatches, Clips, View, own_normalise
 from datamodules.video.cache import fill_cache, open_clip
 from datamodules.video.decode import Frames
 from datamodules.video.ucf11_files import Clip, find_clips, find_tree
@@ -42,6 +44,9 @@ class UCF11(Data):
 
     name = "UCF11"
     remedy = "fetch it again, or leave such clips out with dataset.broken=skip"
+    normalisations: ClassVar[tuple[Kind, ...]] = ("own", "none")
+    num_channels = 3
+    normalise: Normalise
 
     def __init__(
         self,
@@ -99,6 +104,25 @@ class UCF11(Data):
         }
         self._kept = list(zip(clips, parts, lengths, strict=True))
 
+    def normalise_by(self, normalisation: Normalisation) -> None:
+        """Choose the normalisation; raise `ValueError` also for one by which a real frame may be exactly zero."""
+        super().normalise_by(normalisation)
+        fixed = normalisation.fixed(255.0, self.num_channels)
+        pixels = torch.arange(256, dtype=torch.uint8).reshape(256, 1, 1, 1).expand(256, self.num_channels, 1, 1)
+        if self.view == "frames" and fixed is not None and (fixed(pixels) == 0).any(dim=0).all():
+            raise ValueError(
+                "dataset.mean: with these numbers a frame of one colour is exactly zero, which means the end of a clip "
+                "in the view frames; expected a mean that no byte has, as 0.4321, or dataset.view=clips"
+            )
+
+    @property
+    def preprocessing(self) -> dict[str, Any] | None:
+        """What a network's file keeps, for `(3, frame, height, width)` in the view clips."""
+        known = super().preprocessing
+        if self.view == "frames" or known is None:
+            return known
+        return {name: None if moment is None else moment[:, None] for name, moment in known.items()}
+
     def setup(self, stage: str | None = None) -> None:
         """Make the three parts ready."""
         if not hasattr(self, "train"):
@@ -106,18 +130,22 @@ class UCF11(Data):
                 self.prepare_data()
             self.train, self.validation, self.test = (self._parts[part] for part in ("train", "validation", "test"))
             self.fingerprint = _fingerprint(self._kept)
+            self.normalise = self.normalisation.fixed(255.0, self.num_channels) or own_normalise()
 
     def train_batches(self, batch_size: int, seed: int, device: torch.device | str = "cpu") -> ClipBatches:
         """Return the training part, shuffled anew in every epoch; half of its clips are mirrored if `flip` is true."""
-        return ClipBatches(self.train, batch_size, self.view, device, seed, self.flip)
+        return ClipBatches(self.train, batch_size, self.view, device, seed, self.flip, self.normalise)
 
     def validation_batches(self, device: torch.device | str = "cpu") -> ClipBatches:
         """Return the validation part, in order: every selection is made on it."""
-        return ClipBatches(self.validation, self.evaluation_batch_size, self.view, device)
+        return self._in_order(self.validation, device)
 
     def test_batches(self, device: torch.device | str = "cpu") -> ClipBatches:
         """Return the test part, in order: it is read once, at the end."""
-        return ClipBatches(self.test, self.evaluation_batch_size, self.view, device)
+        return self._in_order(self.test, device)
+
+    def _in_order(self, part: Clips, device: torch.device | str) -> ClipBatches:
+        return ClipBatches(part, self.evaluation_batch_size, self.view, device, normalise=self.normalise)
 
 
 def _fingerprint(kept: list[tuple[Clip, Part, int]]) -> str:

@@ -1,7 +1,8 @@
-"""Find the clips of UCF11's official tree, `<folder>/<class>/v_<word>_<group>/v_<word>_<group>_<clip>.mpg` or `.avi`.
+"""Find the clips of UCF11's official tree, `<folder>/<class>/v_<word>_<group>/v_<word>_<group>_<clip>.mpg`.
 
 The word often differs from the class (`basketball/v_shooting_01/v_shooting_01_01.mpg`), so the folder names the class;
-the last two numbers of a file's name are group and clip. Folders called `Annotation` and hidden files are ignored.
+the last two numbers of a file's name are group and clip. datamodules/listing/rule.py says which files are videos, and
+which entries are hidden, the folders `Annotation` among them. Links are followed.
 """
 
 from __future__ import annotations
@@ -10,8 +11,11 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from datamodules.listing.image_parts import refuse_broken
+from datamodules.listing.places import Entry, Folder, join
+from datamodules.listing.rule import VIDEOS, is_hidden, is_video, tell_unread
+
 FOLDERS = ("UCF11_updated_mpg", "UCF11_updated", "UCF11")
-ENDINGS = (".mpg", ".avi")
 NAME = re.compile(r"v_.+_(\d+)_(\d+)")
 LAYOUT = f"{FOLDERS[0]}/<class>/v_<word>_<group>/v_<word>_<group>_<clip>.mpg"
 SOURCE = "https://www.crcv.ucf.edu/data/UCF_YouTube_Action.php"
@@ -48,12 +52,17 @@ def find_tree(root: Path) -> Path:
 def find_clips(tree: Path) -> list[Clip]:
     """Return all clips below `tree`, sorted by class and name.
 
-    Raises `ValueError` that names what is missing, empty, wrongly named or there twice.
+    Raises `ValueError` that names what is missing, empty, wrongly named, there twice, or a link that leads nowhere.
+    Files that are no videos are named in one line.
     """
-    classes = sorted(path.name for path in tree.iterdir() if path.is_dir() and not path.name.startswith("."))
+    place = Folder(tree)
+    top = _entries(place, "")
+    classes = [entry.name for entry in top if entry.kind == "folder"]
     if len(classes) < 2:
         raise ValueError(f"{tree}: {len(classes)} class folders; expected two or more with {LAYOUT}")
-    clips = [clip for label, name in enumerate(classes) for clip in _in_class(tree / name, label)]
+    unread = [entry.name for entry in top if entry.kind == "file"]
+    clips = [clip for label, name in enumerate(classes) for clip in _in_class(place, name, label, unread)]
+    tell_unread(str(tree), unread, LAYOUT)
     seen: dict[str, Path] = {}
     for clip in clips:
         if (other := seen.setdefault(clip.name, clip.path)) != clip.path:
@@ -61,19 +70,39 @@ def find_clips(tree: Path) -> list[Clip]:
     return clips
 
 
-def _in_class(folder: Path, label: int) -> list[Clip]:
+def _in_class(place: Folder, name: str, label: int, unread: list[str]) -> list[Clip]:
+    """Return the clips of a class; add the paths of files that are no videos to `unread`."""
     clips = []
-    for path in sorted(folder.rglob("*")):
-        inner = path.relative_to(folder).parts
-        hidden = any(part.startswith(".") or part.lower() == "annotation" for part in inner)
-        if hidden or path.suffix.lower() not in ENDINGS or path.is_dir():
+    entries = _entries(place, name)
+    files = [join(name, entry.name) for entry in entries if entry.kind == "file"]
+    for group in (join(name, entry.name) for entry in entries if entry.kind == "folder"):
+        for entry in _entries(place, group):
+            if entry.kind == "folder":
+                where = place.root / group / entry.name
+                raise ValueError(
+                    f"{where}: a folder inside a group; expected {LAYOUT}: move its clips up, or delete it"
+                )
+            files.append(join(group, entry.name))
+    for file in sorted(files, key=lambda name: name.split("/")):
+        path = place.root / file
+        if not is_video(path.name):
+            unread.append(file)
             continue
-        if not path.is_file():
-            raise ValueError(f"{path}: a link that leads to no file; mend or delete it")
         found = NAME.fullmatch(path.stem)
-        if found is None or len(inner) != 2:
+        if found is None or file.count("/") != 2:
             raise ValueError(f"{path}: a clip with a strange name; expected {LAYOUT}: rename it, or delete it")
-        clips.append(Clip(path, folder.name, label, group=int(found[1])))
+        clips.append(Clip(path, name, label, group=int(found[1])))
     if not clips:
-        raise ValueError(f"{folder}: the class holds no clip ({' or '.join(ENDINGS)}); put some there, or delete it")
+        kinds = ", ".join(VIDEOS)
+        raise ValueError(f"{place.root / name}: the class holds no clip ({kinds}); put some there, or delete it")
     return clips
+
+
+def _entries(place: Folder, folder: str) -> list[Entry]:
+    entries = [
+        entry
+        for entry in place.entries(folder)
+        if not is_hidden(entry.name, entry.kind == "folder", beside_videos=True)
+    ]
+    refuse_broken(place, folder, entries)
+    return entries

@@ -50,7 +50,9 @@ class Analysis(Protocol):
 class Format(Protocol):
     """A way to write weights. Implementations are frozen dataclasses; their fields are the options of a YAML file.
 
-    A format takes every linear layer and every convolution that is not grouped. `core.low_rank.TwoFactorFormat` is a
+    A format takes every linear layer and every convolution that is not grouped. One whose convolutions become sequences
+    of convolutions may say `serves_transposed = True` in its class: it then writes transposed ones too (see
+    `core.transposed`). `core.low_rank.TwoFactorFormat` is a
     base for those with two factors, `core.fallback.FormatWithFallback` for those that leave some weights to another.
     """
 

@@ -14,6 +14,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Float64, Int64
@@ -55,6 +56,8 @@ class TwoFactors:
 
 class TwoFactorFormat(ABC):
     """Base of the formats with two factors. A subclass says how both are found, in `analyse`."""
+
+    serves_transposed: ClassVar = True
 
     @abstractmethod
     def analyse(self, weight: Tensor) -> Analysis:

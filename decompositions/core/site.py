@@ -6,9 +6,9 @@ multiply-adds depend on nothing else. `survey` finds the sites of a network and 
 
 from __future__ import annotations
 
-import copy
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import partial
@@ -17,10 +17,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from decompositions.layers.geometry import LAYER_TYPES
+from decompositions.layers.geometry import CONVOLUTIONS, LAYER_TYPES, TRANSPOSED
 from decompositions.layers.recurrent import HOOKS
 from decompositions.layers.unfuse import why_fused
-from runtime.messages import first_line
+from evaluation.example import Example
+from evaluation.trial import pass_sample
+
+# Layers with a weight that multiplies, and no format.
+OTHER_PRODUCTS = (
+    nn.Embedding,
+    nn.EmbeddingBag,
+    nn.Bilinear,
+)
 
 # The sizes before and after one call of a layer on one sample: `(height, width)` of a convolution, the leading sizes
 # (sequence length, …) of a linear layer, which are the same on both sides.
@@ -37,7 +45,7 @@ class Site:
 
     @property
     def weight(self) -> Tensor:
-        """Return the dense weight, `(out, in)` or `(out, in, *kernel)`."""
+        """Return the dense weight, `(out, in)` or `(out, in, *kernel)`; transposed, that of the convolution."""
         assert isinstance(self.layer.weight, Tensor)
         return self.layer.weight
 
@@ -49,7 +57,7 @@ class Site:
     @property
     def num_bias(self) -> int:
         """Count the biases of the layer; every format keeps them."""
-        return 0 if self.layer.bias is None else self.weight.shape[0]
+        return self.layer.bias.numel() if isinstance(self.layer.bias, Tensor) else 0
 
     @property
     def num_params(self) -> int:
@@ -72,17 +80,19 @@ class Survey:
 
 def survey(
     network: nn.Module,
-    input_shape: Sequence[int],
+    example: Example | Sequence[int],
     layers: Sequence[str] = ("*",),
     dtype: torch.dtype | None = None,
     *,
     grouped: bool = False,
+    transposed: bool = False,
 ) -> Survey:
     """Find the linear and convolution layers whose names match one of the patterns `layers`.
 
-    Sizes come from one pass of a `(1, *input_shape)` batch on the meta device: nothing is computed. Its type is that of
-    the parameters, or `dtype`. Grouped convolutions are sites only if `grouped` is true.
-    Raises `ValueError` if a pattern matches no layer, or if the network cannot pass such a batch.
+    Sizes come from a pass of the first sample of `example`, or of one of such a shape, whose type is that of the
+    parameters or `dtype` (see `evaluation.trial`). Grouped convolutions are sites only if `grouped` is true,
+    transposed ones only if `transposed` is.
+    Raises `ValueError` if a pattern matches no layer, or if the network cannot pass the sample.
 
     >>> found = survey(nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3, groups=2)), (3, 8, 8))
     >>> found.sites["0"].positions, found.sites["0"].macs
@@ -90,7 +100,8 @@ def survey(
     >>> found.skipped
     {'1': 'groups=2: no format represents a grouped convolution'}
     """
-    names = [name for name, layer in network.named_modules() if isinstance(layer, LAYER_TYPES)]
+    kinds = (*LAYER_TYPES, *TRANSPOSED) if transposed else LAYER_TYPES
+    names = [name for name, layer in network.named_modules() if isinstance(layer, kinds)]
     if not names:
         raise ValueError("the network has no linear or convolution layer to compress")
     for pattern in layers:
@@ -98,7 +109,7 @@ def survey(
             raise ValueError(
                 f"layers: '{pattern}' matches no linear or convolution layer; there are {', '.join(names)}"
             )
-    calls = _record_calls(network, input_shape, dtype)
+    calls = _record_calls(network, Example.of(example, network, dtype))
     sites, skipped = {}, {}
     owners: dict[int, list[str]] = {}
     for name, layer in network.named_modules(remove_duplicate=False):
@@ -110,12 +121,23 @@ def survey(
             skipped[name] = reason
         elif isinstance(layer, nn.LSTM | nn.GRU):
             skipped[name] = "not selected by layers"
-        if not isinstance(layer, LAYER_TYPES):
+        if isinstance(layer, TRANSPOSED):
+            skipped[name] = "the format has no form of a transposed convolution"
+        if isinstance(layer, OTHER_PRODUCTS):
+            skipped[name] = f"no format represents {type(layer).__name__}"
+        if isinstance(layer, nn.MultiheadAttention):
+            skipped[name] = "nn.MultiheadAttention multiplies with its weights itself"
+        parent = network.get_submodule(name.rpartition(".")[0])
+        if not isinstance(layer, kinds) or isinstance(parent, nn.MultiheadAttention):
             continue
         if not any(fnmatchcase(name, pattern) for pattern in layers):
             skipped[name] = "not selected by layers"
         elif is_computed(layer):
             skipped[name] = "its weight is computed (weight_norm, spectral_norm or another parametrization)"
+        elif layer.bias is not None and "bias" not in layer._parameters:
+            skipped[name] = "its bias is computed (pruning or another parametrization)"
+        elif layer.weight.is_complex():
+            skipped[name] = f"its weight is {layer.weight.dtype}; formats write real numbers"
         elif _has_own_pass(layer):
             skipped[name] = f"its class, {type(layer).__name__}, has a forward pass of its own"
         elif not grouped and getattr(layer, "groups", 1) > 1:
@@ -128,7 +150,10 @@ def survey(
             skipped[name] = "it has hooks, which would be lost"
         elif name not in calls:
             skipped[name] = "not used in a forward pass"
+        elif not calls[name]:
+            skipped[name] = "it is called with output_size"
         else:
+            skipped.pop(name, None)
             sites[name] = Site(name, layer, tuple(calls[name]))
     return Survey(sites, skipped)
 
@@ -140,61 +165,58 @@ def is_computed(layer: nn.Module) -> bool:
 
 def _has_own_pass(layer: nn.Module) -> bool:
     """Return True if a subclass computes something else than its parent, as weight standardisation does."""
-    base: Any = next(kind for kind in LAYER_TYPES if isinstance(layer, kind))
+    base: Any = next(kind for kind in (*LAYER_TYPES, *TRANSPOSED) if isinstance(layer, kind))
     return any(
         getattr(type(layer), name, None) is not getattr(base, name, None) for name in ("forward", "_conv_forward")
     )
 
 
-def on_meta(
-    network: nn.Module,
-    input_shape: Sequence[int],
-    dtype: torch.dtype | None,
-    prepare: Callable[[nn.Module], None] = lambda twin: None,
-) -> None:
-    """Pass one sample through a copy of `network`, in evaluation mode on the meta device, after `prepare(copy)`."""
-    twin = copy.deepcopy(network).to("meta").eval()
-    prepare(twin)
-    dtype = dtype or next((p.dtype for p in network.parameters()), None)
-    try:
-        with torch.no_grad():
-            twin(torch.empty(1, *input_shape, device="meta", dtype=dtype))
-    except (RuntimeError, NotImplementedError) as error:  # torch raises either where an operation has no meta kernel
-        raise ValueError(
-            f"the network cannot pass a sample of {tuple(input_shape)} on torch's meta device, which is how sizes are "
-            f"found (it may make tensors on a fixed device, or decide by values): {first_line(error)}"
-        ) from error
-
-
-def _record_calls(network: nn.Module, input_shape: Sequence[int], dtype: torch.dtype | None) -> dict[str, list[Call]]:
+def _record_calls(network: nn.Module, example: Example) -> dict[str, list[Call]]:
     """Return the calls of each layer in a pass of one sample."""
     calls: dict[str, list[Call]] = {}
-    on_meta(network, input_shape, dtype, partial(_record_into, calls))
+
+    @contextmanager
+    def watch(twin: nn.Module) -> Iterator[None]:
+        calls.clear()
+        layers = [
+            (name, layer) for name, layer in twin.named_modules() if isinstance(layer, (*LAYER_TYPES, *TRANSPOSED))
+        ]
+        hooks = [layer.register_forward_hook(partial(_record, calls, name), with_kwargs=True) for name, layer in layers]
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    pass_sample(network, example, watch)
     return calls
 
 
-def _record_into(calls: dict[str, list[Call]], twin: nn.Module) -> None:
-    for name, layer in twin.named_modules():
-        if isinstance(layer, LAYER_TYPES):
-            layer.register_forward_hook(partial(_record, calls, name))
-
-
 def _record(
-    calls: dict[str, list[Call]], name: str, layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor
+    calls: dict[str, list[Call]],
+    name: str,
+    layer: nn.Module,
+    inputs: tuple[Any, ...],
+    named: dict[str, Any],
+    output: Tensor,
 ) -> None:
     if isinstance(layer, nn.Linear):
         # Without a batch axis of its own, as after a reshape, all leading sizes count.
         sizes = tuple(output.shape[:-1])
         calls.setdefault(name, []).append((sizes, sizes))
     else:
-        assert isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Conv3d)
+        assert isinstance(layer, (*CONVOLUTIONS, *TRANSPOSED))
         num = len(layer.kernel_size)
         samples = math.prod(output.shape[: -num - 1])
-        call = (tuple(inputs[0].shape[-num:]), tuple(output.shape[-num:]))
+        x = inputs[0] if inputs else named["input"]
+        call = (tuple(x.shape[-num:]), tuple(output.shape[-num:]))
+        if isinstance(layer, TRANSPOSED):  # that of the convolution whose adjoint it is
+            call = call[::-1]
+            samples = 0 if len(inputs) > 1 or named.get("output_size") is not None else samples
         calls.setdefault(name, []).extend([call] * samples)
 
 
-def dense_sites(network: nn.Module, input_shape: Sequence[int], layers: Sequence[str]) -> Survey:
+def dense_sites(network: nn.Module, input_shape: Example | Sequence[int], layers: Sequence[str]) -> Survey:
     """Find the sites for methods without a format (pruning, quantisation), grouped convolutions among them.
 
     `layers` are name patterns. Raises `ValueError` if there is no site.

@@ -3,7 +3,7 @@
 A format whose factors each belong to one mode of the weight needs nothing new where G is a Kronecker product over these
 modes, `G = ⊗ G_k`: it factorises `W̃ = W ×_k L_k` with `G_k = L_k L_k`, the error of `W̃` is the error in the metric,
 and each factor is mapped back by the pseudo-inverse `L_k⁺`. So frontiers that are exact stay exact. Any other G is
-replaced by such a product (see `core.mode_axes`).
+replaced by such a product (see `core.mode_axes`), and the errors are measured in G (see `core.replaced_metric`).
 
 A format whose factors are parts of the weight (CUR), or that can do better than partial traces, has a way of its own.
 """
@@ -21,7 +21,8 @@ from torch import Tensor
 from decompositions.core.format import Analysis, Factors, Format
 from decompositions.core.frontier import Frontier, Rank
 from decompositions.core.metric import SiteMetric
-from decompositions.core.mode_axes import ModeAxes, mode_moments
+from decompositions.core.mode_axes import ModeAxes, is_product, mode_moments
+from decompositions.core.replaced_metric import ReplacedMetricAnalysis
 from decompositions.core.site import Site
 from decompositions.linalg.moments import Kronecker, apply, times_axes
 
@@ -107,7 +108,8 @@ def analyse_in(format: Format, weight: Tensor, metric: SiteMetric | None) -> Ana
     """
     if metric is None:
         return format.analyse(weight)
-    metric.require_sides(weight)
+    metric.require_fits(weight)
+    metric = metric.to(weight.device)
     if isinstance(format, MetricFormat) and _knows(format):
         return format.analyse_in(weight, metric)
     if isinstance(format, ModeFormat):
@@ -125,19 +127,18 @@ def serves_identity_alone(format: Format) -> ValueError:
     """Return the error of a format that has no way to serve another metric."""
     return ValueError(
         f"metric: format {type(format).__name__} serves the metric identity alone: it has neither mode_axes nor "
-        "analyse_in; take metric=identity"
+        "analyse_in; take metric=identity and target=weights"
     )
 
 
-def analyse_by_modes(format: Format, modes: ModeAxes, weight: Tensor, metric: SiteMetric) -> WhitenedAnalysis:
-    """Factorise `W̃ = W ×_k L_k`, whose error is the error in the metric.
-
-    Raises `ValueError` for a moment whose side fits no modes of this format.
-    """
+def analyse_by_modes(format: Format, modes: ModeAxes, weight: Tensor, metric: SiteMetric) -> Analysis:
+    """Factorise `W̃ = W ×_k L_k`, whose error is the error in the metric, or in what replaces it for these modes."""
+    exact = is_product(metric, modes)
     modes, moments = mode_moments(metric, modes)
     pairs = [None if moment is None else moment.root_and_inverse(metric.rtol) for moment in moments]
     tensor = weight.detach().double().reshape(modes.sizes)
     for group, pair in zip(modes.groups, pairs, strict=True):
         tensor = tensor if pair is None else times_axes(tensor, group, pair[0])
     inverses = tuple(None if pair is None else pair[1] for pair in pairs)
-    return WhitenedAnalysis(format.analyse(tensor.reshape(weight.shape)), inverses, weight.dtype)
+    analysis = WhitenedAnalysis(format.analyse(tensor.reshape(weight.shape)), inverses, weight.dtype)
+    return analysis if exact else ReplacedMetricAnalysis(weight, metric, analysis, format.analyse(weight))

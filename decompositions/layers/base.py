@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from decompositions.layers.geometry import CONVOLUTIONS, Geometry, wrong_kind
+from decompositions.layers.geometry import CONVOLUTIONS, LAYER_TYPES, TRANSPOSED, Geometry, wrong_kind
 
 
 class Factored(nn.Module):
@@ -16,6 +17,19 @@ class Factored(nn.Module):
 
     A layer that equals a dense one also has `to_dense() -> nn.Module`, which returns it; a nonlinear one has not.
     """
+
+    __jit_unused_properties__ = ("weight", "bias")  # torch.jit.script compiles properties, used or not
+
+    @property
+    def weight(self) -> Tensor:
+        """The weight of `to_dense()`, formed anew at each read, without gradients: for code that only looks at it."""
+        if not hasattr(type(self), "to_dense"):
+            raise AttributeError(f"{type(self).__name__} equals no dense layer and has no weight")
+        dense: Any = self
+        try:
+            return dense.to_dense().weight
+        except ValueError as error:  # a part is nonlinear
+            raise AttributeError(str(error)) from error
 
     def reset(self, gain: float) -> None:
         """Draw all factors anew, in place: the layer multiplies the signal's variance by `gain²`; biases become 0."""
@@ -27,8 +41,8 @@ class FactoredSequential(Factored, nn.Sequential):
 
     @torch.no_grad()
     def to_dense(self) -> nn.Module:
-        """Return one dense layer that computes the same."""
-        parts = [part for part in self if isinstance(part, (nn.Linear, *CONVOLUTIONS))]
+        """Return one dense layer that computes the same; raise `ValueError` if a part equals none."""
+        parts = [dense_of(part) for part in self]
         first, last = parts[0], parts[-1]
         weight = first.weight
         for part in parts[1:]:
@@ -53,16 +67,18 @@ class FactoredSequential(Factored, nn.Sequential):
             dense.bias.copy_(last.bias)
         return dense
 
-    @torch.no_grad()
+    @property
+    def bias(self) -> Tensor | None:
+        """The bias of the last layer."""
+        bias = self[-1].bias
+        assert bias is None or isinstance(bias, Tensor)
+        return bias
+
     def reset(self, gain: float) -> None:
         """Draw all factors anew: every layer keeps the signal's variance, the last one multiplies it by `gain²`."""
         parts = list(self)
         for part in parts:
-            assert isinstance(part.weight, Tensor)
-            std = (gain if part is parts[-1] else 1.0) / math.sqrt(part.weight[0].numel())
-            nn.init.normal_(part.weight, std=std)
-            if isinstance(part.bias, Tensor):
-                nn.init.zeros_(part.bias)
+            reset_part(part, gain if part is parts[-1] else 1.0)
 
 
 class ZeroRank(Factored):
@@ -70,9 +86,9 @@ class ZeroRank(Factored):
 
     def __init__(self, dense: nn.Module) -> None:
         super().__init__()
-        if not isinstance(dense, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d):
+        if not isinstance(dense, (*LAYER_TYPES, *TRANSPOSED)):
             raise ValueError(wrong_kind(dense))
-        self.num_outputs = dense.weight.shape[0]
+        self.num_outputs = dense.weight.shape[1 if isinstance(dense, TRANSPOSED) else 0]
         self.bias = None if dense.bias is None else nn.Parameter(dense.bias.detach().clone())
         self.geometry = None if isinstance(dense, nn.Linear) else Geometry.of(dense)
 
@@ -92,6 +108,29 @@ class ZeroRank(Factored):
             nn.init.zeros_(self.bias)
 
 
+def dense_of(part: nn.Module) -> Any:
+    """Return a part of a factored layer as a linear layer or convolution: a part may itself have been compressed."""
+    if not isinstance(part, Factored):
+        return part
+    if not callable(to_dense := getattr(part, "to_dense", None)):
+        raise ValueError(f"a part of this layer is a {type(part).__name__}, which equals no dense layer")
+    return to_dense()
+
+
+@torch.no_grad()
+def reset_part(part: nn.Module, gain: float) -> None:
+    """Draw the weight of a part anew, so that it multiplies the signal's variance by `gain²`; its bias becomes 0."""
+    if isinstance(part, Factored):
+        part.reset(gain)
+        return
+    weight = part.get_parameter("weight")
+    # Transposed it is (in, out, *kernel), and an output sees one in prod(stride) weights of the kernel.
+    fan_in = weight[:, 0].numel() / math.prod(part.stride) if isinstance(part, TRANSPOSED) else weight[0].numel()
+    nn.init.normal_(weight, std=gain / math.sqrt(fan_in))
+    if isinstance(part.bias, Tensor):
+        nn.init.zeros_(part.bias)
+
+
 def initialise(network: nn.Module, gain: float = 2**0.5) -> list[str]:
     """Draw the factors of every compressed layer of `network` anew, in place; return the names of these layers.
 
@@ -101,9 +140,14 @@ def initialise(network: nn.Module, gain: float = 2**0.5) -> list[str]:
 
     [HZRS15] He, Zhang, Ren & Sun, Delving deep into rectifiers, ICCV 2015.
     """
-    names = []
+    names: list[str] = []
     for name, layer in network.named_modules():
-        if isinstance(layer, Factored):
-            layer.reset(gain)
+        if isinstance(layer, Factored) and not is_inside(name, names):
+            layer.reset(gain)  # those that are its parts too
             names.append(name)
     return names
+
+
+def is_inside(name: str, outer: Sequence[str]) -> bool:
+    """Return True if a module of this name is a part of one of the `outer` ones."""
+    return any(name.startswith(f"{other}.") for other in outer)

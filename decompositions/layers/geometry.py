@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 LAYER_TYPES = (nn.Linear, *CONVOLUTIONS)
 
 
@@ -84,24 +85,32 @@ def linear_of(weight: Tensor, bias: Tensor | None = None) -> nn.Linear:
 
 @dataclass(frozen=True)
 class Geometry:
-    """The change of sizes by a convolution: an axis loses `lost` positions, then every `strides`-th is kept."""
+    """The change of sizes by a convolution: an axis loses `lost` positions, then every `strides`-th is kept.
+
+    A transposed one does the opposite, and adds `output_padding` positions.
+    """
 
     strides: tuple[int, ...]
     lost: tuple[int, ...]
+    output_padding: tuple[int, ...] | None = None
 
     @classmethod
-    def of(cls, dense: nn.Conv1d | nn.Conv2d | nn.Conv3d) -> Geometry:
-        """Read stride, dilation, kernel and padding of a convolution."""
+    def of(cls, dense: Any) -> Geometry:
+        """Read stride, dilation, kernel and padding of a convolution, transposed or not."""
         spans = [d * (k - 1) for d, k in zip(dense.dilation, dense.kernel_size, strict=True)]
         if isinstance(dense.padding, str):  # "same" gives back on both sides together what the kernel spans
             paddings = spans if dense.padding == "same" else [0] * len(spans)
         else:
             paddings = [2 * padding for padding in dense.padding]
-        return cls(tuple(dense.stride), tuple(span - pad for span, pad in zip(spans, paddings, strict=True)))
+        lost = tuple(span - pad for span, pad in zip(spans, paddings, strict=True))
+        return cls(tuple(dense.stride), lost, tuple(dense.output_padding) if isinstance(dense, TRANSPOSED) else None)
 
-    def after(self, sizes: Sequence[int]) -> list[int]:
-        """Return the sizes of the output for inputs of `sizes`."""
-        return [(n - lost - 1) // s + 1 for n, lost, s in zip(sizes, self.lost, self.strides, strict=True)]
+    def after(self, sizes: Sequence[Any]) -> list[Any]:
+        """Return the sizes of the output for inputs of `sizes`: ints, or tensors where torch.jit traces."""
+        if self.output_padding is None:
+            return [(n - lost - 1) // s + 1 for n, lost, s in zip(sizes, self.lost, self.strides, strict=True)]
+        axes = zip(sizes, self.lost, self.strides, self.output_padding, strict=True)
+        return [(n - 1) * s + lost + 1 + padding for n, lost, s, padding in axes]
 
 
 def positions_between(calls: Sequence[tuple[tuple[int, ...], tuple[int, ...]]], axes: Sequence[int]) -> int:

@@ -10,7 +10,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from decompositions.layers.base import Factored
+from decompositions.layers.base import Factored, reset_part
 from decompositions.layers.geometry import CONVOLUTIONS, part_of, wrong_kind
 from decompositions.layers.tt import reset_cores
 from decompositions.linalg.tt_contraction import step
@@ -136,8 +136,7 @@ class NTTConv(Factored):
         *gains, last = [1.0, *phis[:-1], phis[-1] * gain]
         num_in = len(self.in_cores)
         reset_cores(list(self.in_cores), gains[: num_in - 1], gains[num_in - 1])
-        kernel = self.convolution.get_parameter("weight")
-        nn.init.normal_(kernel, std=gains[num_in] / math.sqrt(kernel[0].numel()))
+        reset_part(self.convolution, gains[num_in])
         reset_cores(list(self.out_cores), gains[num_in + 1 :], last)
         _reset_biases(self)
 

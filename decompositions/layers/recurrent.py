@@ -65,6 +65,13 @@ class _Unfused(nn.Module):
         shown = [f"{name}={getattr(self, name)}" for name, value in defaults.items() if getattr(self, name) != value]
         return ", ".join([str(self.input_size), str(self.hidden_size), *shown])
 
+    def __getattr__(self, name: str) -> Any:
+        """Serve the fused layer's names, `weight_hh_l0`, for code that looks at them: the dense weight or bias."""
+        kind, _, child = name.partition("_")
+        if kind in ("weight", "bias") and child in self._modules:
+            return getattr(self._modules[child], kind)
+        return super().__getattr__(name)
+
     def _keys(self) -> list[str]:
         """Name the layers and directions in the order of the states."""
         directions = ("", "_reverse") if self.bidirectional else ("",)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from decompositions.layers.base import Factored
+from decompositions.layers.base import Factored, dense_of, reset_part
 from decompositions.layers.geometry import CONVOLUTIONS, linear_of, part_of, wrong_kind
 from decompositions.linalg.tt_contraction import CoreShape, merge, multiply, plan
 
@@ -90,17 +90,15 @@ class TTConv(Factored):
     @torch.no_grad()
     def to_dense(self) -> nn.Module:
         """Return one convolution that computes the same."""
-        out, into = self._matrices()
-        kernel = self.convolution.get_parameter("weight")
-        weight = torch.einsum("ta,ab...,bs->ts...", out, kernel, into)
-        return part_of(self.convolution, range(self.num_axes), weight, self.bias)
+        (out, into), convolution = self._matrices(), dense_of(self.convolution)
+        weight = torch.einsum("ta,ab...,bs->ts...", out, convolution.weight, into)
+        return part_of(convolution, range(self.num_axes), weight, self.bias)
 
     @torch.no_grad()
     def reset(self, gain: float) -> None:
         """Draw all cores anew: trains and kernel keep the signal's variance, the last core multiplies it by `gain²`."""
         reset_cores([core[:, None] for core in self.in_cores], [1.0] * (len(self.in_cores) - 1), 1.0)
-        kernel = self.convolution.get_parameter("weight")
-        nn.init.normal_(kernel, std=kernel[0].numel() ** -0.5)
+        reset_part(self.convolution, 1.0)
         reset_cores([core[:, :, None] for core in self.out_cores], [1.0] * (len(self.out_cores) - 1), gain)
         if self.bias is not None:
             nn.init.zeros_(self.bias)

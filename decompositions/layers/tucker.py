@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from decompositions.layers.base import Factored
+from decompositions.layers.base import Factored, dense_of, reset_part
 from decompositions.layers.geometry import linear_of, part_of, wrong_kind
 from decompositions.linalg.canonical import orthonormal_bases
 from decompositions.linalg.moments import Kronecker, apply
@@ -72,9 +72,9 @@ class TuckerLinear(Factored):
     @torch.no_grad()
     def to_dense(self) -> nn.Linear:
         """Return one linear layer that computes the same."""
-        out = [part.get_parameter("weight") for part in self.out]
-        into = [part.get_parameter("weight").T for part in self.into]
-        core = self.core.get_parameter("weight").reshape(*self.out_ranks, *(basis.shape[1] for basis in into))
+        out = [dense_of(part).weight for part in self.out]
+        into = [dense_of(part).weight.T for part in self.into]
+        core = dense_of(self.core).weight.reshape(*self.out_ranks, *(basis.shape[1] for basis in into))
         weight = TuckerFactors(core, (*out, *into), len(out)).to_tensor()
         return linear_of(weight, self.bias)
 
@@ -82,8 +82,7 @@ class TuckerLinear(Factored):
     def reset(self, gain: float) -> None:
         """Draw all factors anew: each contraction keeps the signal's variance, the last multiplies it by `gain²`."""
         for part in (*self.into, self.core, *self.out):
-            weight = part.get_parameter("weight")
-            nn.init.normal_(weight, std=(gain if part is self.out[0] else 1.0) / math.sqrt(weight.shape[1]))
+            reset_part(part, gain if part is self.out[0] else 1.0)
         if self.bias is not None:
             nn.init.zeros_(self.bias)
 

@@ -46,6 +46,16 @@ class Kronecker:
         """Return the diagonal."""
         return functools.reduce(torch.kron, (part if part.ndim == 1 else part.diagonal() for part in self.parts))
 
+    @property
+    def trace(self) -> float:
+        """Return the trace."""
+        return math.prod(float(part.sum() if part.ndim == 1 else part.trace()) for part in self.parts)
+
+    @property
+    def is_multiple_of_identity(self) -> bool:
+        """Return True if all parts are diagonals of equal entries."""
+        return all(part.ndim == 1 and bool((part == part[0]).all()) for part in self.parts)
+
     def root_and_inverse(self, rtol: float = RTOL) -> tuple[Kronecker, Kronecker]:
         """Return the symmetric root L and its pseudo-inverse L⁺."""
         pairs = [root_and_inverse(part, rtol) for part in self.parts]
@@ -78,8 +88,11 @@ def apply(matrix: Kronecker | None, factor: Tensor) -> Float64[Tensor, "side col
     return factor.double() if matrix is None else matrix @ factor
 
 
-def partial_trace(moment: Tensor, sizes: Sequence[int], kept: Sequence[int]) -> Tensor:
+def partial_trace(matrix: Kronecker, sizes: Sequence[int], kept: Sequence[int]) -> Tensor:
     """Return the moment over the `kept` of its axes, of these `sizes`: the others are summed over."""
+    if len(matrix.parts) > 1:
+        return _partial_trace_of_product(matrix, sizes, kept)
+    (moment,) = matrix.parts
     others = [k for k in range(len(sizes)) if k not in kept]
     if moment.ndim == 1:
         return moment.reshape(*sizes).sum(others).flatten() if others else moment
@@ -92,6 +105,17 @@ def partial_trace(moment: Tensor, sizes: Sequence[int], kept: Sequence[int]) -> 
     return torch.einsum(moment.reshape(*sizes, *sizes), names, wanted).reshape(side, side)
 
 
-def trace(moment: Tensor) -> float:
-    """Return the trace of a moment."""
-    return float(moment.sum() if moment.ndim == 1 else moment.trace())
+def _partial_trace_of_product(matrix: Kronecker, sizes: Sequence[int], kept: Sequence[int]) -> Tensor:
+    """Do it for a product whose parts end elsewhere than the axes: read the entries that are summed, and no others."""
+    device = matrix.parts[0].device
+    index = torch.arange(math.prod(sizes), device=device).reshape(*sizes)
+    index = index.movedim(tuple(kept), tuple(range(len(kept)))).flatten(0, len(kept) - 1).flatten(1)  # (kept, others)
+    rows = []
+    for left in index:
+        entries, stride = torch.ones(index.shape, dtype=matrix.parts[0].dtype, device=device), index.numel()
+        for part in matrix.parts:
+            stride //= len(part)
+            i, j = left // stride % len(part), index // stride % len(part)
+            entries = entries * (part[i, j] if part.ndim == 2 else torch.where(i == j, part[j], 0.0))
+        rows.append(entries.sum(1))
+    return torch.stack(rows)

@@ -52,7 +52,8 @@ class KFAC(MomentOptions):
                 out[name] = out.get(name, 0) + deltas.T @ deltas
                 counts[name] = counts.get(name, 0) + len(deltas)
 
-            y.register_hook(see_gradient)
+            if y.requires_grad:  # not under a no_grad of the network's own
+                y.register_hook(see_gradient)
 
         collector = Collector(self.max_side)
         with collector.watching(network, sites), watching(sites, see):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from functools import partial
-from itertools import chain
 from typing import Any
 
 import torch
@@ -14,6 +13,7 @@ from torch.nn import functional as F
 
 from decompositions.core.metric import Batches, Reduce
 from decompositions.core.site import Site
+from evaluation.modes import device_of, evaluating
 
 See = Callable[[str, nn.Module, Tensor, Tensor], None]
 
@@ -41,7 +41,7 @@ def run_inputs(network: nn.Module, batches: Batches, num_samples: int) -> int:
     num = 0
     with evaluating(network), torch.no_grad():
         for x, _ in pairs(network, batches, num_samples):
-            network(x)
+            outputs_of(network, x)
             num += len(x)
     return num
 
@@ -51,9 +51,12 @@ def run_losses(
 ) -> int:
     """Back-propagate the summed cross-entropy of each batch; call `after(samples)`; return how many samples in all.
 
-    It stops as `run_inputs` does. Raises `ValueError` for batches without labels. Gradients that the network had are
-    kept apart; frozen parameters get some for the time being, for the layers before and of them.
+    It stops as `run_inputs` does. Raises `ValueError` for batches without labels, or whose labels do not fit the
+    outputs. Gradients that the network had are kept apart; frozen parameters get some for the time being, for the
+    layers before and of them.
     """
+    if torch.is_inference_mode_enabled():
+        raise ValueError("metric: this one needs gradients, which torch.inference_mode does not allow; leave it before")
     num, kept = 0, [(parameter.grad, parameter.requires_grad) for parameter in network.parameters()]
     # cuDNN has no gradients of a fused recurrent layer in evaluation mode.
     has_recurrent = any(isinstance(module, nn.RNNBase) for module in network.modules())
@@ -66,7 +69,7 @@ def run_losses(
                 if labels is None:
                     raise ValueError("metric: expected calibration batches (inputs, labels), got inputs alone")
                 network.zero_grad(set_to_none=True)
-                F.cross_entropy(network(x), labels, reduction="sum").backward()
+                _summed_loss(outputs_of(network, x), labels).backward()
                 after(len(x))
                 num += len(x)
     finally:
@@ -76,16 +79,32 @@ def run_losses(
     return num
 
 
-@contextmanager
-def evaluating(network: nn.Module) -> Iterator[None]:
-    """Keep the network in evaluation mode inside the block."""
-    modes = {module: module.training for module in network.modules()}
-    network.eval()
+def outputs_of(network: nn.Module, x: Tensor) -> Any:
+    """Return `network(x)`; raises `ValueError` with the shape and type of inputs on which the network fails."""
     try:
-        yield
-    finally:
-        for module, training in modes.items():
-            module.training = training
+        return network(x)
+    except torch.OutOfMemoryError:
+        raise
+    except (RuntimeError, TypeError, IndexError, AttributeError, NotImplementedError) as error:
+        raise ValueError(
+            f"metric: the network fails on calibration inputs of shape {tuple(x.shape)} and type {x.dtype}: {error}"
+        ) from error
+
+
+def _summed_loss(outputs: Any, labels: Tensor) -> Tensor:
+    """Return the summed cross-entropy; raises `ValueError` that names the shapes where it has none."""
+    if not isinstance(outputs, Tensor):
+        kind = type(outputs).__name__
+        raise ValueError(f"metric: expected a network that returns scores, (samples, classes), got a {kind}")
+    try:
+        if labels.is_floating_point() and not torch.allclose(labels.clamp(min=0).sum(1), labels.new_ones(len(labels))):
+            raise ValueError("floats are the probabilities of the classes, which sum to 1")
+        return F.cross_entropy(outputs, labels, reduction="sum")
+    except (RuntimeError, ValueError, IndexError) as error:
+        raise ValueError(
+            f"metric: no cross-entropy of scores {tuple(outputs.shape)} and labels {tuple(labels.shape)} of type "
+            f"{labels.dtype}; expected classes from 0, one for each sample: {error}"
+        ) from error
 
 
 def count_over_processes(num: int, all_reduce: Reduce) -> int:
@@ -96,13 +115,16 @@ def count_over_processes(num: int, all_reduce: Reduce) -> int:
 def pairs(network: nn.Module, batches: Batches, num_samples: int) -> Iterator[tuple[Tensor, Tensor | None]]:
     """Yield `(inputs, labels)` on the network's device, up to the batch with which they are `num_samples`.
 
+    The inputs are detached: no gradient is left in a tensor of the caller's.
+
     Raises `ValueError` if there is no batch.
     """
-    device = next((tensor.device for tensor in chain(network.parameters(), network.buffers())), torch.device("cpu"))
-    num = 0
+    device, num = device_of(network), 0
     for batch in batches:
         x, labels = _split(batch)
-        yield x.to(device), None if labels is None else labels.to(device)
+        if not x.ndim or not len(x):
+            raise ValueError(f"metric: expected batches with at least one sample, got inputs of shape {tuple(x.shape)}")
+        yield x.detach().to(device), None if labels is None else labels.to(device)
         if (num := num + len(x)) >= num_samples:
             return
     if num == 0:
@@ -113,6 +135,8 @@ def _split(batch: Any) -> tuple[Tensor, Tensor | None]:
     """Return inputs and labels, None where there are none."""
     if isinstance(batch, Tensor):
         return batch, None
-    if isinstance(batch, tuple | list) and batch and isinstance(batch[0], Tensor):
+    tensors = isinstance(batch, tuple | list) and batch and all(isinstance(part, Tensor) for part in batch[:2])
+    if tensors:
         return batch[0], batch[1] if len(batch) > 1 else None
-    raise ValueError(f"metric: expected batches of inputs, or (inputs, labels), got a {type(batch).__name__}")
+    kinds = [type(part).__name__ for part in batch] if isinstance(batch, tuple | list) else type(batch).__name__
+    raise ValueError(f"metric: expected batches of inputs, or (inputs, labels), as tensors, got {kinds}")

@@ -10,12 +10,13 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from decompositions.core.metric import Batches, Reduce
 from decompositions.core.site import Site
-from decompositions.metrics.passes import count_over_processes, evaluating, pairs
+from decompositions.metrics.passes import count_over_processes, outputs_of, pairs
+from evaluation.modes import evaluating
 
 
 def reestimate_norms(network: nn.Module, batches: Batches, num_samples: int, all_reduce: Reduce) -> int:
     """Give every batch norm the mean and variance of its inputs, averaged over batches; return how many norms."""
-    norms = [m for m in network.modules() if isinstance(m, _BatchNorm) and m.running_mean is not None]
+    norms = _norms(network)
     momenta = [norm.momentum for norm in norms]
     with evaluating(network), torch.no_grad():
         try:
@@ -24,7 +25,7 @@ def reestimate_norms(network: nn.Module, batches: Batches, num_samples: int, all
                 norm.momentum = None  # the mean over all batches
                 norm.train()
             for x, _ in pairs(network, batches, num_samples):
-                network(x)
+                outputs_of(network, x)
         finally:
             for norm, momentum in zip(norms, momenta, strict=True):
                 norm.momentum = momentum
@@ -38,6 +39,15 @@ def reestimate_norms(network: nn.Module, batches: Batches, num_samples: int, all
     return len(norms)
 
 
+def has_statistics(network: nn.Module) -> bool:
+    """Return True if a batch norm keeps statistics."""
+    return bool(_norms(network))
+
+
+def _norms(network: nn.Module) -> list[_BatchNorm]:
+    return [m for m in network.modules() if isinstance(m, _BatchNorm) and m.running_mean is not None]
+
+
 def biases_for(
     sites: Mapping[str, Site], compressed: Mapping[str, Tensor], means: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
@@ -49,5 +59,5 @@ def biases_for(
         if name in means:
             difference = sites[name].weight.detach().double() - weight.double()
             bias = sites[name].layer.get_parameter("bias").detach()
-            found[name] = bias + (difference.flatten(1) @ means[name]).to(bias)
+            found[name] = bias + (difference.flatten(1) @ means[name].to(difference.device)).to(bias)
     return found

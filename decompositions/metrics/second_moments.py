@@ -4,7 +4,8 @@
     two         G_c ⊗ G_p,   x as channel × position:   G_c = Σ x xᵀ / √tr,   G_p = Σ xᵀ x / √tr,   tr = Σ ‖x‖²
 
 The two are the partial traces of the whole, and have its trace. The positions are those of a convolution's kernel, or
-of the feature map that was flattened before a linear layer.
+of the feature map that was flattened before a linear layer. Where no such map is known, as for the pixels of a video
+frame, the inputs are cut into the two sides that are nearest to each other.
 """
 
 from __future__ import annotations
@@ -102,7 +103,7 @@ class Collector:
 
     max_side: int
     sums: dict[str, SecondMoments] = field(default_factory=dict)
-    _map: tuple[int, ...] = ()  # the last feature map of the pass, without the batch
+    _maps: set[tuple[int, ...]] = field(default_factory=set)  # the shapes of feature maps, without the batch
 
     @contextmanager
     def watching(self, network: nn.Module, sites: Mapping[str, Site]) -> Iterator[None]:
@@ -130,17 +131,19 @@ class Collector:
 
     def _note_map(self, module: nn.Module, inputs: object, output: object) -> None:
         if isinstance(output, Tensor) and output.ndim > 2:
-            self._map = tuple(output.shape[1:])
+            self._maps.add(tuple(output.shape[1:]))
 
     def _sides(self, name: str, shape: Sequence[int]) -> tuple[int, ...]:
         side = math.prod(shape)
         if side <= self.max_side:
             return (side,)
-        shape = shape if len(shape) > 1 else self._map
-        sides = (shape[0], math.prod(shape[1:])) if shape else ()
-        if math.prod(sides) != side or max(sides, default=side) > self.max_side:
+        maps = [tuple(shape)] if len(shape) > 1 else [known for known in self._maps if math.prod(known) == side]
+        known = {(each[0], math.prod(each[1:])) for each in maps}
+        largest = next(k for k in range(math.isqrt(side), 0, -1) if side % k == 0)
+        sides = known.pop() if len(known) == 1 else (side // largest, largest)  # of two branches neither is sure
+        if max(sides) > self.max_side:
             raise ValueError(
-                f"metric: layer {name} has {side} inputs, more than max_side={self.max_side}, which are no flattened "
-                "feature map of fewer channels; raise max_side, or take metric=activation"
+                f"metric: layer {name} has {side} inputs, more than max_side={self.max_side}, and the two factors "
+                f"{sides[0]} and {sides[1]} are no smaller; raise max_side, or take metric=activation"
             )
         return sides

@@ -11,24 +11,33 @@ Fine-tune `small` as any other module.
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from operator import index
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
 from decompositions.core.format import Format
 from decompositions.core.frontier import Rank
 from decompositions.core.metric import Batches, Metric, SiteMetric
-from decompositions.network.structure import Structure, describe, replace_layers
+from decompositions.metrics.measure import measure, require_batches, require_metric
+from decompositions.network.structure import Structure, describe, note_structure, replace_layers
 from decompositions.rank_search.budget import Budget
 from decompositions.rank_search.fixed import Fixed
 from decompositions.rank_search.rule import RankRule
 from decompositions.search.c_step import CStep, RankSearch
 from decompositions.search.prepare import prepare
+from evaluation.example import Example
+from evaluation.modes import device_of
+from evaluation.trial import require_called
+from runtime.copies import copy_network
+
+# How rank rules name what is an argument here.
+IN_PYTHON = {
+    "rank.share": "budget", "rank.ranks": "ranks", "method.layers": "layers", "method.min_rank": "min_rank",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -53,7 +62,8 @@ class LayerReport:
 class CompressionReport:
     """Every linear and convolution layer after compression; parameters and multiply-adds of the whole network.
 
-    `rank_reason` says how the ranks were chosen. Pass `structure` to `save_network`.
+    `rank_reason` says how the ranks were chosen. Pass `structure` to `save_network`: it has what earlier calls
+    replaced, too. `uncounted` names operators that may multiply and have no formula.
     """
 
     layers: tuple[LayerReport, ...]
@@ -63,6 +73,7 @@ class CompressionReport:
     dense_macs: int
     rank_reason: str
     structure: Structure
+    uncounted: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         """Format a table with one line for each layer."""
@@ -75,14 +86,15 @@ class CompressionReport:
             lines.append(f"{layer.name:<28} {rank:>14} {error} {params} {macs}  {layer.reason or ''}".rstrip())
         total = f"{self.dense_params:>11,} {self.num_params:>11,} {self.dense_macs:>14,} {self.macs:>14,}"
         lines.append(f"{'network':<28} {'':>14} {'':>8} {total}")
-        return "\n".join([*lines, self.rank_reason])
+        notes = [f"counted as nothing, for want of a formula: {', '.join(self.uncounted)}"] if self.uncounted else []
+        return "\n".join([*lines, self.rank_reason, *notes])
 
 
 def compress(
     model: nn.Module,
     format: Format,
     *,
-    example_input: Tensor,
+    example_input: Tensor | tuple[Any, ...] | dict[str, Any] | Example,
     budget: float | None = None,
     ranks: int | Sequence[int] | Mapping[str, int | Sequence[int]] | None = None,
     rule: RankRule | None = None,
@@ -96,7 +108,10 @@ def compress(
 ) -> tuple[nn.Module, CompressionReport]:
     """Return a compressed copy of `model`, in its mode, on its device, and the report of its layers.
 
-    `example_input` is a batch `(batch, …)`; only its shape and type are read. Give exactly one of
+    `example_input` is a batch `(batch, …)`, a tuple of the network's arguments, or a dict of named ones; of tensors
+    only shapes and types are read, where the network needs no values. MACs are of one sample: each tensor with as many
+    samples as the first is cut to one; `Example((x,), batch_axis=1)` says where they are counted, None nowhere. Give
+    exactly one of
 
     - `budget`: the share of the whole network's parameters or multiply-adds (`of`) that may remain;
     - `ranks`: an int, one int for each mode, or a mapping of name patterns to these;
@@ -122,9 +137,12 @@ def compress(
     >>> report.dense_params, report.num_params
     (82, 62)
     """
+    if isinstance(format, type) or not isinstance(format, Format):
+        given = f"the class {format.__name__}" if isinstance(format, type) else repr(format)
+        raise ValueError(f"compress: expected a format such as decompositions.svd.SVD(), got {given}")
     if sum(choice is not None for choice in (budget, ranks, rule)) != 1:
         raise ValueError("compress: expected exactly one of budget, ranks and rule")
-    if budget is not None and not 0 < budget <= 1:
+    if budget is not None and (isinstance(budget, bool | str) or not 0 < budget <= 1):
         raise ValueError(f"compress: budget is the share that may remain, above 0 and up to 1, got {budget!r}")
     if of not in ("params", "macs"):
         raise ValueError(f"compress: of is 'params' or 'macs', got {of!r}")
@@ -134,37 +152,78 @@ def compress(
         raise ValueError(f"compress: min_rank is an integer of at least 0, got {min_rank!r}")
     if normalize is None:
         normalize = not getattr(metric, "compares_layers", False)
+    if metric is not None:
+        require_metric(metric)
     needs_data = metric is not None and getattr(metric, "needs_data", True)
     if needs_data != (calibration is not None):
         given = "none" if calibration is None else "some"
         wanted = f"calibration data for {type(metric).__name__}" if needs_data else "no calibration data"
         raise ValueError(f"compress: expected {wanted}, got {given}")
+    if calibration is not None:
+        require_batches(calibration)
     if budget is not None:
         rule = Budget(budget, of)
     elif ranks is not None:
         rule = Fixed(_plain(ranks))
     assert rule is not None
-    model = copy.deepcopy(model)
+    model = copy_network(model)
+    example = Example.of(example_input, model)
     search = prepare(
         model,
-        example_input.shape[1:],
+        example,
         format,
         rule,
         layers=layers,
         min_rank=min_rank,
         normalize=normalize,
-        dtype=example_input.dtype,
         evaluate=None if evaluate is None else partial(evaluate, model),
     )
     if metric is not None:
-        batches = [example_input] if calibration is None else calibration
-        search = replace(search, metrics=metric.measure(model, search.sites, batches))
-    step = search(search.weights, penalty=1.0)
+        if len(example.args) != 1 or example.kwargs or not isinstance(example.args[0], Tensor):
+            raise ValueError("compress: a metric takes a model of one input tensor; leave metric= out")
+        read = [example.to(device_of(model)).args] if calibration is None else calibration
+        batches: Batches = _CheckedBatches(example.args[0], read)
+        if isinstance(calibration, Iterator):  # then a second pass would find nothing
+            batches = iter(batches)
+        search = replace(search, metrics=measure(metric, model, search.sites, batches))
+    step = _searched(search)
     compressed = replace_layers(model, format, step.factors, step.biases)
-    return compressed, _report(model, search, step)
+    require_called(compressed, step.factors, example)
+    structure = note_structure(compressed, describe(search.format, step.ranks, search.unfused))
+    return compressed, _report(model, search, step, structure)
 
 
-def _report(model: nn.Module, search: RankSearch, step: CStep) -> CompressionReport:
+def _searched(search: RankSearch) -> CStep:
+    """Make the C step; what rank rules say of the keys of a configuration is said of the arguments of `compress`."""
+    try:
+        return search(search.weights, penalty=1.0)
+    except ValueError as error:
+        said = str(error)
+        for key, argument in IN_PYTHON.items():
+            said = said.replace(key, argument)
+        raise ValueError(said) from error
+
+
+@dataclass(frozen=True)
+class _CheckedBatches:
+    """Batches that are checked as they are read."""
+
+    example: Tensor
+    batches: Batches
+
+    def __iter__(self) -> Iterator[Any]:
+        """Raise `ValueError` for inputs with another number of axes than the example, such as single samples."""
+        for batch in self.batches:
+            inputs = batch[0] if isinstance(batch, tuple | list) and batch else batch
+            if isinstance(inputs, Tensor) and inputs.ndim != self.example.ndim:
+                raise ValueError(
+                    f"compress: expected calibration batches like the example input, {tuple(self.example.shape)}, got "
+                    f"inputs of shape {tuple(inputs.shape)}"
+                )
+            yield batch
+
+
+def _report(model: nn.Module, search: RankSearch, step: CStep, structure: Structure) -> CompressionReport:
     rows = []
     for name, site in search.sites.items():
         weight, cost = site.weight.detach(), step.costs[name]
@@ -186,7 +245,8 @@ def _report(model: nn.Module, search: RankSearch, step: CStep) -> CompressionRep
         search.rest_params + sum(site.num_params for site in search.sites.values()),
         search.rest_macs + sum(site.macs for site in search.sites.values()),
         step.choice.reason,
-        describe(search.format, step.ranks, search.unfused),
+        structure,
+        search.uncounted,
     )
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
-import importlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,8 +11,12 @@ from torch import nn
 
 from decompositions.core.format import Factors, Format
 from decompositions.core.frontier import Rank
+from decompositions.core.transposed import layer_in_place_of
 from decompositions.layers.geometry import with_bias
+from decompositions.layers.stand_in import take_place
 from decompositions.layers.unfuse import unfuse_recurrent
+from runtime.copies import copy_network
+from runtime.imports import import_named
 
 # Plain data, one entry for each replaced layer, by its name:
 #   {"format": dotted path, "options": {...}, "rank": int | list[int]}   the layer of a format at this rank;
@@ -25,6 +27,8 @@ Structure = dict[str, dict[str, Any]]
 
 # Dotted paths in files that earlier releases wrote, and the paths of today. Files outlive names: this stays.
 FORMER_PATHS = {"decompositions.int8_layers.int8_layer": "decompositions.layers.int8.int8_layer"}
+# Where a structure may find its functions, and its formats: there are classes and functions elsewhere that do more.
+FUNCTIONS, FORMATS = "decompositions.layers", "decompositions"
 
 
 def replace_layers(
@@ -37,12 +41,12 @@ def replace_layers(
 
     `biases` replace those of the layers that they name.
     """
-    network = copy.deepcopy(network)
+    network = copy_network(network)
     for name, layer_factors in factors.items():
         dense = network.get_submodule(name)
         dense = with_bias(dense, biases[name]) if name in biases else dense
-        layer = format.layer(dense, layer_factors).train(dense.training)
-        network.set_submodule(name, layer.requires_grad_(dense.get_parameter("weight").requires_grad))
+        layer = layer_in_place_of(format, dense, layer_factors).train(dense.training)
+        take_place(network, name, layer.requires_grad_(dense.get_parameter("weight").requires_grad))
     return network
 
 
@@ -62,8 +66,22 @@ def describe(format: Format, ranks: Mapping[str, Rank | None], unfused: Sequence
     return {name: {"opened": True} for name in unfused} | layers
 
 
-def restore(network: nn.Module, structure: Structure) -> nn.Module:
-    """Give a dense `network`, in place, the `structure` of a compressed one, with zero factors to load a state into."""
+def note_structure(network: nn.Module, structure: Structure) -> Structure:
+    """Note at each replaced layer of `network` its entry; return the structure of the network as it is now.
+
+    It has what was replaced before, too: an outer layer comes before those that replaced parts of it.
+    """
+    for name, entry in structure.items():
+        network.get_submodule(name).structure_entry = entry  # type: ignore[assignment]
+    entries = {name: getattr(module, "structure_entry", None) for name, module in network.named_modules()}
+    return {name: entry for name, entry in entries.items() if entry is not None}
+
+
+def restore(network: nn.Module, structure: Structure, trust: Sequence[str] | None = None) -> nn.Module:
+    """Give a dense `network`, in place, the `structure` of a compressed one, with zero factors to load a state into.
+
+    A structure from a file is given the packages to `trust` beside this project: see `import_named`.
+    """
     unfused = {name for name, entry in structure.items() if entry.get("opened")}
     unfuse_recurrent(network, lambda child: child.rpartition(".")[0] in unfused)
     for name, entry in structure.items():
@@ -71,16 +89,20 @@ def restore(network: nn.Module, structure: Structure) -> nn.Module:
             continue
         dense = network.get_submodule(name)
         if "rebuild" in entry:
-            network.set_submodule(name, _named(entry["rebuild"])(dense, **entry["arguments"]))
+            take_place(network, name, _named(entry["rebuild"], FUNCTIONS, trust)(dense, **entry["arguments"]))
             continue
-        format = _named(entry["format"])(**entry["options"])
+        kind = _named(entry["format"], FORMATS, trust)
+        is_format = isinstance(kind, type) and dataclasses.is_dataclass(kind)
+        if not is_format:
+            raise ValueError(f"{entry['format']} is no format")
+        format = kind(**entry["options"])
         rank = tuple(entry["rank"]) if isinstance(entry["rank"], list) else entry["rank"]
         assert isinstance(dense.weight, torch.Tensor)
-        network.set_submodule(name, format.layer(dense, format.zeros(dense.weight.detach(), rank)))
+        take_place(network, name, layer_in_place_of(format, dense, format.zeros(dense.weight.detach(), rank)))
+    note_structure(network, structure)
     return network
 
 
-def _named(path: str) -> Any:
+def _named(path: str, own: str, trust: Sequence[str] | None) -> Any:
     """Import what a dotted path names, or named in an earlier release."""
-    module, _, name = FORMER_PATHS.get(path, path).rpartition(".")
-    return getattr(importlib.import_module(module), name)
+    return import_named(FORMER_PATHS.get(path, path), None if trust is None else (own, *trust))

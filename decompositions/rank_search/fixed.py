@@ -21,8 +21,9 @@ Size = Annotated[int, Ge(0)]
 class Fixed:
     """Take `ranks`: one rank for all layers, or a mapping of name patterns to ranks, of which the first match counts.
 
-    An int stands for all modes of a format with several, each at most its own size; a list gives one rank a mode.
-    A layer that no pattern names stays dense.
+    An int stands for every mode of every layer that its pattern names, each at most its own largest rank, and the
+    reason of the choice says where that is less; a list gives one rank a mode, which the layer has to allow. A layer
+    that no pattern names stays dense.
     """
 
     ranks: Size | list[Size] | dict[str, Size | list[Size]]
@@ -35,14 +36,20 @@ class Fixed:
                 raise ValueError(f"rank.ranks: '{pattern}' matches none of {', '.join(problem.frontiers)}")
         if not patterns:
             raise ValueError("rank.ranks: expected at least one pattern and its rank, got none")
-        ranks: dict[str, Rank | None] = {}
-        for name, frontier in problem.frontiers.items():
-            wanted = next((r for pattern, r in patterns.items() if fnmatchcase(name, pattern)), None)
-            ranks[name] = None if wanted is None else _checked(name, frontier, wanted)
+        asked = {
+            name: next((rank for pattern, rank in patterns.items() if fnmatchcase(name, pattern)), None)
+            for name in problem.frontiers
+        }
+        ranks = {
+            name: None if wanted is None else _checked(name, problem.frontiers[name], wanted)
+            for name, wanted in asked.items()
+        }
         unnamed = [name for name, rank in ranks.items() if rank is None]
-        return RankChoice(
-            ranks, "ranks as configured" + (f"; dense, because not named: {', '.join(unnamed)}" if unnamed else "")
-        )
+        clamped = [f"{name} to {ranks[name]}" for name, wanted in asked.items() if _is_less(ranks[name], wanted)]
+        said = ["ranks as configured"]
+        said += [f"dense, because not named: {', '.join(unnamed)}"] if unnamed else []
+        said += [f"no larger one is possible: {', '.join(clamped)}"] if clamped else []
+        return RankChoice(ranks, "; ".join(said))
 
 
 def _checked(name: str, frontier: Frontier, wanted: int | list[int]) -> Rank:
@@ -51,12 +58,16 @@ def _checked(name: str, frontier: Frontier, wanted: int | list[int]) -> Rank:
         raise ValueError(
             f"rank.ranks: layer {name} has no rank of at least method.min_rank; leave it out of method.layers"
         )
-    modes = wanted if isinstance(wanted, list) else [wanted]
-    if isinstance(wanted, int) and len(frontier.allowed) > 1 and wanted <= max(high for _, high in frontier.allowed):
-        modes = [min(wanted, high) for _, high in frontier.allowed]
+    modes = wanted if isinstance(wanted, list) else [min(wanted, high) for _, high in frontier.allowed]
     if len(modes) != len(frontier.allowed) or any(
         not low <= mode <= high for mode, (low, high) in zip(modes, frontier.allowed, strict=True)
     ):
         limits = " and ".join(f"{low} to {high}" for low, high in frontier.allowed)
         raise ValueError(f"rank.ranks: layer {name} takes a rank from {limits}, got {wanted}")
     return as_rank(modes)
+
+
+def _is_less(rank: Rank | None, wanted: int | list[int] | None) -> bool:
+    """Return True if all modes have less than the int that was wanted: of a format with several, some always have."""
+    modes = rank if isinstance(rank, tuple) else (rank or 0,)
+    return rank is not None and isinstance(wanted, int) and max(modes) < wanted

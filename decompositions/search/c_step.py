@@ -19,6 +19,7 @@ from decompositions.core.format import Analysis, Factors, Format
 from decompositions.core.frontier import Frontier, Rank, as_modes
 from decompositions.core.metric import SiteMetric
 from decompositions.core.site import Site
+from decompositions.core.transposed import layer_in_place_of
 from decompositions.core.whitening import analyse_in
 from decompositions.layers.geometry import with_bias
 from decompositions.metrics.recovery import biases_for
@@ -86,10 +87,11 @@ class RankSearch:
     `rest_params` and `rest_macs` count the network outside the sites. With `dense=False` no layer is left dense in a C
     step: the rule chooses among ranks of any size, and `leave_large_dense` decides at the end. `normalize` divides each
     squared error by the squared norm of the weight it is given (in the joint method `W − β/μ`) when ranks are chosen,
-    as [IC20]'s code does for deep networks. `probe` measures accuracies for the rules that need them. `skipped` says
-    why other layers stay dense, `unfused` names the recurrent layers that were unfused (see `layers.recurrent`).
-    Several `processes` share the work (see `search.parallel`); then all of them must make the same steps. `metrics`
-    says in which metric a layer is approximated; without one it is the identity.
+    as [IC20]'s code does for deep networks. `uncounted` names operators that `rest_macs` leaves out. `probe` measures
+    accuracies for the rules that need them. `skipped` says why other layers stay dense, `unfused` names the recurrent
+    layers that were unfused (see `layers.recurrent`). Several `processes` share the work (see `search.parallel`); then
+    all of them must make the same steps. `metrics` says in which metric a layer is approximated; without one it is the
+    identity.
     """
 
     sites: Mapping[str, Site]
@@ -103,6 +105,7 @@ class RankSearch:
     probe: Probe | None = None
     skipped: Mapping[str, str] = field(default_factory=dict)
     unfused: tuple[str, ...] = ()
+    uncounted: tuple[str, ...] = ()
     processes: Processes = field(default_factory=Alone)
     metrics: Mapping[str, SiteMetric] = field(default_factory=dict)
 
@@ -221,7 +224,8 @@ class RankSearch:
         layers = {}
         for name, each in factors.items():
             dense = self.sites[name].layer
-            layers[name] = self.format.layer(with_bias(dense, biases[name]) if name in biases else dense, each)
+            dense = with_bias(dense, biases[name]) if name in biases else dense
+            layers[name] = layer_in_place_of(self.format, dense, each)
         return probe.accuracy_percent(layers)
 
 

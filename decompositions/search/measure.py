@@ -17,6 +17,9 @@ from torch import nn
 from decompositions.core.format import Format
 from decompositions.core.frontier import Rank
 from decompositions.core.site import Call, Site
+from decompositions.core.transposed import layer_in_place_of
+from decompositions.layers.geometry import TRANSPOSED
+from decompositions.layers.stand_in import take_place
 from evaluation.latency import measure_latency_ms
 
 
@@ -37,7 +40,7 @@ class Probe:
         dense = {name: self.network.get_submodule(name) for name in layers}
         try:
             for name, layer in layers.items():
-                self.network.set_submodule(name, layer.train(dense[name].training))
+                take_place(self.network, name, layer.train(dense[name].training))
             return self._evaluated()
         finally:
             for name, layer in dense.items():
@@ -70,7 +73,7 @@ def layer_latency_ms(format: Format, site: Site, ranks: Sequence[Rank | None], b
     missing = [rank for rank in dict.fromkeys(ranks) if (*about, rank) not in _measured]
     if missing:
         layers = [
-            site.layer if rank is None else format.layer(site.layer, format.zeros(weight.detach(), rank))
+            site.layer if rank is None else layer_in_place_of(format, site.layer, format.zeros(weight.detach(), rank))
             for rank in missing
         ]
         totals = [0.0] * len(layers)
@@ -85,6 +88,8 @@ def layer_latency_ms(format: Format, site: Site, ranks: Sequence[Rank | None], b
 def _input_shape(site: Site, call: Call, batch_size: int) -> tuple[int, ...]:
     """Return the input shape of one call for a batch; the leading sizes of a linear layer are those of one sample."""
     before, num_in = call[0], site.weight.shape[1]
+    if isinstance(site.layer, TRANSPOSED):  # its call is that of the convolution whose adjoint it is
+        return (batch_size, site.weight.shape[0], *call[1])
     if site.weight.ndim > 2:
         return (batch_size, num_in, *before)
     return (batch_size * before[0], *before[1:], num_in) if before else (num_in,)

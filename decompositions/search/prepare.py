@@ -15,12 +15,14 @@ from decompositions.layers.unfuse import unfuse_recurrent
 from decompositions.rank_search.rule import RankRule
 from decompositions.search.c_step import RankSearch
 from decompositions.search.measure import Probe
-from evaluation.counts import count_macs
+from evaluation.counts import count_operators
+from evaluation.example import Example
+from evaluation.trial import give_shapes
 
 
 def prepare(
     network: nn.Module,
-    input_shape: Sequence[int],
+    example: Example | Sequence[int],
     format: Format,
     rule: RankRule,
     *,
@@ -32,27 +34,37 @@ def prepare(
 ) -> RankSearch:
     """Return the rank search of `network`; unfuse, in place, the LSTMs and GRUs of which `layers` names a part.
 
-    `input_shape` is that of one sample, `dtype` its type if not that of the parameters; `layers` are name patterns;
-    `evaluate` returns the network's accuracy in percent, for rules that measure it. The other arguments are those of
-    `RankSearch`. Raises `ValueError` if there is nothing to compress, or if an option of the format fits no layer.
+    `example` is what the network gets, or the shape of one sample, of which `dtype` is the type if not that of the
+    parameters; `layers` are name patterns; lazy layers get their shapes, in place. `evaluate` returns the network's
+    accuracy in percent, for rules that measure it. The other arguments are those of `RankSearch`. Raises `ValueError`
+    if there is nothing to compress, or if an option of the format fits no layer.
     """
     if isinstance(network, LAYER_TYPES):
         raise ValueError("the network is itself a linear or convolution layer; put it into an nn.Sequential")
+    example = Example.of(example, network, dtype)
+    give_shapes(network, example)
     unfused = unfuse_recurrent(network, lambda child: any(fnmatchcase(child, pattern) for pattern in layers))
-    found = survey(network, input_shape, layers, dtype)
+    found = survey(network, example, layers, transposed=getattr(format, "serves_transposed", False))
     if not found.sites:
         raise ValueError(f"the network has no layer to compress ({listed(found.skipped)})")
     if isinstance(format, ChecksSites):
         format.check_sites(found.sites)
+    operators = count_operators(network, example)
+    rest_macs = operators.macs - sum(site.macs for site in found.sites.values())
+    if rest_macs < 0:  # a fused kernel skips the padding that the steps of its layers compute
+        raise ValueError(
+            "the layers of packed sequences cannot be counted one by one; take a padded batch as example input"
+        )
     return RankSearch(
         found.sites,
         format,
         rule,
         rest_params=sum(p.numel() for p in network.parameters()) - sum(s.num_params for s in found.sites.values()),
-        rest_macs=count_macs(network, input_shape, dtype) - sum(s.macs for s in found.sites.values()),
+        rest_macs=rest_macs,
         min_rank=min_rank,
         normalize=normalize,
         probe=None if evaluate is None else Probe(network, evaluate),
         skipped=found.skipped,
         unfused=tuple(unfused),
+        uncounted=operators.uncounted,
     )

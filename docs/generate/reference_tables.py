@@ -20,7 +20,7 @@ CUT = {"config": 3, "environment": 6, "layers": 1, "dataset": 2, "network": 2, "
 
 def table(root: Path, folder: str) -> str:
     """The options of a group, each with the comment that its file begins with."""
-    group = Path(folder).name
+    group = folder.removeprefix("conf/")
     rows = [f"| `{path.stem}` | {_cell(description(path))} |" for path in _files(root, folder)]
     return "\n".join([f"| `{group}=` | what it is |", "| --- | --- |", *rows])
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from decompositions.rank_search.rule import RankChoice
 from decompositions.search.c_step import CStep, RankSearch
 from lightning_modules.core.calibration import Calibration
+from lightning_modules.training.classifier import Diverged
 from lightning_modules.training.penalty_metric import PenaltyMetric
 from lightning_modules.training.runner import Runner
 from runtime.console import say
@@ -78,6 +79,7 @@ class AdmmState:
         if self.multipliers is not None:
             self.multipliers = {name: m.to(self.weights[name].device) for name, m in saved["multipliers"].items()}
         self.momentum, self.history = saved["momentum"], saved["history"]
+        self.calibration.seconds += saved["calibration_seconds"]
         if self.measures_every_step:
             self.measure()
         return saved["step"], self.c_step(penalty(saved["step"]), RankChoice(saved["ranks"], saved["reason"]))
@@ -93,8 +95,12 @@ class AdmmState:
         self.search = replace(search, metrics={name: metric.site for name, metric in self.metrics.items()})
 
     def c_step(self, penalty: float, choice: RankChoice | None = None) -> CStep:
-        """Compress `W − β/μ`, at the ranks of `choice` if it is given."""
-        return self.search(shifted(self.weights, self.multipliers, penalty), penalty, choice)
+        """Compress `W − β/μ`, at the ranks of `choice` if it is given; raises `Diverged` where that is not finite."""
+        targets = shifted(self.weights, self.multipliers, penalty)
+        for name, target in targets.items():
+            if not bool(target.isfinite().all()):
+                raise Diverged(f"{name}: W − β/μ is NaN or infinite at μ = {penalty:g}; raise schedule.penalty.initial")
+        return self.search(targets, penalty, choice)
 
     def update_multipliers(self, step: CStep, penalty: float) -> None:
         """Update `β ← β − μ (W − Θ)`, in place; do nothing for the quadratic penalty."""
@@ -122,7 +128,7 @@ class AdmmState:
         say(f"L step {number:3d}  mu {penalty:.2e}  {measured}")
         self.history = [*self.history, entry]
         state = {"step": number, "network": self.network.state_dict(), "multipliers": self.multipliers}
-        state |= {"momentum": self.momentum, "history": self.history}
+        state |= {"momentum": self.momentum, "history": self.history, "calibration_seconds": self.calibration.seconds}
         self.runner.save_state({**state, **vars(step.choice)})
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from datamodules.partial_epochs import FirstBatches
 from decompositions.core.metric import Metric
+from decompositions.metrics.measure import measure
 from decompositions.search.c_step import RankSearch
 from lightning_modules.training.runner import Runner
 from runtime.distributed import all_reduce
@@ -38,7 +39,8 @@ class Calibration:
         if self.metric is None:
             return search
         began = time.perf_counter()
-        found = self.metric.measure(self.network, search.sites, self._batches(self.metric.num_samples), all_reduce)
+        batches = self._batches(self.metric.num_samples)
+        found = measure(self.metric, self.network, search.sites, batches, all_reduce)
         self.seconds += time.perf_counter() - began
         return replace(search, metrics=found)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
@@ -22,6 +21,7 @@ from lightning_modules.training.distillation import Distilled
 from lightning_modules.training.runner import Runner
 from lightning_modules.training.schedule import Phase, Schedule
 from runtime.console import say
+from runtime.copies import copy_network
 from runtime.distributed import group
 
 
@@ -117,7 +117,7 @@ def prepare_copy(
     """Return a copy of the reference on the device of training, its rank search, shared by all processes, and what
     measures the method's metric, which the search does not have yet.
     """
-    network = copy.deepcopy(reference).to(runner.device)
+    network = copy_network(reference).to(runner.device)
     shape = runner.data.input_shape
     search = prepare_search(method, network, shape, lambda: runner.validate(network).top1_percent)
     processes = group()

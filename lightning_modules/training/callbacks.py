@@ -85,11 +85,14 @@ class ResumableTraining(callbacks.Checkpoint):
     def on_train_batch_end(
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        if self.runner.checkpoint is not None:
+            self.runner.checkpoint.is_untried = False
+        has_stepped = not trainer.fit_loop._should_accumulate()
         logger, every = self.runner.logger, trainer.log_every_n_steps  # type: ignore[attr-defined]
-        if logger is not None and every and trainer.global_step % every == 0:
+        if logger is not None and has_stepped and every and trainer.global_step % every == 0:
             step = self.runner.steps + trainer.global_step
             logger.log_metrics({f"{self.runner.stage}/train_loss": float(outputs["loss"])}, step=step)
-        is_last, has_stepped = batch_idx + 1 == trainer.num_training_batches, not trainer.fit_loop._should_accumulate()
+        is_last = batch_idx + 1 == trainer.num_training_batches
         if is_interrupted() and has_stepped and not is_last:  # after the last batch, the epoch's end handles it
             self.num_done = batch_idx + 1
             if self.runner.checkpoint is not None:

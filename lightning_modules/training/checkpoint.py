@@ -3,7 +3,7 @@
 There is one file for each stage, written atomically. The method's state in it (its step, ranks, multipliers, the dense
 weights) is that at the start of the phase; Lightning's own entries (network, optimiser, epoch) are those within the
 phase. A run that resumes takes the method's state, builds the phase's network from the ranks in it, and hands the file
-to Lightning.
+to Lightning. A file that is damaged, or that nothing can go on from, is set aside, and the stage starts over.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ from runtime.atomic import atomic_write
 from runtime.console import say
 from runtime.distributed import broadcast, group
 from runtime.messages import first_line
+from runtime.set_aside import set_aside
 from runtime.signals import is_interrupted
+from runtime.zip_records import require_whole
 
 KEY = "compression_bench"
 
@@ -53,10 +55,14 @@ class Checkpoint:
         self.position = Position()
         self.phase = 0  # the phase in which the file was written; 0: between phases, or there is no file
         self.seconds_before = 0.0
+        self.is_untried = False  # True from the moment when what was read is taken until something has gone on from it
         self._start = self._written = time.perf_counter()
 
     def load(self) -> None:
-        """Start the stage's clock and read the file of the same origin, if any; print why one cannot be used."""
+        """Start the stage's clock and read the file of the same origin, if any; print why one cannot be used.
+
+        One of another origin stays where it is until the next write; a damaged one is set aside.
+        """
         self._start = time.perf_counter()
         if group().rank == 0 and self.path.exists():
             self._read()
@@ -64,18 +70,36 @@ class Checkpoint:
 
     def _read(self) -> None:
         try:
-            content = torch.load(self.path, map_location="cpu", weights_only=True)
-            metadata = content[KEY]
-            if metadata["origin"] != self.origin:
-                changed = [name for name in self.origin if metadata["origin"].get(name) != self.origin[name]]
-                raise ValueError(f"it is of another {', '.join(changed)}")
+            require_whole(self.path)
+            metadata = torch.load(self.path, map_location="cpu", weights_only=True)[KEY]
+            changed = [name for name in self.origin if metadata["origin"].get(name) != self.origin[name]]
             position = Position(**metadata["position"])
-            self.position, self.phase, self.seconds_before = position, metadata["phase"], metadata["seconds"]
+            phase, seconds_before = metadata["phase"], metadata["seconds"]
+        except MemoryError:  # no fault of the file
+            raise
         except Exception as error:  # for damaged bytes torch raises almost anything
-            reason = str(error) if type(error) is ValueError else f"damaged: {type(error).__name__}"
-            say(f"starting over: {self.path} cannot be used ({reason})")
+            self._set_aside(f"damaged: {first_line(error) if type(error) is ValueError else type(error).__name__}")
             return
+        if changed:
+            say(f"starting over: {self.path} cannot be used (it is of another {', '.join(changed)})")
+            return
+        self.position, self.phase, self.seconds_before = position, phase, seconds_before
         say(f"resuming from {self.path}")
+
+    def blame(self, error: Exception) -> bool:
+        """Set the file aside if `error` came of taking up what was read; return True if the stage can start over now.
+
+        Several processes do not start over together: their next start does. Want of memory is no fault of a file.
+        """
+        if not self.is_untried or isinstance(error, OSError | MemoryError | torch.OutOfMemoryError):
+            return False
+        if group().rank == 0:
+            self._set_aside(f"nothing goes on from it: {type(error).__name__}: {first_line(error)}")
+        return group().size == 1
+
+    def _set_aside(self, reason: str) -> None:
+        kept = set_aside(self.path)
+        say(f"starting over: {self.path} cannot be used ({reason}); it is kept as {kept.name}")
 
     def update(self, position: Position) -> None:
         """Record that the method has reached `position`, and write the file if it is due.
@@ -83,7 +107,7 @@ class Checkpoint:
         The tensors are copied, because training changes them in place.
         """
         self.position = Position(copy_state(position.state), position.epochs, position.steps, position.num_phases)
-        self.phase = 0
+        self.phase, self.is_untried = 0, False
         if group().rank == 0 and self.is_due():
             self.write(lambda path: torch.save({KEY: self.metadata(phase=0)}, path))
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from decompositions.core.metric import SiteMetric
-from decompositions.linalg.moments import Kronecker, trace
+from decompositions.linalg.moments import Kronecker
 from decompositions.linalg.spectrum import eigh
 
 # The smallest eigenvalue is at least this share of the mean one.
@@ -94,7 +94,7 @@ def _times(side: tuple[Tensor | LowRankMoment, ...], columns: Tensor) -> Tensor:
 
 def _bounded(moment: Tensor, max_rank: int) -> tuple[Tensor, Tensor | LowRankMoment, float]:
     """Return a moment of mean eigenvalue 1, the same as a product, and its largest eigenvalue."""
-    scale = trace(moment) / len(moment)
+    scale = Kronecker((moment,)).trace / len(moment)
     moment = moment / scale if scale > 0 else torch.ones(len(moment), dtype=moment.dtype, device=moment.device)
     if moment.ndim == 1:
         moment = moment.clamp(min=FLOOR)

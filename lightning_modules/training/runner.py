@@ -92,7 +92,9 @@ class Runner:
             module.train()
             with self.trainer_config.training_forward(module.network) as module.forward_network:
                 path = self.checkpoint.path if resumes and self.checkpoint is not None else None
+                self._try_checkpoint(resumes)
                 trainer.fit(module, train_dataloaders=remaining, ckpt_path=path, weights_only=True)
+                self._try_checkpoint(False)
         if not all(bool(parameter.isfinite().all()) for parameter in module.network.parameters()):
             raise Diverged(f"a weight is NaN or infinite after {title}; lower the learning rate")
         if group().size > 1:  # from here on all processes draw the same random numbers
@@ -115,6 +117,7 @@ class Runner:
         if self.checkpoint is None or self.checkpoint.position.state is None:
             return None
         position = self.checkpoint.position
+        self._try_checkpoint(True)
         self.epochs, self.steps, self.num_phases = position.epochs, position.steps, position.num_phases
         return copy_state(position.state)  # the method may change it in place; the next checkpoint needs it as it is
 
@@ -155,7 +158,13 @@ class Runner:
         """Return the accuracy on the test part, for the row of results; every process must call it."""
         return self._accuracy(network, self.data.test_batches(self.device))
 
+    def _try_checkpoint(self, is_untried: bool) -> None:
+        """Note that what a checkpoint holds is being taken up, or that the run has gone on from it."""
+        if self.checkpoint is not None:
+            self.checkpoint.is_untried = is_untried
+
     def _accuracy(self, network: nn.Module, batches: Batches) -> Accuracy:
+        self._try_checkpoint(False)
         batches.share = group().share
         return accuracy(network.to(self.device), self._limited(batches), self.device, all_reduce)
 

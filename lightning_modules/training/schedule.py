@@ -6,6 +6,7 @@ number can be overridden on the command line: `schedule.reference.epochs=12`.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
@@ -16,6 +17,8 @@ from lightning_modules.training.decay import Decay
 from lightning_modules.training.distillation import Distillation
 from runtime.identity import AsBefore
 
+LARGEST_WEIGHT = 1e38  # of 32 bits; what it is multiplied by may be three times as large
+
 
 @dataclass(frozen=True)
 class Phase:
@@ -24,7 +27,7 @@ class Phase:
     Differs from [IC20] in fine-tuning: `weight_decay` acts on the factors, not on their product.
 
     Args:
-        epochs: 0 skips the phase.
+        epochs: 0 skips the phase; more than a million are a slip of the keyboard.
         learning_rate: at the start of the phase.
         decay: the factor on it as the phase goes on.
         momentum: 0 is plain SGD.
@@ -32,7 +35,7 @@ class Phase:
         weight_decay: the L2 penalty's weight, as `torch.optim.SGD` has it.
     """
 
-    epochs: Annotated[int, Ge(0)]
+    epochs: Annotated[int, Ge(0), Le(1_000_000)]
     learning_rate: Annotated[float, Gt(0)]
     decay: Decay
     momentum: Annotated[float, Ge(0), Lt(1)] = 0.9
@@ -60,8 +63,20 @@ class Penalty:
 
     initial: Annotated[float, Gt(0)]
     growth: Annotated[float, Ge(1)]
-    num_steps: Annotated[int, Ge(1)]
+    num_steps: Annotated[int, Ge(1), Le(1_000_000)]
     start: Annotated[Literal["initial", "zero"], AsBefore("initial")] = "initial"
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError` if μ leaves the numbers of 32 bits before the last step."""
+        try:
+            last = self.weight(self.num_steps)
+        except OverflowError:
+            last = math.inf
+        if last > LARGEST_WEIGHT:
+            raise ValueError(
+                f"expected a weight of at most {LARGEST_WEIGHT:g} at the last of num_steps={self.num_steps} steps, got "
+                f"{self.initial:g} · {self.growth:g}^{self.num_growths(self.num_steps)}; lower initial or growth"
+            )
 
     def num_growths(self, step: int) -> int:
         """Return how often μ has grown since it was `initial`; -1 if it is still zero."""
@@ -97,7 +112,7 @@ class Schedule:
         distillation: from the reference, in `fine_tune` and `from_scratch`.
     """
 
-    scale: Annotated[float, Gt(0)]
+    scale: Annotated[float, Gt(0), Le(10_000)]
     batch_size: Annotated[int, Ge(1)]
     reference: Phase
     l_step: Phase

@@ -16,8 +16,9 @@ from pydantic import BeforeValidator
 
 from orchestration.config.signatures import definition
 from runtime.identity import AsBefore, NotIdentity
+from runtime.shared_options import AlsoTakes
 
-MARKS = {kind.__name__: kind for kind in (NotIdentity, AsBefore)}
+MARKS = {kind.__name__: kind for kind in (NotIdentity, AsBefore, AlsoTakes)}
 SIGNS = {"Ge": ">=", "Gt": ">", "Le": "<=", "Lt": "<", "MinLen": "length >=", "MaxLen": "length <="}
 
 
@@ -73,7 +74,7 @@ def alias(name: str, module: Path) -> tuple[ast.expr, Path] | None:
 
 
 def _is_mark(part: ast.expr) -> bool:
-    """Return True for a mark that bounds no value: `NotIdentity()`, `AsBefore(0)`."""
+    """Return True for a mark that bounds no value: `NotIdentity()`, `AsBefore(0)`, `AlsoTakes("…")`."""
     return isinstance(part, ast.Call) and ast.unparse(part.func) in MARKS
 
 

@@ -11,6 +11,7 @@ from hydra.errors import CompactHydraException, ConfigCompositionException, Miss
 from omegaconf.errors import OmegaConfBaseException
 from yaml import MarkedYAMLError
 
+from orchestration.config.sweepers import not_served
 from orchestration.config.validation import unknown
 from orchestration.errors import ConfigError, RunsElsewhere
 
@@ -26,6 +27,8 @@ def error_lines(error: BaseException) -> list[str] | None:
             return str(error).splitlines()
         case MissingConfigException() if engine := LAUNCHERS.get(error.missing_cfg_file or ""):
             return [f"launcher={engine}: it is not installed; pip install 'compression-bench[{engine}]'"]
+        case MissingConfigException() if (error.missing_cfg_file or "").startswith("hydra/sweeper/"):
+            return [not_served((error.missing_cfg_file or "").rpartition("/")[2])]
         case MissingConfigException() if error.missing_cfg_file and error.options:
             group, _, option = error.missing_cfg_file.rpartition("/")
             return [f"{group}: there is no '{option}'; {unknown(option, error.options)}"]

@@ -24,8 +24,9 @@ from typing import Any
 
 from orchestration.config.marks import Marks, marks_of
 from orchestration.config.options import kind_of, target_of
-from orchestration.config.signatures import canonical, class_constants, read_signature
-from orchestration.paths import OWN_PACKAGES
+from orchestration.config.shared import shared_signature
+from orchestration.config.signatures import Signature, canonical, class_constants, read_signature
+from runtime.own_modules import OWN_MODULES
 
 NAME, TARGET = "_name_", "_target_"
 # Hydra's own keys, and the values that they have where nobody gives them.
@@ -61,7 +62,7 @@ def identify(settings: Mapping[str, Any], target: str, choices: Mapping[str, Cho
     def of_target(place: str, node: Mapping[str, Any], annotation: ast.expr | None) -> dict[str, Any]:
         path = canonical(str(node[TARGET]))
         found: dict[str, Any] = dict(_class(path, choices.get(place), annotation)) if place else {}
-        options = _options(path)
+        options = _shared_options(annotation) | _options(path)
         for key, value in node.items():
             if key in HYDRAS_DEFAULTS:
                 # The check of a configuration sees to it that `_partial_` stands where the annotation wants it.
@@ -87,7 +88,7 @@ def identify(settings: Mapping[str, Any], target: str, choices: Mapping[str, Cho
 def _class(path: str, choice: Choice | None, annotation: ast.expr | None) -> dict[str, str]:
     """Return what tells the class at a place: the option chosen there, and more only where that does not say it."""
     named = {} if choice is None else {NAME: choice[1]}
-    if path.partition(".")[0] not in OWN_PACKAGES:
+    if path.partition(".")[0] not in OWN_MODULES:
         return named | {TARGET: path}
     is_explained = canonical(target_of(*choice) or "") == path if choice else _names_class(annotation, path)
     return named if is_explained else named | {TARGET: kind_of(path) or path}
@@ -122,8 +123,17 @@ def _options(target: str) -> dict[str, tuple[Marks, ast.expr | None]]:
         signature = read_signature(target)
     except (LookupError, SyntaxError):  # the check of the configuration has said so
         return {}
-    if signature is None:
-        return {}
+    return {} if signature is None else _marked(signature)
+
+
+@functools.cache
+def _shared_options(annotation: ast.expr | None) -> dict[str, tuple[Marks, ast.expr | None]]:
+    """Return the same of the options that all choices at a place share."""
+    shared = shared_signature(annotation)
+    return {} if shared is None else _marked(shared)
+
+
+def _marked(signature: Signature) -> dict[str, tuple[Marks, ast.expr | None]]:
     parameters = signature.inherited | signature.parameters
     return {name: (marks_of(signature, name), parameter.annotation) for name, parameter in parameters.items()}
 

@@ -19,12 +19,15 @@ from omegaconf.errors import OmegaConfBaseException
 from evaluation.name import experiment_name
 from orchestration.config import resolvers
 from orchestration.config.identity import Identity, identify
+from orchestration.config.secrets import Masks, masked, masks_of
 from orchestration.config.validation import check
 from orchestration.errors import ConfigError
+from runtime.decimals import as_meant
 from runtime.digest import digest_json
 from runtime.identity import AsBefore, NotIdentity
 from runtime.json_trees import map_leaves
 from runtime.messages import first_line
+from runtime.shared_options import AlsoTakes
 
 if TYPE_CHECKING:  # roles that a `_target_` must fill; not imported, because they need torch
     from pytorch_lightning.loggers import Logger
@@ -34,6 +37,7 @@ if TYPE_CHECKING:  # roles that a `_target_` must fill; not imported, because th
     from decompositions.core.format import Format
     from decompositions.core.metric import Metric
     from decompositions.rank_search.rule import RankRule
+    from evaluation.objective import RowObjective
     from evaluation.reported import Reported
     from lightning_modules.core.method import Method
     from lightning_modules.training.schedule import Schedule
@@ -49,8 +53,8 @@ ROOT_TARGET = "orchestration.config.point.Settings"
 class Settings:
     """The root of a configuration: the keys of conf/config.yaml, and their types."""
 
-    dataset: Data
-    network: Callable[..., Module]
+    dataset: Annotated[Data, AlsoTakes("datamodules.normalisation.Normalisation")]
+    network: Annotated[Callable[..., Module], AlsoTakes("orchestration.run.start.Start")]
     schedule: Schedule
     method: Method
     trainer: TrainerConfig
@@ -68,6 +72,7 @@ class Settings:
     rank: RankRule | None = None
     metric: Annotated[Metric | None, AsBefore(None)] = None
     reported: Annotated[Reported | None, NotIdentity()] = None
+    objective: Annotated[RowObjective | None, NotIdentity()] = None
 
 
 @dataclass(frozen=True)
@@ -75,13 +80,15 @@ class Point:
     """One checked point: its resolved configuration, and how it was asked for.
 
     `choices` has the option of each of `GROUPS`; `nested_choices` group and option at other places,
-    `{"schedule.reference.decay": ("decay", "cosine")}`.
+    `{"schedule.reference.decay": ("decay", "cosine")}`. `masks` stand for values of the
+    environment in all that is written.
     """
 
     config: dict[str, Any]
     choices: dict[str, str]
     nested_choices: dict[str, tuple[str, str]]
     overrides: tuple[str, ...]
+    masks: Masks = ()
 
     @classmethod
     def from_hydra(cls, config: DictConfig, hydra: Any) -> Point:
@@ -95,6 +102,7 @@ class Point:
         try:
             own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
             plain = OmegaConf.to_container(own, resolve=True)
+            unresolved = OmegaConf.to_container(own, resolve=False)
         except OmegaConfBaseException as error:
             line = first_line(error).removeprefix("ValueError raised while resolving interpolation: ")
             raise ConfigError(line if (error.full_key or "") in line else f"{error.full_key}: {line}") from None
@@ -102,8 +110,10 @@ class Point:
         choices = {group: str(chosen.get(group)) for group in GROUPS}
         groups = {str(key): str(option) for key, option in chosen.items() if "@" in str(key)}
         nested = {key.partition("@")[2]: (key.partition("@")[0], option) for key, option in groups.items()}
-        settings = map_leaves(lambda leaf: leaf, plain)  # YAML allows {1: 3}; a row in JSON does not
-        return cls(settings, choices, nested, tuple(hydra.overrides.task))
+        settings = map_leaves(as_meant, plain)  # keys too become text: YAML allows {1: 3}, a row in JSON does not
+        # As typed: to iterate would put values of the environment in their places.
+        typed: Any = OmegaConf.to_container(hydra.overrides.task, resolve=False)
+        return cls(settings, choices, nested, tuple(map(str, typed)), masks_of(unresolved, settings))
 
     def checked(self) -> Point:
         """Return this point; raises `ConfigError` with one line per problem."""
@@ -131,12 +141,17 @@ class Point:
     @functools.cached_property
     def _identified(self) -> Identity:
         named = {group: (group, self.choices[group]) for group in NAMED if group in self.choices}
-        return identify(self.config, ROOT_TARGET, named | self.nested_choices)
+        return identify(self.written, ROOT_TARGET, named | self.nested_choices)
+
+    @property
+    def written(self) -> dict[str, Any]:
+        """The configuration as it may be written: what came from the environment is masked."""
+        return masked(self.config, self.masks) if self.masks else self.config
 
     @property
     def computation(self) -> str:
         """A digest of the identity without names: other names may stand for the same configuration."""
-        return digest_json(identify(self.config, ROOT_TARGET, {}).content)
+        return digest_json(identify(self.written, ROOT_TARGET, {}).content)
 
     @property
     def left_out(self) -> tuple[str, ...]:
@@ -179,8 +194,9 @@ def without(config: Mapping[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
         *parents, last = key.split(".")
         node = copy
         for parent in parents:
-            node = node.get(parent) or {}
-        node.pop(last, None)
+            node = node.get(parent) if isinstance(node, dict) else None
+        if isinstance(node, dict):
+            node.pop(last, None)
     return copy
 
 

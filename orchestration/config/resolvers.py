@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from omegaconf import OmegaConf
@@ -23,6 +24,8 @@ def _scaled(epochs: int, *, _root_: Any) -> int:
     scale = OmegaConf.select(_root_, READS)
     if not isinstance(scale, int | float) or isinstance(scale, bool):
         raise ValueError(f"schedule.scale: expected a number, got {scale!r}")
+    if not math.isfinite(scale):
+        raise ValueError(f"schedule.scale: expected a finite number, got {scale!r}")
     return max(1, round(epochs * scale))
 
 

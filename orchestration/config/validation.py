@@ -20,9 +20,12 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
 from orchestration.config.annotations import evaluate, is_called_later, readable
+from orchestration.config.shared import shared_signature
 from orchestration.config.signatures import Parameter, Signature, read_signature
 from orchestration.errors import ConfigError
 from orchestration.paths import CONF
+from runtime.imports import is_of_python
+from runtime.own_modules import hidden_by_own
 
 Seen = dict[str, Signature]
 NUM_REMEMBERED = 10_000  # mappings of a target that were found without fault
@@ -52,7 +55,9 @@ def unknown(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
     return f"did you mean '{close[0]}'?" if close else f"known: {', '.join(known)}"
 
 
-def _problems(place: str, node: Mapping[str, Any], is_partial: bool | None, seen: Seen) -> Iterator[str]:
+def _problems(
+    place: str, node: Mapping[str, Any], is_partial: bool | None, seen: Seen, shared: Signature | None = None
+) -> Iterator[str]:
     same = f"{place.split('.')[-1]} {is_partial} {json.dumps(node, sort_keys=True)}" if place else ""
     if same in seen:  # `method.rank: ${rank}`: the same mapping again, and the same complaint
         return
@@ -61,13 +66,16 @@ def _problems(place: str, node: Mapping[str, Any], is_partial: bool | None, seen
     if not isinstance(target, str):
         yield f"{path}_target_: expected the dotted path of a class or function, got {target!r}"
         return
+    if is_of_python(target):
+        yield f"{path}_target_: '{target}' is of Python's own library, and is not called; see conf/ for what there is"
+        return
     if is_partial is not None and (given := node.get("_partial_", False)) is not is_partial:
         yield f"{path}_partial_: expected {str(is_partial).lower()}, got {given!r}"
         return
     try:
         signature = read_signature(target)
     except LookupError as error:
-        yield f"{path}_target_: '{target}' does not exist ({error})"
+        yield f"{path}_target_: '{target}' does not exist ({error}){hidden_by_own(target)}"
         return
     except SyntaxError as error:
         yield f"{path}_target_: '{target}' cannot be read: {error.filename}:{error.lineno}: {error.msg}"
@@ -77,11 +85,15 @@ def _problems(place: str, node: Mapping[str, Any], is_partial: bool | None, seen
     if place:
         seen[same] = signature
     values = {key: value for key, value in node.items() if key not in ("_target_", "_partial_")}
+    common = {} if shared is None else shared.parameters
     for key, value in values.items():
         if key in signature.parameters:
             yield from _value_problems(path + key, value, signature.parameters[key], signature, seen)
             continue
-        hint = unknown(key, signature.parameters, cutoff=0.8 if signature.is_open else 0.6)
+        if shared is not None and key in common:
+            yield from _value_problems(path + key, value, common[key], shared, seen)
+            continue
+        hint = unknown(key, [*signature.parameters, *common], cutoff=0.8 if signature.is_open else 0.6)
         # A target with **kwargs takes all but Hydra's keys and what looks like a typo.
         if not signature.is_open or key.startswith("_") or hint.startswith("did you mean"):
             yield f"{path}{key}: unknown key; {hint}"
@@ -116,7 +128,7 @@ def _value_problems(path: str, value: Any, parameter: Parameter, signature: Sign
     annotation = parameter.annotation
     if isinstance(value, Mapping) and "_target_" in value:
         is_partial = None if annotation is None else is_called_later(annotation, signature.module)
-        yield from _problems(path, value, is_partial, seen)
+        yield from _problems(path, value, is_partial, seen, shared_signature(annotation))
         return
     yield from _nested_problems(path, value, seen)
     if annotation is None:

@@ -10,7 +10,8 @@ from orchestration.config.cluster import Node
 from orchestration.config.point import Point
 from orchestration.distributed.torchrun import run_processes
 from orchestration.store.claim import Claim
-from orchestration.store.point_files import ROW, require_writable, row_without_result
+from orchestration.store.owned_files import ROW
+from orchestration.store.point_files import require_writable, row_without_result
 from runtime.signals import Interrupted, interrupt_at_once
 
 # Until a file that another machine has written is seen here.

@@ -27,7 +27,7 @@ from orchestration.config.cluster import Node
 from orchestration.config.point import Point
 from orchestration.paths import python_path
 from orchestration.store.claim import Claim
-from orchestration.store.point_files import LOCK
+from orchestration.store.owned_files import LOCK
 from runtime.console import console
 from runtime.file_lock import Lock
 from runtime.messages import one_line
@@ -38,6 +38,7 @@ PATIENCE = timedelta(days=7)
 GRACE_SECONDS = 60  # torchrun gives its processes 30
 WATCH_SECONDS = 0.5
 PARTING_SECONDS = 5  # wait, so that rank 0 can write its row before torchrun kills the group
+ASKED = re.compile(r"SignalException: Process \d+ got signal: (\d+)")
 MESSAGE = re.compile(r"^error: (process \d+: .*)$", re.MULTILINE)
 
 
@@ -58,14 +59,18 @@ def run_processes(point: Point, num: int, node: Node, own: Claim | None = None) 
         *("-m", "orchestration.run.worker", str(task_file.absolute())),
     ]
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONPATH": python_path()}
+    code = None
     with log.open("w", encoding="utf-8") as errors:
-        process = subprocess.Popen(command, stderr=errors, env=environment)
+        # In a session of its own: torchrun ends its processes at a SIGHUP that this one is told to ignore.
+        process = subprocess.Popen(command, stderr=errors, env=environment, start_new_session=True)
         try:
             code = process.wait()
         finally:
             _end(process)
             task_file.unlink(missing_ok=True)
-    return None if code == 0 else f"{_reason(log.read_text(encoding='utf-8', errors='replace'))} (see {log})"
+            if not code:  # nobody is told to look at it
+                log.unlink(missing_ok=True)
+    return None if code == 0 else f"{_reason(log.read_text(encoding='utf-8', errors='replace'), code)} (see {log})"
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -81,17 +86,25 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def _reason(log: str) -> str:
-    """Return which process failed first and how: its own message, or else torchrun's summary."""
-    if found := MESSAGE.search(log):
-        return found[1]
+def _reason(log: str, code: int) -> str:
+    """Return which process ended first and how, from what torchrun and its processes wrote and torchrun's exit code.
+
+    A process that was killed says nothing, and the others then say that they lost it.
+    """
+    if code < 0:
+        return f"torchrun was killed by signal {-code}"
+    if asked := ASKED.search(log):
+        return f"torchrun was told to end by signal {asked[1]}"
     _, _, summary = log.rpartition("Root Cause")
     rank = re.search(r"rank\s*: (\d+)", summary)
-    code = re.search(r"exitcode\s*: (-?\d+)", summary)
-    if rank is None or code is None:
-        return "the processes did not start"
-    how = f"was killed by signal {-int(code[1])}" if int(code[1]) < 0 else f"ended with {code[1]}"
-    return f"process {rank[1]} {how}"
+    exit_code = re.search(r"exitcode\s*: (-?\d+)", summary)
+    if rank is not None and exit_code is not None and int(exit_code[1]) < 0:
+        return f"process {rank[1]} was killed by signal {-int(exit_code[1])}"
+    if found := MESSAGE.search(log):
+        return found[1]
+    if rank is not None and exit_code is not None:
+        return f"process {rank[1]} ended with {exit_code[1]}"
+    return f"the processes did not start: torchrun ended with {code}"
 
 
 def read_claim(task_file: Path) -> Claim:

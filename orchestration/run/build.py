@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import traceback
 from dataclasses import dataclass
 from typing import Any
@@ -12,8 +13,10 @@ from hydra.utils import instantiate
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import nn
+from torch.nn.parameter import UninitializedParameter
 
 from datamodules.data import Data
+from datamodules.normalisation import Normalisation
 from decompositions.core.format import Format
 from decompositions.core.metric import Metric
 from decompositions.network.serialization import build_network
@@ -24,30 +27,29 @@ from lightning_modules.training.runner import Runner, quiet_lightning
 from lightning_modules.training.schedule import Schedule
 from lightning_modules.training.trainer_config import TrainerConfig
 from orchestration.config.point import Point
-from orchestration.errors import ConfigError
+from orchestration.config.shared import split_options
+from orchestration.errors import ConfigError, NotHere
+from orchestration.run.check_logger import check_logger
+from orchestration.run.rebuild import without_files
+from orchestration.run.start import Start
+from runtime.console import say
+from runtime.distributed import group
 from runtime.messages import first_line
 
 # Arguments of a logger that no configuration may give.
 DECIDED_BY_THE_POINT = frozenset(("name", "group", "job_type", "tags", "config", "save_dir", "id", "version", "resume"))
 
 
-class NotHere(ConfigError):
-    """This machine lacks the data or the devices of a point; others may have them. `advice` is for this machine."""
-
-    def __init__(self, what: str, advice: str = "") -> None:
-        super().__init__(f"{what}{advice}")
-        self.what = what
-
-
 @dataclass(frozen=True)
 class Components:
-    """The components of a point, ready to run; `builder` says how its untrained network is built."""
+    """The components of a point, ready to run; `builder` and `start` say how its untrained network is made."""
 
     data: Data
     schedule: Schedule
     method: Method
     trainer_config: TrainerConfig
     builder: dict[str, Any]
+    start: Start
 
     @property
     def split(self) -> str:
@@ -55,11 +57,16 @@ class Components:
         limit = self.trainer_config.limit_batches
         return self.data.split if limit is None else f"{self.data.split}; of each the first {limit} batches only"
 
-    @property
+    @functools.cached_property
     def rebuilder(self) -> dict[str, Any]:
         """The builder of a network file: without the weights to start from, because the file holds the state."""
-        arguments = self.builder["arguments"]
-        return self.builder | {"arguments": {**arguments, **({"weights": None} if "weights" in arguments else {})}}
+        found, why = without_files(self.builder, self.data.input_shape)
+        if why:
+            say(
+                f"note: network.pt needs the file that its builder reads: it cannot do without ({why}); give "
+                "weights as network.weights"
+            )
+        return found
 
     def runner(self, logger: Logger | None, seed: int, checkpoint: Checkpoint, stage: str = "method") -> Runner:
         """Return what trains and evaluates networks for one stage of a point."""
@@ -77,7 +84,7 @@ class Components:
     def network(self, seed: int) -> nn.Module:
         """Return a freshly initialised network; the same for the same seed."""
         torch.manual_seed(seed)
-        return build_network(self.builder)
+        return self.start.apply(build_network(self.builder))
 
 
 def build_components(point: Point) -> Components:
@@ -90,13 +97,21 @@ def build_components(point: Point) -> Components:
     quiet_lightning()
     if given := sorted(DECIDED_BY_THE_POINT & set(config["logger"] or {})):
         raise ConfigError(f"logger.{given[0]}: the point decides this; use tags for words of your own")
-    data = _build(config["dataset"], "dataset")
+    if group().rank == 0:  # the others do not log
+        check_logger(point)
+    dataset, normalisation = split_options(config["dataset"], Normalisation)
+    data = _build(dataset, "dataset")
     _require("dataset", data, Data)
     try:
         data.prepare_data()  # some data know their shape only now
     except (ValueError, OSError) as error:
         raise NotHere(first_line(error)) from None
-    arguments = {k: v for k, v in config["network"].items() if not k.startswith("_")}
+    try:
+        data.normalise_by(normalisation)
+    except ValueError as error:
+        raise ConfigError(first_line(error)) from None
+    network_node, start = split_options(config["network"], Start)
+    arguments = {k: v for k, v in network_node.items() if not k.startswith("_")}
     if built := [key for key, value in arguments.items() if "'_target_'" in repr(value)]:
         raise ConfigError(f"network.{built[0]}: a network takes plain values, so that its file can build it again")
     shape = {"input_shape": list(data.input_shape), "num_classes": data.num_classes}
@@ -105,7 +120,8 @@ def build_components(point: Point) -> Components:
         _build(config["schedule"], "schedule"),
         _build(config["method"], "method"),
         _build(config["trainer"], "trainer"),
-        {"target": config["network"]["_target_"], "arguments": {**arguments, **shape}},
+        {"target": network_node["_target_"], "arguments": {**arguments, **shape}},
+        start,
     )
     roles: list[tuple[str, Any, type]] = [
         ("schedule", components.schedule, Schedule),
@@ -150,21 +166,28 @@ def _require(name: str, part: Any, role: type) -> None:
 
 
 def _try_network(components: Components, what: str) -> nn.Module:
-    """Build the network and pass one and two samples; a mistake in its code becomes one line with its place."""
+    """Build the network and pass samples, in training mode too; a mistake in its code becomes a line with its place."""
     try:
         network = components.network(0)
         if not isinstance(network, nn.Module):
             raise ValueError(f"expected an nn.Module, got {type(network).__name__}")
+        if any(isinstance(parameter, UninitializedParameter) for parameter in network.parameters()):
+            raise ValueError("a network file has to build it again without data: give lazy layers their sizes")
+        shape = components.data.input_shape
         with torch.no_grad():
-            outputs = {size: network.eval()(torch.zeros(size, *components.data.input_shape)) for size in (1, 2)}
+            outputs = [
+                (size, training, network.train(training)(torch.zeros(size, *shape)))
+                for size, training in ((1, False), (2, False), (2, True))
+            ]
     except Exception as error:
         raise ConfigError(f"{what}: {_blame(error)}") from None
-    for size, output in outputs.items():
+    for size, training, output in outputs:
         expected = (size, components.data.num_classes)
         if not isinstance(output, torch.Tensor) or tuple(output.shape) != expected:
             got = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
-            raise ConfigError(f"{what}: expected an output of {expected}, got {got}")
-    return network
+            mode = " in training mode" if training else ""
+            raise ConfigError(f"{what}: expected an output of {expected}{mode}, got {got}")
+    return network.eval()
 
 
 def _build(node: dict[str, Any], place: str) -> Any:

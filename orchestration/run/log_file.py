@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from runtime.console import console
+from runtime.console import say
 
 log = logging.getLogger("compression_bench")
 
@@ -21,7 +21,7 @@ class _Log(logging.FileHandler):
     def handleError(self, record: logging.LogRecord) -> None:  # the name is logging's
         if not self.is_full:
             self.is_full = True
-            console.print(f"no log: {self.baseFilename} cannot be written ({sys.exc_info()[1]})", markup=False)
+            say(f"no log: {self.baseFilename} cannot be written ({sys.exc_info()[1]})")
 
     def close(self) -> None:
         with suppress(OSError):
@@ -30,8 +30,13 @@ class _Log(logging.FileHandler):
 
 @contextmanager
 def log_file(path: Path) -> Iterator[None]:
-    """Inside the block, append what this suite logs to `path`."""
-    handler = _Log(path, mode="a", encoding="utf-8")
+    """Inside the block, append what this suite logs to `path`; where that is impossible, say so and go on."""
+    try:
+        handler = _Log(path, mode="a", encoding="utf-8")
+    except OSError as error:
+        say(f"no log: {path} cannot be written ({error.strerror})")
+        yield
+        return
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     log.setLevel(logging.INFO)
     log.addHandler(handler)

@@ -17,13 +17,17 @@ from lightning_modules.core.method import Compressed
 from lightning_modules.training.classifier import require_finite_loss
 from lightning_modules.training.runner import Runner
 from orchestration.run.build import Components
-from orchestration.run.reference import TrainedReference
+from orchestration.run.reference_file import TrainedReference
+from runtime.console import say
 from runtime.distributed import group
 from runtime.messages import first_line
 
 
-def try_batch(components: Components, device: torch.device, size: int) -> None:
-    """Pass one batch of the size at which latency is measured, so that one that does not fit fails before training."""
+def try_batches(components: Components, device: torch.device, size: int) -> None:
+    """Pass the largest batch that latency is measured with, and the smallest of training, before anything is trained.
+
+    Raises `ValueError` if one is too large for the device, or the other too small for batch norm.
+    """
     network = components.network(0).eval().to(device)
     try:
         with torch.inference_mode():
@@ -31,6 +35,19 @@ def try_batch(components: Components, device: torch.device, size: int) -> None:
     except (RuntimeError, MemoryError) as error:
         raise ValueError(
             f"no pass of a batch of latency_batch_size={size} is possible; lower it ({first_line(error)})"
+        ) from None
+
+    num_images, full = len(components.data.train_batches(1, 0, device)), components.schedule.batch_size
+    num = components.trainer_config.num_processes
+    last = num_images % full or full
+    if (last if last < num else last // num) > 1:  # a process gets all of a batch with fewer images than processes
+        return
+    try:
+        network.train()(torch.zeros(1, *components.data.input_shape, device=device))
+    except ValueError as error:
+        raise ValueError(
+            f"the last training batch has {last} of {num_images} images, and the network cannot be trained on one "
+            f"({first_line(error)}); take another schedule.batch_size than {full}"
         ) from None
 
 
@@ -98,6 +115,8 @@ def _measure(
     seconds: float,
 ) -> Measure:
     counts = count(network, components.data.input_shape)
+    if counts.uncounted:
+        say(f"note: MACs leave out {', '.join(counts.uncounted)}, for want of a formula")
     return Measure(
         test_top1_percent=test.top1_percent,
         test_top5_percent=test.top5_percent,

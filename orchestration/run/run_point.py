@@ -21,16 +21,18 @@ from orchestration.config.cluster import this_node
 from orchestration.config.point import Point
 from orchestration.distributed.launch_point import join_node, launch_point
 from orchestration.run.build import Components, build_components
+from orchestration.run.guarded_logger import start_logger
 from orchestration.run.log_file import log, log_file
-from orchestration.run.measure import measure, try_batch
-from orchestration.run.reference import get_reference
-from orchestration.run.wandb_logger import finish_logger, start_logger
+from orchestration.run.measure import measure, try_batches
+from orchestration.run.reference import get_reference, untrained_digest
 from orchestration.store.claim import Claim, claim, taken
-from orchestration.store.point_files import finished, new_row, pending_network
+from orchestration.store.point_files import CHECKPOINT, LOG, finished, new_row
+from orchestration.store.start_of_row import UNTRAINED, WEIGHTS, weights_digest, why_stale
 from runtime.console import say
 from runtime.distributed import group
 from runtime.messages import one_line
 from runtime.signals import Interrupted, interrupt_between_batches
+from runtime.zip_records import records_digest
 
 
 def run_point(point: Point) -> Result:
@@ -43,8 +45,14 @@ def run_point(point: Point) -> Result:
     """
     components = build_components(point)
     devices, split = components.trainer_config.devices, components.split
+
+    def untrained() -> str:
+        return _untrained(point, components)
+
     if (node := this_node(components.trainer_config.num_nodes)).rank > 0:
-        row = None if point.config["force"] else finished(point)  # else node 0, which takes it, would not come
+        row = None if point.config["force"] else finished(point)
+        if row is not None and why_stale(point, row, untrained):
+            row = None  # node 0 runs it again; where it takes the row, it would not come
         return join_node(point, node, devices, split) if row is None else taken(point, row)
 
     def work(own: Claim) -> Result:
@@ -56,14 +64,19 @@ def run_point(point: Point) -> Result:
         components.data.setup()
         return components.data.fingerprint
 
-    return claim(point, work, fingerprint)
+    return claim(point, work, fingerprint, untrained)
+
+
+def _untrained(point: Point, components: Components) -> str:
+    with _threads(point.config["num_threads"]):  # always the same: their number changes the last bits
+        return untrained_digest(components.network(point.config["seed"]), components.data.input_shape)
 
 
 def run_here(own: Claim, components: Components) -> Result:
     """Run a claimed point in this process and write its row; of several processes, in rank 0."""
     # Several processes end with their parent, which waits for them.
     signals = nullcontext() if group().size > 1 else interrupt_between_batches()
-    with signals, log_file(own.point.directory / "run.log"), _threads(own.point.config["num_threads"]):
+    with signals, log_file(own.point.directory / LOG), _threads(own.point.config["num_threads"]):
         return _run(own, components)
 
 
@@ -76,11 +89,24 @@ def _run(own: Claim, components: Components) -> Result:
     try:
         logger = start_logger(point)
         components.data.setup()
-        row["signature"]["data"] = components.data.fingerprint
+        row["signature"] |= {
+            "data": components.data.fingerprint,
+            "normalisation": str(components.data.normalise or "not known"),
+        }
+        row["signature"][UNTRAINED] = _untrained(point, components)
+        if (digest := weights_digest(point)) is not None:
+            row["signature"][WEIGHTS] = digest
         device = components.trainer_config.device()
         compressed, measured, checkpoint = compute(point, components, logger)
         row |= measured
-        save_network(pending_network(point), compressed.network, components.rebuilder, compressed.structure)
+        save_network(
+            own.pending_network,
+            compressed.network,
+            components.rebuilder,
+            compressed.structure,
+            components.data.preprocessing,
+        )
+        row["network_digest"] = records_digest(own.pending_network)
     except Diverged as error:
         status = f"diverged: {one_line(error)}"
     except (Interrupted, KeyboardInterrupt) as error:
@@ -95,11 +121,11 @@ def _run(own: Claim, components: Components) -> Result:
         result = own.publish(result)  # the row first: it is the truth, and W&B a copy
         if result.is_ok and checkpoint is not None:
             checkpoint.remove()
-        try:
-            finish_logger(logger, result, point.directory)
-        except Exception as error:  # the row is on disk; a logger that breaks does not undo it
-            say(f"{point.label}: the logger could not be closed: {type(error).__name__}: {error}")
+        if logger is not None:
+            logger.finish(result, point.directory, is_done=status == "ok")
     finally:
+        if logger is not None:
+            logger.close()
         if interrupted is not None:  # also where no row can be written: no other point may begin
             raise interrupted
     return result
@@ -125,14 +151,15 @@ def compute(
     row is written. Raises `Diverged`.
     """
     config, device = point.config, components.trainer_config.device()
-    try_batch(components, device, config["latency_batch_size"])
+    try_batches(components, device, config["latency_batch_size"])
     reference = get_reference(point, components, logger)
     # What was begun with force=true goes on with it, and nothing else does.
     known = origin(of=point.id, reference=reference.digest, **{"run (force=true, or without)": config["force"]})
-    checkpoint = Checkpoint(point.directory / "checkpoint.pt", config["checkpoint_seconds"], known)
+    checkpoint = Checkpoint(point.directory / CHECKPOINT, config["checkpoint_seconds"], known)
     checkpoint.load()
     # The reference has another: what the method draws does not depend on whether it was in the cache.
     runner = components.runner(logger, config["seed"], checkpoint)
+    components.start.require_expected(lambda: runner.validate(reference.network))
     try:
         compressed = components.method.compress(reference.network, runner)
         measured = measure(
@@ -141,5 +168,9 @@ def compute(
     except Diverged:
         checkpoint.remove()
         raise
+    except Exception as error:
+        if not checkpoint.blame(error):
+            raise
+        return compute(point, components, logger)
     # Points on other kinds of devices share a reference: its seconds may be those of another one.
     return compressed, measured | {"environment": {"reference_device_type": reference.device_type}}, checkpoint

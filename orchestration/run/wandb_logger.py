@@ -1,80 +1,78 @@
 """Log a point to Weights & Biases: one run a point, also where many points share a process.
 
-The run has the id of the point, so that a point which is killed and resumed continues its run.
+The run has the id of the point, so that a point which is killed and resumed continues its run. What is logged is kept
+until the point is done (`logged_lines`): a run that lacks a part of it, as every new offline run does, gets it first.
 """
 
 from __future__ import annotations
 
-import sys
+import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hydra.utils import instantiate
-from pytorch_lightning.loggers import Logger, WandbLogger
+from pytorch_lightning.loggers import WandbLogger
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from evaluation.result import Result
-from orchestration.config.point import Point
-from orchestration.store.point_files import NETWORK
-from reporting.wandb.client import comes_from_outside, explain, is_mistake, prepare, write_row
-from reporting.wandb.names import run_arguments
-from runtime.console import say
+from orchestration.run.logged_lines import STEP, LoggedLines
+from orchestration.store.owned_files import NETWORK
+from reporting.wandb import variables
+from reporting.wandb.client import prepare, write_row
 
 
 class WandB(WandbLogger):
-    """Lightning's W&B logger; `artifact` uploads the compressed network too, `entity` owns the project (None: you)."""
+    """Lightning's W&B logger; `artifact` uploads the compressed network too, `entity` owns the project (None: you).
+
+    What is None is as the environment says: `reporting.wandb.variables`.
+    """
 
     def __init__(
-        self, project: str, offline: bool = True, artifact: bool = False, entity: str | None = None, **arguments: Any
+        self,
+        project: str | None = None,
+        offline: bool | None = None,
+        artifact: bool = False,
+        entity: str | None = None,
+        **arguments: Any,
     ) -> None:
         prepare()
+        super().__init__(project=variables.project(project), entity=entity, **arguments)
         # Lightning's own `offline` would set WANDB_MODE for every point after this one.
-        super().__init__(project=project, entity=entity, **arguments)
-        if offline:
-            self._wandb_init["mode"] = "offline"
+        self._wandb_init["mode"] = self.mode = variables.mode(offline)
         self._wandb_init.pop("anonymous")  # wandb warns of it, whatever its value
         self.artifact = artifact
+        self.kept: LoggedLines | None = None
 
     def leave(self) -> None:
         """Switch to offline mode: from here on the run is written to disk only."""
-        import wandb
+        self._experiment = None
+        self._wandb_init["mode"] = self.mode = "offline"
 
-        wandb.teardown()  # to its service process the run that could not be opened is in use
-        self._wandb_init["mode"] = "offline"
+    def open(self, path: Path, origin: Mapping[str, Any]) -> None:
+        """Open the run, and keep its lines at `path`."""
+        _ = self.experiment
+        self.keep_lines(path, origin)
 
+    def keep_lines(self, path: Path, origin: Mapping[str, Any]) -> None:
+        """Keep what is logged at `path`; log what is there and the run lacks, in the place of the runs that had it."""
+        run = self.experiment
+        folder = Path(run.dir).parent
+        self.kept = LoggedLines(path, origin, run.step, folder)
+        for line in self.kept.lines[max(0, run.step - self.kept.first) :]:
+            run.log(line)
+        for earlier in self.kept.earlier_folders:
+            if earlier != folder and earlier.name.startswith("offline-run-"):
+                shutil.rmtree(earlier, ignore_errors=True)  # `wandb sync` would send its lines once more
 
-def start_logger(point: Point) -> Logger | None:
-    """Open the point's run; return None if the point has no logger.
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Log one line of the history, unless it is kept from a process that was killed."""
+        numbers = {name: float(value) for name, value in metrics.items()}  # NumPy's are no JSON
+        if self.kept is None or self.kept.add({**numbers, STEP: step}):
+            super().log_metrics(numbers, step)
 
-    Raises `ValueError` if a login is missing, before anything trains. If the server is unreachable, one warning is
-    printed and the run is written to disk only.
-    """
-    node = point.config["logger"]
-    if node is None:
-        return None
-    logger = instantiate(node)(
-        save_dir=str(point.directory),
-        resume="allow",
-        **run_arguments(point.id, point.choices, point.config["seed"], point.config["tags"], point.identity),
-    )
-    try:
-        _ = logger.experiment  # opens the run now
-    except Exception as error:
-        if not comes_from_outside(error):
-            raise
-        if is_mistake(error):
-            raise ValueError(f"{explain(error)}; or take logger=wandb_offline, which needs no account") from None
-        say(f"{point.label}: {explain(error)}; this run is written to disk only, `report.py --wandb` sends its row")
-        logger.leave()
-        _ = logger.experiment
-    return logger
-
-
-def finish_logger(logger: Logger | None, result: Result, directory: Path) -> None:
-    """Write the row into the run and close the run, so that the next point opens its own."""
-    try:
-        if isinstance(logger, WandB):
-            network = directory / NETWORK if logger.artifact and result.is_ok else None
-            write_row(logger.experiment, result, network)
-    finally:
-        if "wandb" in sys.modules:
-            sys.modules["wandb"].finish(exit_code=0 if result.is_ok else 1)
+    def write(self, result: Result, directory: Path, *, is_done: bool) -> None:
+        """Write the row into the run; of a point that `is_done` nothing is kept for another process."""
+        write_row(self.experiment, result, directory / NETWORK if self.artifact and result.is_ok else None)
+        if is_done and self.kept is not None:
+            self.kept.remove()

@@ -13,10 +13,12 @@ from orchestration.distributed.torchrun import join, read_claim, report_failure
 from orchestration.run.build import build_components
 from orchestration.run.run_point import compute, run_here
 from runtime.distributed import broadcast, group
+from runtime.output import keep_output
 
 
 def main() -> None:
     """Compute the point together with the other processes; rank 0 writes the row."""
+    keep_output()
     resolvers.register()
     own = read_claim(Path(sys.argv[1]))
     point = own.point

@@ -8,7 +8,6 @@ command composes to other classes is left as it is.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,9 +20,10 @@ from orchestration.config import resolvers
 from orchestration.config.error_messages import error_lines
 from orchestration.config.point import Point, without
 from orchestration.paths import CONF
-from orchestration.store.point_files import LOCK, ROW
+from orchestration.store.owned_files import LOCK, ROW
 from runtime.digest import digest_json
 from runtime.file_lock import owner_of
+from runtime.json_file import read_json
 from runtime.messages import one_line
 
 BEFORE = ("1.0", "1.1")
@@ -59,7 +59,7 @@ def migrate(folders: Sequence[Path]) -> Iterator[str]:
 
 
 def _migrate_row(path: Path, composed: dict[tuple[str, ...], Point]) -> None:
-    row = json.loads(path.read_text(encoding="utf-8"))
+    row = read_json(path)
     if row["schema_version"] in TODAY:
         return
     if row["schema_version"] not in BEFORE:

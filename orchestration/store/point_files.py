@@ -8,37 +8,76 @@ import time
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
-from zipfile import is_zipfile
 
 import yaml
 
 from evaluation.result import Result, read_result, write_result
 from orchestration.config.point import Point
 from orchestration.errors import ConfigError
+from orchestration.store.acceptance import refusal
+from orchestration.store.owned_files import CONFIG, NETWORK, ROW, OwnedFiles
+from runtime.atomic import atomic_write
+from runtime.console import say
+from runtime.messages import one_line
+from runtime.plain_file import is_in_the_way, read_plain
+from runtime.set_aside import set_aside
 
-ROW, NETWORK, LOCK, CONFIG = "result.json", "network.pt", ".lock", "config.yaml"
+LOG, CHECKPOINT, LOGGED = "run.log", "checkpoint.pt", "logged.jsonl"
+FILES = (ROW, NETWORK, CONFIG, LOG, CHECKPOINT, LOGGED)
+MAX_CONFIG_BYTES = 16 * 2**20
 # A whole file of YAML takes a hundred times as long to read.
 ROOT_OF_DATA = re.compile(r"^dataset:\n(?:  .*\n)*?  root: (.*)$", re.MULTILINE)
 
 
 def finished(point: Point) -> Result | None:
     """Return the row of a point that ran to its end and left a whole network; None if there is none to read."""
+    return finished_or_refused(point)[0]
+
+
+def finished_or_refused(point: Point) -> tuple[Result | None, str]:
+    """Return the finished row of a point; or None, and why a row that says ok is not this point's (`acceptance`)."""
     try:
-        result = read_result(point.directory / ROW)
+        row = read_result(point.directory / ROW)
     except ValueError:
-        return None
-    return result if result.is_ok and is_zipfile(point.directory / NETWORK) else None
+        return None, ""
+    if not row.is_ok:
+        return None, ""
+    why = refusal(point, row, point.directory / NETWORK)
+    return (row, "") if why is None else (None, why)
 
 
 def has_other_root(point: Point) -> bool:
     """Return True if the finished run used another dataset.root: only fingerprints tell whether the data match."""
-    root = point.config["dataset"].get("root")
+    root = point.written["dataset"].get("root")
     try:
-        text = (point.directory / CONFIG).read_text(encoding="utf-8")
+        text = read_plain(point.directory / CONFIG, MAX_CONFIG_BYTES).decode("utf-8")
+        before = ROOT_OF_DATA.search(text)
+        return root is not None and before is not None and yaml.safe_load(before[1]) != root
     except OSError:  # a row alone, copied here
         return False
-    before = ROOT_OF_DATA.search(text)
-    return root is not None and before is not None and yaml.safe_load(before[1]) != root
+    except (ValueError, yaml.YAMLError, RecursionError):  # nobody knows
+        return root is not None
+
+
+def set_aside_odd(point: Point) -> None:
+    """Move a row that cannot be read aside, and folders, pipes and devices in the place of a point's files; say so.
+
+    They are not deleted: somebody may want to know what they were. The point is computed again.
+    """
+    for path in (point.directory / name for name in FILES):
+        why = "no plain file is there" if is_in_the_way(path) else _unreadable(path) if path.name == ROW else None
+        if why is not None:
+            say(f"{point.label}: {why}; moved to {set_aside(path)}, and computed again")
+
+
+def _unreadable(path: Path) -> str | None:
+    if not path.exists():
+        return None
+    try:
+        read_result(path)
+    except ValueError as error:
+        return one_line(error)
+    return None
 
 
 def require_writable(folder: Path) -> None:
@@ -65,8 +104,8 @@ def new_row(point: Point, split: str, seconds_ago: float = 0.0) -> dict[str, Any
         "seed": point.config["seed"],
         "config": point.identity,
         "overrides": point.identifying_overrides,
-        "tags": point.config["tags"],
-        "reported": point.config["reported"],
+        "tags": point.written["tags"],
+        "reported": point.written["reported"],
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(time.time() - seconds_ago)),
         "signature": {"split": split, "counting": COUNTING, "latency": PROTOCOL},
     }
@@ -82,40 +121,30 @@ def row_without_result(point: Point, status: str, split: str = "not known", seco
     return Result(**new_row(point, split, seconds), status=status, seconds=seconds, environment=here)
 
 
-def begin_run(point: Point, *, keeps_row: bool) -> None:
+def begin_run(point: Point, files: OwnedFiles, *, keeps_row: bool) -> None:
     """Write the configuration of a run down; remove what an earlier run left, unless its row is to be kept."""
-    text = yaml.safe_dump(point.config, sort_keys=False, width=math.inf)
-    _new(point, CONFIG).write_text(text, encoding="utf-8")
+    text = yaml.safe_dump(point.written, sort_keys=False, width=math.inf)
+    with atomic_write(files.pending(CONFIG)) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    files.require_ours()
     if not keeps_row:
-        (point.directory / ROW).unlink(missing_ok=True)
-        (point.directory / NETWORK).unlink(missing_ok=True)
-        _settle(point, CONFIG)
+        is_anothers = bool(finished_or_refused(point)[1])  # whose, nobody knows here
+        files.remove(ROW, keep=is_anothers)
+        files.remove(NETWORK, keep=is_anothers)
+        files.publish(CONFIG)
 
 
-def pending_network(point: Point) -> Path:
-    """Return where the network of a run is kept until its row is stored."""
-    return _new(point, NETWORK)
-
-
-def _new(point: Point, name: str) -> Path:
-    return point.directory / f"{name}.new"
-
-
-def _settle(point: Point, name: str) -> None:
-    _new(point, name).replace(point.directory / name)
-
-
-def store_row(point: Point, result: Result) -> Result | None:
+def store_row(point: Point, files: OwnedFiles, result: Result) -> Result | None:
     """Store the row of a run, and its network if the row is ok; return None if an earlier row is kept instead."""
-    path, new = point.directory / ROW, _new(point, ROW)
-    if path.exists() and not result.is_ok:
+    if (point.directory / ROW).exists() and not result.is_ok:
         return None
-    write_result(new, result)
-    result = read_result(new)
+    write_result(files.pending(ROW), result)
+    result = read_result(files.pending(ROW))
+    files.require_ours()
     if result.is_ok:
-        path.unlink(missing_ok=True)  # an old row never stands beside a new network
-        _settle(point, NETWORK)
-        if _new(point, CONFIG).exists():  # with force=true the earlier row's stood there until now
-            _settle(point, CONFIG)
-    _settle(point, ROW)
+        files.remove(ROW)  # an old row never stands beside a new network
+        files.publish(NETWORK)
+        if files.pending(CONFIG).exists():  # with force=true the earlier row's stood there until now
+            files.publish(CONFIG)
+    files.publish(ROW)
     return result

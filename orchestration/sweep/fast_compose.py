@@ -20,7 +20,8 @@ from omegaconf import DictConfig, Node, OmegaConf
 
 from orchestration.config import resolvers
 from orchestration.config.point import Point
-from runtime.json_trees import Place, leaves
+from runtime.decimals import as_meant
+from runtime.json_trees import Place, leaves, map_leaves, with_leaf
 
 # Resolvers of interpolations that read no more of a configuration than their arguments and `resolvers.READS`.
 KNOWN = {"scaled", "oc.env"}
@@ -63,7 +64,7 @@ class Composer:
         settings = family.point.config
         for (_, value), places in zip(filter(None, plain), family.places, strict=True):
             for place in places:
-                settings = _with(settings, place, value)
+                settings = with_leaf(settings, place, value)
         task = tuple(override for override in overrides if not override.lstrip("+~").startswith("hydra."))
         return replace(family.point, config=settings, overrides=task).checked()
 
@@ -78,7 +79,7 @@ class Composer:
         is_group = key in self.groups or "/" in key or override.package is not None
         if is_group or override.type != OverrideType.CHANGE or override.is_sweep_override() or key.startswith("hydra."):
             return None
-        value = override.value()
+        value = map_leaves(as_meant, override.value())
         items = value if isinstance(value, list) else [value]
         return (key, value) if key != resolvers.READS and all(map(_is_plain, items)) else None
 
@@ -142,12 +143,3 @@ def _is_all_known(unresolved: Any) -> bool:
             ):
                 return False
     return True
-
-
-def _with(container: Any, place: Place, value: Any) -> Any:
-    """Return a copy that differs at `place` and shares the rest."""
-    if not place:
-        return value
-    copy = container.copy()
-    copy[place[0]] = _with(container[place[0]], place[1:], value)
-    return copy

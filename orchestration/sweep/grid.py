@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from hydra.core.config_loader import ConfigLoader
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 
 from orchestration.config.error_messages import error_lines
 from orchestration.config.point import Point
+from orchestration.errors import ConfigError
+from orchestration.sweep.axes import Choices, Interval, read_axes
 from orchestration.sweep.fast_compose import Composer
 
 MANY = 1000  # refusals that are enough to see what is wrong
@@ -19,12 +21,10 @@ MANY = 1000  # refusals that are enough to see what is wrong
 def expand_grid(loader: ConfigLoader, base: DictConfig, arguments: list[str]) -> list[Point]:
     """Return the points of all combinations of the overrides in `arguments`; equal ones are one point.
 
-    Exits with 1, and one line per problem, if a combination is refused.
+    Exits with 1, and one line per problem, if a combination is refused; raises `ConfigError` for an axis that a grid
+    has no values for.
     """
-    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper  # for the syntax of sweeps alone
-
-    parsed = OverridesParser.create(config_loader=loader).parse_overrides(arguments)
-    (combinations,) = BasicSweeper.split_arguments(parsed, max_batch_size=None)
+    combinations = _combinations(read_axes(loader, arguments))
     compose = Composer(loader, base)
     points: dict[str, Point] = {}
     problems: dict[str, int] = {}
@@ -55,12 +55,20 @@ def expand_grid(loader: ConfigLoader, base: DictConfig, arguments: list[str]) ->
         for problem, count in problems.items():
             print(f"error: {problem}{f'  [{count} points]' if count > 1 else ''}", file=sys.stderr)
         sys.exit("error: the sweep was refused before anything ran")
-    if not points:
-        sys.exit("error: the sweep has no points: an override has no values, as a glob that matches nothing")
     repeated = len(combinations) - len(points)
     dropped = f" ({_number(repeated, 'repetition')} dropped)" if repeated else ""
     print(f"{_number(len(points), 'point')}{dropped}")
     return list(points.values())
+
+
+def _combinations(axes: Mapping[str, Choices | Interval]) -> list[tuple[str, ...]]:
+    if intervals := [key for key, axis in axes.items() if isinstance(axis, Interval)]:
+        raise ConfigError(
+            f"{intervals[0]}: a grid has no values for interval(); give choice(…) or range(…), or search: "
+            "hydra/sweeper=optuna"
+        )
+    lists = [[f"{key}={value}" for value in axis.values] for key, axis in axes.items() if isinstance(axis, Choices)]
+    return list(itertools.product(*lists))
 
 
 def _swept(combinations: Sequence[Sequence[str]]) -> dict[str, list[str]]:

@@ -5,14 +5,24 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import signal
 import sys
+import time
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
+from orchestration.config.point import Point
 from orchestration.paths import python_path
+from orchestration.store.owned_files import LOCK
+from runtime.file_lock import owner_of
+from runtime.process import ProcessId, descendants
+
+POLL_SECONDS = 0.1
 
 
 class Launching(Callback):
@@ -42,7 +52,31 @@ def start_ray(options: DictConfig) -> None:
         ray.init(**arguments)
 
 
-def stop_ray() -> None:
-    """Shut Ray down in this process, if it was started."""
-    if "ray" in sys.modules:
-        sys.modules["ray"].shutdown()
+def stop_ray(points: Iterable[Point]) -> None:
+    """Shut Ray down in this process, if it was started; running points first get SIGTERM and write their rows.
+
+    Ray's own shutdown kills its workers a tenth of a second after it asks them to end, and Ray blocks SIGINT in them.
+    A second signal ends the wait.
+    """
+    ray: Any = sys.modules.get("ray")
+    if ray is None or not ray.is_initialized():
+        return
+    try:
+        locks = [point.directory / LOCK for point in points]
+        asked: set[ProcessId] = set()
+        while owners := _owners_among(descendants(), locks):
+            if not asked:
+                print(f"{len(owners)} running: stopping after this batch; repeat to stop now", flush=True)
+            for owner in owners - asked:
+                with suppress(OSError):
+                    os.kill(owner.pid, signal.SIGTERM)
+            asked |= owners
+            time.sleep(POLL_SECONDS)
+    finally:
+        ray.shutdown()
+
+
+def _owners_among(pids: set[int], locks: Iterable[Path]) -> set[ProcessId]:
+    """Return the living holders of `locks` that are processes `pids` of this machine."""
+    held = [owner for owner, is_alive in map(owner_of, locks) if is_alive]
+    return {owner for owner in held if owner is not None and owner.is_here and owner.pid in pids}

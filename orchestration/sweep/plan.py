@@ -6,7 +6,6 @@ for a reference of what references of the same data set and network took; withou
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,14 +16,15 @@ from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
+from evaluation.reference_record import read_reference_record
 from evaluation.result import read_result
 from orchestration.config.point import Point
-from orchestration.store.point_files import ROW
+from orchestration.store.owned_files import ROW
 from orchestration.store.reference_key import reference_folder, reference_key
 from orchestration.store.status import PointStatus, varied_overrides
+from reporting.terminal import shown
 from runtime.console import console
 from runtime.digest import digest_json
 
@@ -54,9 +54,9 @@ def make_plan(points: Sequence[Point], statuses: Sequence[PointStatus]) -> list[
         wanted = reference_key(point)
         key = digest_json(wanted)
         number = numbers.setdefault(key, len(numbers) + 1)
-        trains = status.is_pending and key not in planned and key not in keys_in(reference_folder(point))
+        trains = status.is_to_run and key not in planned and key not in keys_in(reference_folder(point))
         seconds = None
-        if status.is_pending:
+        if status.is_to_run:
             planned.add(key)
             if costs := medians(point.directory.parent):
                 seconds = costs[0] + (costs[1] if trains else 0.0)
@@ -66,13 +66,13 @@ def make_plan(points: Sequence[Point], statuses: Sequence[PointStatus]) -> list[
 
 def print_plan(lines: Sequence[Line]) -> None:
     """Print a table of the points (of experiments, if there are many points) and the totals."""
-    pending = [line for line in lines if line.status.is_pending]
+    pending = [line for line in lines if line.status.is_to_run]
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     rows = _by_point(lines) if len(lines) <= NUM_LINES else _by_experiment(lines)
     for number, name in enumerate(rows[0]):
         table.add_column(name, overflow="fold", justify="left" if number == 0 else "right")
     for row in rows[1:]:
-        table.add_row(*map(escape, row))
+        table.add_row(*map(shown, row))
     # A log has no width: a row is a line there.
     (console if console.is_terminal else Console(width=160)).print(table, soft_wrap=False)
     counts = Counter(line.status.kind for line in lines)
@@ -87,7 +87,7 @@ def _by_point(lines: Sequence[Line]) -> list[list[str]]:
     rows = [["point", "id", "status", "reference", "cost"]]
     for line in lines:
         reference = f"{line.reference}{', to be trained' if line.trains_reference else ''}"
-        cost = _duration(line.seconds) if line.status.is_pending else "–"
+        cost = _duration(line.seconds) if line.status.is_to_run else "–"
         rows.append([line.point.label + line.varied_overrides, line.point.id, str(line.status), reference, cost])
     return rows
 
@@ -100,7 +100,7 @@ def _by_experiment(lines: Sequence[Line]) -> list[list[str]]:
     for name, own in experiments.items():
         counts = Counter(line.status.kind for line in own)
         stands = ", ".join(f"{count} {kind}" for kind, count in counts.items())
-        pending = [line for line in own if line.status.is_pending]
+        pending = [line for line in own if line.status.is_to_run]
         cost = _cost(pending) if pending else "–"
         rows.append([name, str(len(own)), stands, str(len({line.reference for line in own})), cost])
     return rows
@@ -146,7 +146,7 @@ def _keys_in(folder: Path) -> set[str]:
 
 def _key_of(about: Path) -> dict[str, Any] | None:
     try:
-        found = json.loads(about.read_text(encoding="utf-8"))["recipe"]
-        return {key: value for key, value in found.items() if key not in ("data", "untrained")}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        found = read_reference_record(about).recipe
+    except ValueError:
         return None
+    return {key: value for key, value in found.items() if key not in ("data", "untrained")}

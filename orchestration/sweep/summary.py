@@ -10,11 +10,14 @@ from evaluation.result import Result, read_result
 from orchestration.config.point import Point
 from orchestration.config.published import reconstructions
 from orchestration.errors import ConfigError, RunsElsewhere
-from orchestration.store.claim import Claim, claim
-from orchestration.store.point_files import ROW, row_without_result, store_row
+from orchestration.store.claim import Claim, claim, remove_dead_lock
+from orchestration.store.owned_files import ROW
+from orchestration.store.point_files import finished, row_without_result
 from orchestration.store.status import PointStatus, read_status, varied_overrides
+from orchestration.sweep.preflight import KILLED_IN_CHECK
 from reporting.terminal import print_comparison
 from runtime.console import say
+from runtime.messages import printable
 
 KILLED = "failed: its process was killed"
 NOT_RUN = "were not run"
@@ -23,10 +26,10 @@ OK, FAILED, UNFINISHED = 0, 1, 3  # exit codes; the last one: nothing failed, so
 
 
 def earlier_rows(points: Sequence[Point]) -> dict[str, str]:
-    """Return when the rows of points that are to be run again (force=true) were started, by id."""
+    """Return when the rows that do not count, or may not (force=true, another start), were started, by id."""
     found = {}
     for point in points:
-        if point.config["force"] and (row := _row(point)) is not None:
+        if (row := _row(point)) is not None and (row.is_ok or point.config["force"]):
             found[point.id] = row.started
     return found
 
@@ -54,6 +57,8 @@ def summarise(
             status, row = _outcome(point, point.id in ended, ended.get(point.id), earlier.get(point.id))
         if row is not None:
             rows.append(row)
+        if status == "ok":
+            remove_dead_lock(point)
         if status.startswith("running elsewhere"):
             elsewhere.append(f"{name}: {status}")
         elif status.startswith((NOT_RUN, GIVEN_UP)):
@@ -71,7 +76,7 @@ def summarise(
 
 def _list(title: str, lines: Sequence[str]) -> None:
     if lines:
-        print("\n  ".join([title, *lines]), file=sys.stderr)
+        print("\n  ".join([title, *map(printable, lines)]), file=sys.stderr)
 
 
 def _outcome(point: Point, was_started: bool, reason: str | None, earlier: str | None) -> tuple[str, Result | None]:
@@ -79,7 +84,9 @@ def _outcome(point: Point, was_started: bool, reason: str | None, earlier: str |
     now = read_status(point)
     if now.kind == "done" and now.row is not None:
         return "ok", now.row
-    if now.kind == "killed" and was_started:
+    if reason is not None and reason.startswith(KILLED_IN_CHECK):
+        _write_killed(point, reason)
+    elif now.kind == "killed" and was_started:
         how = reason if reason and reason.startswith((KILLED, "interrupted")) else KILLED
         _write_killed(point, f"{how} ({now.why})")
     row = _row(point)
@@ -88,23 +95,30 @@ def _outcome(point: Point, was_started: bool, reason: str | None, earlier: str |
     if row is None:
         return NOT_RUN if reason is None or reason.startswith("interrupted") else reason, None
     if row.started == earlier:
-        return f"{reason or 'not run again'}; its earlier row is kept", row
+        if was_started and reason is None and now.kind in ("to be checked", "other place"):
+            return "ok", row  # its process has looked at it, and taken it
+        return f"{reason or 'not run again'}; its earlier row is kept{f': {now.why}' if now.why else ''}", row
     return row.status, row
 
 
 def _row(point: Point) -> Result | None:
+    """Return the row that is there, unless it says ok and is not this point's."""
     try:
-        return read_result(point.directory / ROW)
+        row = read_result(point.directory / ROW)
     except ValueError:
         return None
+    return None if row.is_ok and finished(point) is None else row
 
 
 def _write_killed(point: Point, status: str) -> None:
-    """Write the row of a point whose process no longer can."""
+    """Write the row of a point whose process no longer can, unless an earlier row is kept."""
+    if read_status(point).row is not None:
+        return
 
     def work(own: Claim) -> Result:
+        own.begin()
         result = row_without_result(point, status)
-        return store_row(point, result) or result
+        return own.store(result) or result
 
     try:
         claim(point, work)

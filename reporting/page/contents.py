@@ -86,6 +86,7 @@ def _history(entries: Sequence[dict[str, Any]], steps: int | None) -> dict[str, 
     if not entries:
         return None
     fields = {name: [entry.get(name) for entry in entries] for name in dict.fromkeys(n for e in entries for n in e)}
+    fields.setdefault("step", list(range(len(entries))))
     layers = dict.fromkeys(layer for ranks in fields.get("ranks", []) for layer in ranks or {})
     return fields | {"ranks": {layer: [(ranks or {}).get(layer) for ranks in fields["ranks"]] for layer in layers}}
 
@@ -150,8 +151,11 @@ def _files(folder: Path | None, beside: Path) -> dict[str, Any]:
     if folder is None:
         return {"folder": None, "files": []}
     away = Path(os.path.relpath(folder.resolve(), beside.resolve())).as_posix()
-    names = sorted(p.name for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
-    return {"folder": quote(away), "files": names}
+    try:
+        names = sorted(p.name for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
+    except OSError:  # of somebody else
+        names = []
+    return {"folder": quote(os.fsencode(away)), "files": names}
 
 
 def _compact(leaf: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,7 @@ def publish(
     import wandb
 
     try:
-        owner = entity or str(wandb.Api().default_entity)
+        owner = entity or os.environ.get("WANDB_ENTITY") or str(wandb.Api().default_entity)
         num_sent = send_rows(owner, project, results, places, networks)
         url, is_new = send_comparison(owner, project, results, table)
     except Exception as error:

@@ -7,7 +7,6 @@ and nothing is sent twice.
 
 from __future__ import annotations
 
-import json
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from evaluation.name import experiment_name
+from evaluation.reference_record import read_reference_record
 from evaluation.result import Result
 from reporting.wandb.client import write_row
 from reporting.wandb.names import DIGEST, arguments_of, digest, history, reference_curve
@@ -93,11 +93,11 @@ def curve(result: Result, directory: Path | None) -> list[dict[str, float]]:
     folder = results_dir / "references" / result.choices["dataset"] / result.choices["network"]
     for path in sorted(folder.glob("*.json")):
         try:
-            about = json.loads(path.read_text(encoding="utf-8"))
+            about = read_reference_record(path)
         except ValueError:  # send the row although this file is damaged
             continue
-        if about.get("seconds") == result.reference.seconds:  # equal to the last bit: it is this row's reference
-            return [*reference_curve(about.get("curve") or []), *history(result)]
+        if about.seconds == result.reference.seconds:  # equal to the last bit: it is this row's reference
+            return [*reference_curve(about.curve), *history(result)]
     return history(result)
 
 

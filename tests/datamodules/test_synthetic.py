@@ -9,7 +9,9 @@ from torch import nn
 from torch.nn import functional
 
 from datamodules.data import Batches, Data
+from datamodules.normalisation import Normalisation
 from datamodules.synthetic import Pool, Synthetic
+from orchestration.config.shared import split_options
 
 
 def made(shape=(1, 12, 9), num_classes=4, num_train=120, num_validation=30, num_test=50, seed=0) -> Synthetic:
@@ -113,7 +115,8 @@ def test_a_small_network_learns_it():
 def test_presets(make_point, preset, shape, num_classes):
     from hydra.utils import instantiate
 
-    data = instantiate(make_point(f"dataset={preset}").config["dataset"], _convert_="all")
+    node, _ = split_options(make_point(f"dataset={preset}").config["dataset"], Normalisation)
+    data = instantiate(node, _convert_="all")
     assert (data.input_shape, data.num_classes) == (shape, num_classes)
 
 

@@ -131,7 +131,7 @@ def test_files_of_release_0_1_are_read_without_a_warning(tmp_path):
     torch.save(content, tmp_path / "network.pt")
     with warnings.catch_warnings():
         warnings.simplefilter("error", DeprecationWarning)
-        network = load_network(tmp_path / "network.pt")
+        network = load_network(tmp_path / "network.pt", trust=["tests"])
     assert isinstance(network[0], DynamicLinear)
     assert torch.equal(network[0].weight, layer.weight)
 

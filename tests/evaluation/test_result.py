@@ -106,7 +106,7 @@ def test_rows_with_values_of_other_types_are_refused_by_name(tmp_path, change, s
 
 def test_a_folder_in_the_place_of_a_row_is_refused_by_name(tmp_path):
     (tmp_path / "result.json").mkdir()
-    with pytest.raises(ValueError, match="IsADirectoryError"):
+    with pytest.raises(ValueError, match="expected a plain file, got a folder"):
         read_result(tmp_path / "result.json")
 
 

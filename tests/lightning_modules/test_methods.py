@@ -7,6 +7,7 @@ import math
 
 import pytest
 import torch
+from torch import nn
 
 from decompositions import load_network
 from evaluation.result import read_result
@@ -224,6 +225,37 @@ def test_a_batch_that_does_not_fit_fails_before_training(make_point, monkeypatch
     monkeypatch.setattr(Runner, "train", lambda *_, **__: pytest.fail("it trained"))
     status = run_point(point).status
     assert status.startswith("failed: no pass of a batch of latency_batch_size=60000 is possible; lower it (not enough")
+
+
+class Normed(nn.Sequential):
+    """Cannot be trained on a single image."""
+
+    def __init__(self) -> None:
+        super().__init__(nn.Flatten(), nn.Linear(64, 8), nn.BatchNorm1d(8), nn.Linear(8, 10))
+
+
+@pytest.mark.parametrize(
+    ("size", "said"),
+    [
+        (
+            1166,
+            "the last training batch has 1 of 1167 images, and the network cannot be trained on one (",
+        ),
+        (1165, "RuntimeError: it trained"),
+    ],
+)
+def test_a_last_batch_of_one_image_is_refused_before_training(make_point, monkeypatch, size, said):
+    from lightning_modules.training.runner import Runner
+
+    def train(*_, **__):
+        raise RuntimeError("it trained")
+
+    point = make_point(
+        "network=custom", f"network.target={__name__}.Normed", "method=reference", f"schedule.batch_size={size}"
+    )
+    monkeypatch.setattr(Runner, "train", train)
+    status = run_point(point).status
+    assert status.startswith(f"failed: {said}"), status
 
 
 @pytest.mark.usefixtures("share_references")

@@ -9,6 +9,8 @@ from torch import nn
 
 from networks.lenet import lenet5, lenet300
 from networks.mlp import mlp
+from orchestration.config.shared import split_options
+from orchestration.run.start import Start
 from tests.conftest import GIVEN, ROOT
 
 FILES = sorted((ROOT / "conf" / "network").glob("*.yaml"))
@@ -24,7 +26,7 @@ def test_every_file_makes_a_network_that_classifies_any_number_of_classes(path, 
     assert path.read_text().startswith("# @package _global_\n")
     node = make_point(f"network={path.stem}", *GIVEN.get(path.stem, []), tiny=False).config["network"]
     assert node["_partial_"] is True
-    build = instantiate(node, _convert_="all")
+    build = instantiate(split_options(node, Start)[0], _convert_="all")
     taken = 0
     for shape, num_classes in zip(SHAPES, (10, 7, 1000, 11, 5), strict=True):
         try:
@@ -53,7 +55,8 @@ def fits(network: nn.Module, shape: list[int]) -> bool:
 
 @pytest.mark.parametrize("name", ["lenet5", "resnet20", "vgg16", "nin", "garipov_conv", "wrn_16_8", "c3d_small", "gru"])
 def test_the_seed_decides_the_start(name, make_point):
-    build = instantiate(make_point(f"network={name}", tiny=False).config["network"], _convert_="all")
+    node = make_point(f"network={name}", tiny=False).config["network"]
+    build = instantiate(split_options(node, Start)[0], _convert_="all")
     shape = {"c3d_small": [3, 4, 16, 16], "gru": [4, 3, 8, 8]}.get(name, [3, 32, 32])
     states = []
     for seed in (1, 1, 2):

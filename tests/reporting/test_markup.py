@@ -73,7 +73,7 @@ def test_latex_compiles(tmp_path):
     (tmp_path / "table.tex").write_text(document, encoding="utf-8")
     done = subprocess.run(
         ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "table.tex"],
-        cwd=tmp_path, capture_output=True, text=True, errors="replace", timeout=120,
+        cwd=tmp_path, capture_output=True, text=True, errors="replace", timeout=600,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-2000:]
     assert "Missing character" not in done.stdout

@@ -26,6 +26,7 @@ def test_comparison_has_means_over_seeds_and_shows_failures():
     assert (cells["parameters"], cells["params ratio"]) == ("25", "4.00")
     assert cells["speed-up, batch 1"] == cells["memory ratio"] == "1.00"
     assert cells["seconds"] == "1.50"
+    assert texts(pivot([result(0, config={"rank": {"share": 0.1}})], "share", "untuned error [%]"))["0.1"] == "–"
     only_failed = texts(comparison([result(0, "failed: x", reference=None, compressed=None)]))
     assert only_failed["runs"] == "1 failed"
     assert only_failed["epochs"] == "–"
@@ -119,6 +120,24 @@ def test_one_setting_across_is_one_line_a_method():
         pivot(rows, "share", "accuracy")
     with pytest.raises(ValueError, match="no run has a setting 'nonsense'; omit --across to list them"):
         pivot(rows, "nonsense", "test error [%]")
+
+
+def test_a_metric_across_is_one_line_a_method():
+    """Its options are no part of the names, nor is what its file sets for the method."""
+    svd = {"dataset": "digits", "network": "mlp", "method": "svd", "rank": "budget"}
+
+    def row(variant, chosen, **config):
+        return result(variant=variant, choices=svd | {"metric": chosen}, config=config)
+
+    older = result(variant="a", choices=svd, config={"method": {"normalize": True}})
+    gram = row("b", "gram", method={"normalize": True}, metric={"num_samples": 4096, "shrinkage": 0.0})
+    kfac = row("c", "kfac", method={"normalize": False}, metric={"num_samples": 4096, "shrinkage": 0.0})
+    table = pivot([older, gram, kfac], "metric", "test error [%]")
+    assert table.header == ["test error [%], metric =", "gram", "identity", "kfac"]
+    assert [row[0].text for row in table.rows] == ["svd"]
+    shrunk = row("d", "gram", method={"normalize": True}, metric={"num_samples": 4096, "shrinkage": 0.5})
+    names = [row[0].text for row in pivot([older, gram, shrunk], "metric", "test error [%]").rows]
+    assert names == ["svd", "svd metric.shrinkage=0", "svd metric.shrinkage=0.5"]
 
 
 def test_a_setting_across_is_one_setting_and_no_cell_is_lost():

@@ -16,6 +16,7 @@ import pytest
 
 from runtime import file_lock, lock_record
 from runtime.file_lock import DEAD_AFTER_SECONDS, Held, locked, owner_of
+from runtime.lock_record import read_record, remove_record
 from runtime.process import ProcessId
 from runtime.signals import Interrupted, interrupt_between_batches
 from tests.conftest import ROOT
@@ -156,6 +157,47 @@ def test_waiting_says_so_and_ends_with_the_owner(holder):
         assert f"pid {process.pid} on" in said[0]
 
 
+@pytest.mark.parametrize("has_links", [True, False])
+def test_a_record_is_removed_by_its_owner_alone(tmp_path, monkeypatch, has_links):
+    path = tmp_path / ".lock"
+    other, me = write(path), ProcessId.this_process()
+    if not has_links:
+        monkeypatch.setattr(os, "link", no_links)
+    assert not remove_record(path, me)
+    assert read_record(path) == other
+    assert [each.name for each in tmp_path.iterdir()] == [".lock"]
+    assert remove_record(path, other)
+    assert not remove_record(path, other)
+    assert not list(tmp_path.iterdir())
+
+
+def no_links(*names):
+    raise OSError(errno.EPERM, "Operation not permitted")
+
+
+def test_who_stood_still_takes_no_lock_of_another(tmp_path, monkeypatch):
+    """Between its last look and its next step: when it takes a dead owner's lock, and when it gives its own back."""
+    path, real = tmp_path / ".lock", file_lock.remove_record
+
+    def another_is_first(where, owner):
+        if where == path:
+            others.append(write(path, place="elsewhere"))
+        return real(where, owner)
+
+    others: list[ProcessId] = []
+    write(path, pid=2**22 - 1, born="1")
+    with monkeypatch.context() as patched:
+        patched.setattr(file_lock, "remove_record", another_is_first)
+        with pytest.raises(Held), locked(path):
+            pass
+        assert read_record(path) == others[0]
+        path.unlink()
+        with locked(path):
+            pass
+        assert read_record(path) == others[1]
+    assert [each.name for each in tmp_path.iterdir()] == [".lock"]
+
+
 RACE = """
 import os, sys, time
 from pathlib import Path
@@ -192,7 +234,7 @@ def test_of_many_that_find_a_dead_owner_one_at_a_time_is_inside(tmp_path):
         process.stdin.write("go\n")
         process.stdin.flush()
     for process in processes:
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=600)
         assert process.returncode == 0, err
     assert log.stat().st_size > 8
     with locked(path):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from datamodules.memory.image_files import ENDINGS
+from datamodules.listing.places import ENDINGS
 from datamodules.memory.image_folder import ImageFolder
 
 ROOT = Path(os.environ.get("DATA_ROOT", "data"))

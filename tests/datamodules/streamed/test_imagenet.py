@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from datamodules.streamed.image_index import fingerprint
+from datamodules.listing.image_index import fingerprint
 from datamodules.streamed.imagenet_files import find_imagenet
 from tests.datamodules.streamed.imagenet_layouts import (
     DEVKIT,

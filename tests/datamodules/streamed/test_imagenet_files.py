@@ -136,8 +136,10 @@ def test_hidden_files_are_left_out_and_others_are_not(tree):
     (tree / "train" / "n01440764.tar").write_text("x")
     assert loaded(tree).fingerprint == whole
     (tree / "train" / WNIDS[0] / "Thumbs.db").write_text("x")
+    assert loaded(tree).fingerprint == whole
+    (tree / "train" / WNIDS[0] / "notes.txt").write_text("x")
     said = refused(tree)
-    assert f"{tree / 'train' / WNIDS[0] / 'Thumbs.db'}: expected an image (.jpeg, .jpg" in said
+    assert f"{tree / 'train' / WNIDS[0] / 'notes.txt'}: expected an image (.jpeg, .jpg" in said
 
 
 @pytest.mark.parametrize("share", [0.001, 0.99])

@@ -17,8 +17,9 @@ from torch.utils.data import DataLoader
 from torchvision.transforms.v2 import CenterCrop, Compose, Normalize, Resize, ToDtype, ToImage
 
 from datamodules.data import Batches
+from datamodules.listing.image_parts import list_classes
+from datamodules.listing.places import Folder
 from datamodules.streamed.folder import StreamedFolder
-from datamodules.streamed.image_tree import list_classes
 from datamodules.streamed.images import DEVIATION, MEAN
 from tests.datamodules.refusals import refusal
 
@@ -182,7 +183,10 @@ def test_unreadable_images_are_named_in_one_line(tree, damage, name, num_workers
     path = tree / "test" / "cow" / name
     whole = path.read_bytes()
     path.write_bytes(damage(whole))
-    data = loaded(tree, num_workers=num_workers)
+    early = refused(tree, num_workers=num_workers, checked="test")
+    assert early.startswith(f"{path}: not a readable image (")
+    assert "leave such images out with dataset.broken=skip" in early
+    data = loaded(tree, num_workers=num_workers, checked="nothing")
     with pytest.raises(ValueError, match="not a readable image") as caught:
         epoch(data.test_batches())
     assert str(caught.value).startswith(f"{path}: not a readable image (")
@@ -255,22 +259,24 @@ def test_images_in_other_places_are_not_dropped_in_silence(tree):
     classes = sorted(path for path in (tree / "train").iterdir())
     (classes[0] / "deeper").mkdir()
     with pytest.raises(ValueError, match="deeper: a folder inside a class"):
-        list_classes(tree / "train")
+        list_classes(Folder(tree / "train"))
     (classes[0] / "deeper").rmdir()
     (tree / "train" / "stray.png").write_bytes(b"")
     with pytest.raises(ValueError, match=r"stray.png is not in a folder of its class"):
-        list_classes(tree / "train")
+        list_classes(Folder(tree / "train"))
     (tree / "train" / "stray.png").unlink()
     for path in classes[1:]:
         shutil.rmtree(path)
     with pytest.raises(ValueError, match=r"one class, .*; expected at least two"):
-        list_classes(tree / "train")
+        list_classes(Folder(tree / "train"))
 
 
 def test_nothing_to_read_is_said_with_the_layout(tmp_path, tree):
     said = refused(tmp_path / "nowhere")
-    assert f"{tmp_path / 'nowhere'} holds neither train nor test; expected a folder (no archive) with train/" in said
+    assert f"there is no {tmp_path / 'nowhere'}, nor an archive of that name (.tar.xz" in said
     assert "set dataset.root" in said
+    (tmp_path / "empty").mkdir()
+    assert "empty holds neither train nor test; expected a folder or an archive" in refused(tmp_path / "empty")
     (tree / "test").rename(tree / "tset")
     assert "holds train; expected" in refused(tree)
 

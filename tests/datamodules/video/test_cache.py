@@ -193,6 +193,26 @@ def test_a_cut_avi_is_broken_and_a_cut_mpg_is_a_shorter_clip(tmp_path):
     assert len(frames) == len(all_there) - 1, "the frame that was cut is left out"
 
 
+@pytest.mark.parametrize("ending", [".avi", ".mp4", ".mov", ".webm"])
+def test_uneven_frames_are_taken_as_they_come(tmp_path, ending):
+    """An AVI's header counts the gaps too: 61 frames, of which there are 13."""
+    import av
+
+    path, frames = tmp_path / f"clip{ending}", picture(13, 5)
+    write_video(path, frames, times=[0, 1, 2, 10, 11, 12, 30, 31, 32, 50, 51, 52, 60])
+    if ending == ".avi":
+        with av.open(str(path)) as container:
+            assert container.streams.video[0].frames == 61
+    ours = decode(path, Frames(None, 48, 64)).transpose(0, 2, 3, 1)
+    assert ours.shape == frames.shape
+    assert np.abs(ours.astype(int) - frames).mean(axis=(1, 2, 3)).max() < 4, "neighbours are 7.7 apart"
+    content = path.read_bytes()
+    if ending == ".avi":
+        path.write_bytes(content[: int(len(content) * 0.75)])
+        with pytest.raises(BrokenClip, match=r"whole frames of 61$"):
+            decode(path, SIX)
+
+
 def test_a_killed_process_is_said_in_one_line(clips, tmp_path, monkeypatch):
     monkeypatch.setattr(cache, "_decode_one", _die)
     with pytest.raises(ValueError, match=r"a decoding process was killed.*start again") as caught:

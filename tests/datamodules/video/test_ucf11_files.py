@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import pytest
 
 from datamodules.video.ucf11_files import find_clips
 from tests.datamodules.video.ucf11_trees import loaded, refused
-from tests.datamodules.video.videos import picture, write_tree, write_video
+from tests.datamodules.video.videos import CODECS, picture, write_tree, write_video
 
 
 @pytest.fixture
@@ -62,10 +63,43 @@ def test_what_is_no_clip_is_not_looked_at(small_tree):
     folder = small_tree / "UCF11_updated_mpg"
     expected = find_clips(folder)
     (folder / ".DS_Store").write_bytes(b"x")
-    (folder / "readme.txt").write_bytes(b"x")
+    (folder / "README.txt").write_bytes(b"x")
     (folder / "biking" / "v_biking_02" / "Thumbs.db").write_bytes(b"x")
     (folder / "biking" / "v_biking_02" / "._v_biking_02_01.mpg").write_bytes(b"x")
     assert find_clips(folder) == expected
+
+
+def test_other_files_are_named_in_one_line(small_tree, caplog):
+    folder = small_tree / "UCF11_updated_mpg"
+    expected = find_clips(folder)
+    (folder / "list.csv").write_bytes(b"x")
+    (folder / "biking" / "v_biking_02" / "v_biking_02_01.wav").write_bytes(b"x")
+    with caplog.at_level(logging.WARNING, "compression_bench"):
+        assert find_clips(folder) == expected
+    (said,) = caplog.messages
+    assert f"{folder}: not read: list.csv, biking/v_biking_02/v_biking_02_01.wav; read is UCF11_updated_mpg/" in said
+
+
+@pytest.mark.parametrize("ending", [".MPG", ".mpeg", ".mp4", ".mov", ".webm", ".avi"])
+def test_clips_of_all_kinds_are_read_through_links(small_tree, ending):
+    folder = small_tree / "UCF11_updated_mpg"
+    before = loaded(small_tree)
+    path = folder / "biking" / "v_biking_02" / "v_biking_02_01.mpg"
+    path.unlink()
+    write_video(path.with_suffix(ending), picture(10, 112), CODECS[ending.lower()])
+    (folder / "biking").rename(small_tree / "elsewhere")
+    (folder / "biking").symlink_to(small_tree / "elsewhere", target_is_directory=True)
+    (small_tree / "elsewhere" / "v_biking_03").rename(small_tree / "third")
+    (small_tree / "elsewhere" / "v_biking_03").symlink_to("../third", target_is_directory=True)
+    after = loaded(small_tree)
+    assert after.split == before.split
+    assert [len(part) for part in (after.train, after.validation, after.test)] == [9, 3, 3]
+
+
+def test_a_folder_inside_a_group_is_named(small_tree):
+    deeper = small_tree / "UCF11_updated_mpg" / "biking" / "v_biking_02" / "deeper"
+    deeper.mkdir()
+    assert refused(small_tree).startswith(f"{deeper}: a folder inside a group")
 
 
 def test_empty_classes_doubled_clips_and_dead_links_are_named(small_tree):

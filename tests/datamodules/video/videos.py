@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 
-CODECS = {".mpg": "mpeg1video", ".avi": "msmpeg4v2"}
+CODECS = {".mpg": "mpeg1video", ".mpeg": "mpeg2video", ".avi": "msmpeg4v2", ".webm": "libvpx"}
+CODECS |= {".mp4": "mpeg4", ".mov": "mpeg4"}
 # The folders and words of three official classes: they differ.
 WORDS = {"basketball": "shooting", "biking": "biking", "soccer_juggling": "juggle"}
 
@@ -20,14 +23,18 @@ def picture(num: int, seed: int, height: int = 48, width: int = 64) -> np.ndarra
     return np.stack([base + 100 * index / num for index in range(num)]).astype(np.uint8)
 
 
-def write_video(path: Path, frames: np.ndarray, codec: str | None = None) -> None:
+def write_video(path: Path, frames: np.ndarray, codec: str | None = None, times: Sequence[int] | None = None) -> None:
+    """Write `frames` at 25 a second, or each at its place in `times`, counted in 25ths of a second."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec or CODECS[path.suffix], rate=25)
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt, stream.bit_rate = "yuv420p", 2_000_000
-        for frame in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        stream.codec_context.time_base = Fraction(1, 25)
+        for time, pixels in zip(times or range(len(frames)), frames, strict=True):
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            frame.pts, frame.time_base = time, Fraction(1, 25)
+            container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
 
 

@@ -151,10 +151,22 @@ def test_a_kronecker_product_inside_an_axis_is_that_of_the_whole(format):
     assert torch.allclose(split.squared_error, whole.squared_error, rtol=1e-7)
 
 
-def test_a_moment_that_fits_no_modes_is_refused():
-    train, metric = TT(2, modes={"6": [2, 3], "12": [3, 4]}), SiteMetric(into=(moment_of(4), moment_of(3)))
-    with pytest.raises(ValueError, match=r"the sides \[4, 3\], which fit no modes of sizes \(2, 3, 3, 4\)"):
-        analyse_in(train, weight_of((6, 12)), metric)
+@pytest.mark.parametrize("diagonal", [False, True])
+def test_moments_that_end_inside_modes_have_the_partial_traces_of_their_product(diagonal):
+    """AlexNet's first linear layer: 256 channels times 36 positions, modes 16, 24 and 24."""
+    parts = [moment_of(4, seed=1), moment_of(3, seed=2)]
+    parts = [part.diagonal() for part in parts] if diagonal else parts
+    axes = ModeAxes((6, 3, 4), ((0,), (1,), (2,)))
+    _, (out, *found) = mode_moments(SiteMetric(into=tuple(parts)), axes)
+    whole = torch.kron(*(part.diag() if diagonal else part for part in parts))
+    _, (_, *wanted) = mode_moments(SiteMetric(into=(whole,)), axes)
+    assert out is None
+    for one, other in zip(found, wanted, strict=True):
+        assert torch.allclose(one.parts[0], other.parts[0])
+    train, weight = TT(2, modes={"6": [2, 3], "12": [3, 4]}), weight_of((6, 12))
+    metrics = [SiteMetric(into=into) for into in (tuple(parts), (whole,))]
+    frontiers = [analyse_in(train, weight, metric).frontier(site_of((6, 12))) for metric in metrics]
+    assert torch.allclose(frontiers[0].squared_error, frontiers[1].squared_error)
 
 
 @pytest.mark.parametrize("format", FORMATS, ids=str)

@@ -15,7 +15,7 @@ from decompositions.core.whitening import analyse_in
 from decompositions.metrics.batch_norm import BatchNorm
 from decompositions.metrics.gram import Gram
 from decompositions.metrics.input_means import input_means
-from decompositions.metrics.output_targets import called_in_order, with_outputs_as_targets
+from decompositions.metrics.output_targets import RIDGE, called_in_order, with_outputs_as_targets
 from decompositions.metrics.recovery import biases_for, reestimate_norms
 from decompositions.network.structure import replace_layers
 from decompositions.svd import SVD
@@ -83,16 +83,30 @@ def test_two_processes_agree_on_the_statistics():
 
 @pytest.mark.parametrize("name", ["4", "6"])
 def test_at_full_rank_outputs_are_met_as_least_squares_meet_them(name):
-    """A layer behind a crude one: no weight gives the dense outputs, and numpy's least squares finds the best."""
+    """A layer behind a crude one: no weight gives the dense outputs, and ridge regression by least squares is best."""
     network, sites, batches, x = network_and_data()
     ranks = {"0": 2, name: 12 if name == "4" else 4}
     factors, biases = with_outputs_as_targets(network, sites, SVD(), ranks, batches, 60, alone)
     compressed = replace_layers(network, SVD(), factors, biases)
-    dense, inputs = network[: int(name) + 1](x), compressed[: int(name)](x)
-    error = float((compressed[: int(name) + 1](x) - dense).square().sum())
-    ones = torch.cat([inputs, torch.ones(len(x), 1, dtype=torch.double)], dim=1)
-    best = torch.linalg.lstsq(ones, dense, driver="gelsd").solution
-    assert error == pytest.approx(float((ones @ best - dense).square().sum()), rel=1e-6, abs=1e-12)
+    with torch.no_grad():
+        dense, inputs, weight = network[: int(name) + 1](x), compressed[: int(name)](x), network[int(name)].weight
+        centred = inputs - inputs.mean(0)
+        root = (RIDGE * centred.square().sum() / inputs.shape[1]).sqrt()
+        rows = torch.cat([centred, root * torch.eye(inputs.shape[1]).double()])
+        best = torch.linalg.lstsq(rows, torch.cat([dense - dense.mean(0), root * weight.T]), driver="gelsd").solution
+        expected = centred @ best + dense.mean(0)
+        assert torch.allclose(compressed[: int(name) + 1](x), expected, atol=1e-9)
+
+
+def test_inputs_that_hardly_vary_do_not_blow_factors_up():
+    """Noise divided by an eigenvalue of nearly zero gave factors that no learning rate can train."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(20, 16), nn.ReLU(), nn.Linear(16, 8)).double().eval()
+    x = torch.randn(200, 20).double() * torch.logspace(0, -5, 20).double()
+    sites, ranks = survey(network, (20,)).sites, {"0": 2, "2": 3}
+    factors, _ = with_outputs_as_targets(network, sites, SVD(), ranks, [x], 200, alone)
+    for name, each in factors.items():
+        assert each.to_tensor().norm() < 2 * network[int(name)].weight.norm()
 
 
 def test_outputs_as_targets_beat_the_gram_metric_behind_compressed_layers():

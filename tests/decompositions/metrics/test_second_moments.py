@@ -46,12 +46,38 @@ def test_a_large_layer_has_the_partial_traces_of_its_moment(name, sides, metric)
         assert torch.allclose(moment, wanted)
 
 
-def test_inputs_that_were_no_feature_map_are_refused():
+def test_inputs_that_were_no_feature_map_have_the_sides_nearest_to_each_other():
     network, sites, batches = network_and_data()
-    with pytest.raises(
-        ValueError, match=r"layer 5 has 12 inputs, more than max_side=11, which are no flattened feature"
-    ):
-        Gram(max_side=11).measure(network, {"5": sites["5"]}, batches)
+    found = Gram(max_side=11).measure(network, {"5": sites["5"]}, batches)["5"]
+    rows = inputs_of(network, batches, "5").reshape(-1, 4, 3)
+    assert [len(moment) for moment in found.into] == [4, 3]
+    wanted = torch.einsum("nik,njk->ij", rows, rows) / rows.square().sum()
+    assert torch.allclose(found.into[0] / found.into[0].trace(), wanted)
+
+
+def test_inputs_without_two_small_factors_are_refused():
+    network, x = nn.Sequential(nn.Linear(13, 4)), torch.randn(5, 13)
+    with pytest.raises(ValueError, match=r"layer 0 has 13 inputs, more than max_side=11, and the two factors 13 and 1"):
+        Gram(max_side=11).measure(network, survey(network, (13,)).sites, [x])
+
+
+def test_the_map_of_another_branch_is_not_taken():
+    """Two maps have as many entries as the layer has inputs, and only one is flattened: neither is sure."""
+
+    class TwoBranches(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.used, self.other = nn.Conv1d(2, 8, 1), nn.Conv1d(2, 4, 1)
+            self.head = nn.Linear(24, 3)
+
+        def forward(self, x):
+            flat, other = self.used(x[..., :3]).flatten(1), self.other(x)
+            return self.head(flat) + other.mean()
+
+    network, x = TwoBranches(), torch.randn(5, 2, 6)
+    sites = survey(network, (2, 6)).sites
+    found = Gram(max_side=12).measure(network, {"head": sites["head"]}, [x])["head"]
+    assert [len(moment) for moment in found.into] == [6, 4]
 
 
 @pytest.mark.parametrize("metric", [Gram(), Covariance(), KFAC(), Fisher(), Layer(), Activation()], ids=str)

@@ -263,20 +263,10 @@ def test_a_compressed_model_is_saved_and_loaded(tmp_path):
     compressed, report = compress(Tagger(), TT(), ranks=2, example_input=torch.randn(2, 6, 48))
     save_network(tmp_path / "small.pt", compressed, builder, report.structure)
     x = torch.randn(3, 6, 48)
-    assert torch.equal(load_network(tmp_path / "small.pt")(x), compressed.eval()(x))
+    assert torch.equal(load_network(tmp_path / "small.pt", trust=["tests"])(x), compressed.eval()(x))
 
 
-def test_networks_whose_sizes_cannot_be_found_and_single_layers_are_refused():
-    class Deciding(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.layer = nn.Linear(8, 8)
-
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return self.layer(x) if x.sum() > 0 else x
-
-    with pytest.raises(ValueError, match="meta device"):
-        compress(Deciding(), SVD(), ranks=2, example_input=torch.randn(1, 8))
+def test_single_layers_and_unfused_times_are_refused():
     with pytest.raises(ValueError, match="put it into an nn"):
         compress(nn.Linear(8, 8), SVD(), ranks=2, example_input=torch.randn(1, 8))
     with pytest.raises(ValueError, match="fused kernel"):

@@ -56,7 +56,9 @@ def test_a_saved_network_works_in_a_fresh_process(tmp_path):
     assert [p.name for p in tmp_path.glob(".network*")] == [], "no temporary file is left"
 
 
-@pytest.mark.parametrize("content", [{"builder": "x"}, {"builder": {}}, {"builder": {"target": "math.nope"}}])
+@pytest.mark.parametrize(
+    "content", [{"builder": "x"}, {"builder": {}}, {"builder": {"target": "networks.nope", "arguments": {}}}]
+)
 def test_a_file_without_what_builds_its_network_is_refused(tmp_path, content):
     torch.save({"version": 1, "structure": {}, "state": {}} | content, tmp_path / "network.pt")
     with pytest.raises(ValueError, match=r"network\.pt: does not fit what"):
@@ -65,9 +67,10 @@ def test_a_file_without_what_builds_its_network_is_refused(tmp_path, content):
 
 def test_a_file_that_no_longer_fits_its_builder_is_refused(tmp_path):
     path = tmp_path / "network.pt"
-    save_network(
-        path, lenet5([1, 28, 28], 10), BUILDER | {"arguments": {"input_shape": [1, 28, 28], "num_classes": 9}}, {}
-    )
+    save_network(path, lenet5([1, 28, 28], 10), BUILDER, {})
+    content = torch.load(path, weights_only=True)
+    content["builder"]["arguments"]["num_classes"] = 9
+    torch.save(content, path)
     with pytest.raises(
         ValueError, match=r"network\.pt: does not fit what networks\.lenet\.lenet5 builds now"
     ) as caught:

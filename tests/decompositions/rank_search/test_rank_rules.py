@@ -139,19 +139,32 @@ def test_fixed_follows_the_first_pattern_and_leaves_the_rest_dense():
 def test_an_int_is_the_rank_of_every_mode_up_to_its_size():
     frontier = replace(random_frontier(1), allowed=((1, 6), (1, 3)))
     problem = RankProblem({"a": frontier}, 1.0)
-    assert Fixed(5)(problem).ranks == {"a": (5, 3)}
+    choice = Fixed(5)(problem)
+    assert (choice.ranks, choice.reason) == ({"a": (5, 3)}, "ranks as configured")
+    choice = Fixed(7)(problem)
+    assert (choice.ranks, choice.reason) == (
+        {"a": (6, 3)}, "ranks as configured; no larger one is possible: a to (6, 3)",
+    )  # fmt: skip
     assert Fixed([5, 2])(problem).ranks == {"a": (5, 2)}
-    for wrong in (7, [5, 4], [5]):
+    for wrong in ([7, 3], [5, 4], [5]):
         with pytest.raises(ValueError, match="from 1 to 6 and 1 to 3"):
             Fixed(wrong)(problem)
 
 
-@pytest.mark.parametrize("rank", [0, 7, [2, 2], []])
+@pytest.mark.parametrize("rank", [0, [7], [2, 2], []])
 def test_impossible_fixed_ranks_are_refused_with_the_layer_and_the_limits(rank):
     with pytest.raises(ValueError, match="layer layer0 takes a rank from 1 to 6, got"):
         Fixed(rank)(problem_of(6))
     with pytest.raises(ValueError, match="at least one pattern"):
         Fixed({})(problem_of(6))
+
+
+def test_one_rank_for_all_layers_is_at_most_that_of_each():
+    """A head of ten classes has no rank 16: it takes ten, as a mode that is too small does, and the reason says so."""
+    frontiers = {"body": replace(random_frontier(1), allowed=((1, 64),)), "head": random_frontier(2)}
+    choice = Fixed(16)(RankProblem(frontiers, 1.0))
+    assert choice.ranks == {"body": 16, "head": frontiers["head"].allowed[0][1]}
+    assert choice.reason == f"ranks as configured; no larger one is possible: head to {choice.ranks['head']}"
 
 
 def test_min_rank_is_a_lower_bound():

@@ -44,7 +44,7 @@ class Threads:
 
 def together(size, run):
     """Return what `run` returns in each of `size` threads, or the exception it raises."""
-    barrier, boxes = threading.Barrier(size, timeout=30), [None] * size
+    barrier, boxes = threading.Barrier(size, timeout=600), [None] * size
 
     def one(rank):
         try:

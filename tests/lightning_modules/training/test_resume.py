@@ -66,7 +66,7 @@ def outcome(folder, result) -> tuple:
         {k: v for k, v in dataclasses.asdict(side).items() if k not in ("latency_ms", "peak_memory_mib", "seconds")}
         for side in (result.reference, result.compressed)
     ]
-    state = load_network(folder / "network.pt").state_dict()
+    state = load_network(folder / "network.pt", trust=["tests"]).state_dict()
     (about,) = (folder.parents[3] / "references").rglob("*.json")
     curve = json.loads(about.read_text())["curve"]
     assert [entry["epoch"] for entry in curve] == list(range(1, result.reference.epochs + 1))
@@ -161,7 +161,7 @@ def test_a_file_that_is_written_now_and_then_is_enough(make_point, monkeypatch, 
 def killed_in_fine_tuning(make_point, monkeypatch, *overrides):
     point = make_point("network.hidden=[16]", "method=svd", "rank.share=0.5", "checkpoint_seconds=0", *overrides)
     with monkeypatch.context() as patched:
-        killer(patched, Classifier, "training_step", 2 * 23 + 10, after=False)
+        killer(patched, Classifier, "training_step", 2 * 23 + 30, after=False)  # with the reference; or alone
         with pytest.raises(Killed):
             run_point(point)
     assert (point.directory / "checkpoint.pt").exists()
@@ -186,16 +186,6 @@ def test_a_checkpoint_of_other_data_is_not_used(make_point, monkeypatch, capsys)
     said = capsys.readouterr().out
     assert result.is_ok and "cannot be used (it is of another reference)" in said.replace("\n", " ")
     assert result.compressed.epochs == 4
-
-
-@pytest.mark.parametrize("damage", [b"", b"garbage", None])
-def test_a_damaged_checkpoint_is_reported_and_not_used(make_point, monkeypatch, capsys, damage):
-    point = killed_in_fine_tuning(make_point, monkeypatch, *FINE_TUNE)
-    path = point.directory / "checkpoint.pt"
-    path.write_bytes(path.read_bytes()[:-500] if damage is None else damage)
-    result = run_point(point)
-    assert result.is_ok and "starting over" in capsys.readouterr().out
-    assert not path.exists()
 
 
 def test_force_starts_over_and_then_resumes(make_point, monkeypatch, capsys):

@@ -13,9 +13,9 @@ import pytest
 from orchestration.config.identity import NAME, identify
 from orchestration.config.signatures import class_constants
 from orchestration.errors import ConfigError
-from orchestration.paths import OWN_PACKAGES
 from orchestration.store.reference_key import reference_key
 from runtime.json_trees import leaves
+from runtime.own_modules import OWN_MODULES
 from tests.conftest import GIVEN, ROOT
 
 NETWORKS = sorted(path.stem for path in (ROOT / "conf" / "network").glob("*.yaml"))
@@ -37,13 +37,13 @@ with initialize_config_dir(str(CONF), version_base="1.3"):
 
 @pytest.fixture
 def copy_of_the_suite(tmp_path):
-    for name in (*OWN_PACKAGES, "conf"):
+    for name in sorted(name for name in OWN_MODULES if (ROOT / name).is_dir()):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     return tmp_path
 
 
 def ids(folder) -> list[list]:
-    done = subprocess.run([sys.executable, "-c", IDS], cwd=folder, capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", IDS], cwd=folder, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
 
@@ -95,7 +95,7 @@ def test_no_import_path_of_ours_is_part_of_an_identity(make_point, network):
     point = make_point(f"network={network}", *GIVEN.get(network, []), tiny=False)
     for place, leaf in leaves(point.identity):
         is_a_value = place == ("network", "target")  # what the user of network=custom has typed
-        assert is_a_value or not (isinstance(leaf, str) and leaf.partition(".")[0] in OWN_PACKAGES), place
+        assert is_a_value or not (isinstance(leaf, str) and leaf.partition(".")[0] in OWN_MODULES), place
         assert place[-1] != "_target_", "all that is chosen in these files is ours"
 
 
@@ -123,6 +123,16 @@ def test_what_changes_no_number_changes_no_id(make_point):
     other = ["trainer.precision=bf16-mixed", "trainer.accumulate=2", "trainer.devices=2", "trainer.accelerator=gpu"]
     assert len({base.id, *(make_point("method=svd", override).id for override in other)}) == 1 + len(other)
     assert make_point("trainer.devices=4").id == make_point("trainer.devices=2", "++trainer.num_nodes=2").id
+
+
+def test_a_float_is_the_number_that_it_is_within_rounding_of(make_point):
+    """What is computed too: one id stands for one configuration. √2 has more digits, and keeps them."""
+    meant, summed = (make_point("method=svd", f"rank.share={share!r}") for share in (0.3, 0.1 + 0.2))
+    assert summed.id == meant.id
+    assert summed.config == meant.config
+    assert make_point("method=svd", "rank.share=0.3000000001").id != meant.id
+    root_of_two = make_point("experiment=tt_rnn/mlp1024_tt_rank3", "method.gain=1.4142135623730951", tiny=False)
+    assert root_of_two.identity["method"]["gain"] == 1.4142135623730951
 
 
 @pytest.mark.parametrize("method", ["reference", "quantise_dynamic", "quantise_static"])

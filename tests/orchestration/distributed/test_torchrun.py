@@ -8,12 +8,14 @@ import signal
 import subprocess
 import threading
 import time
+from pathlib import Path
 
 import pytest
 import torch
 
 from datamodules.batches import share_of
 from evaluation.result import read_result
+from orchestration.distributed.torchrun import _reason
 from orchestration.errors import ConfigError
 from orchestration.run.run_point import run_point
 from tests.commands import Started, run_script
@@ -38,7 +40,7 @@ def processes(folder) -> list[str]:
 
 def workers_that_train(folder) -> list[int]:
     """Wait until both processes of the first point are in the training of its reference."""
-    deadline = time.monotonic() + 200
+    deadline = time.monotonic() + 600
     while time.monotonic() < deadline:
         started = [line for line in processes(folder) if "torch.distributed" not in line]
         if len(started) == 2 and list(folder.rglob("references/**/*.lock")):
@@ -74,25 +76,44 @@ def test_two_processes_compute_what_one_does(make_point, capfd):
         assert one.epochs == other.epochs
     assert len(list(point.directory.rglob("result.json"))) == 1
     assert not (point.directory / "point.json").exists()
+    assert not (point.directory / "processes.log").exists(), "nobody is told to look at it"
     assert run_point(point) == together, "taken from the disk"
 
 
+def rank_of(pid: int) -> str:
+    return dict(line.partition("=")[::2] for line in Path(f"/proc/{pid}/environ").read_text().split("\0"))["RANK"]
+
+
 @pytest.mark.slow
-def test_a_process_that_is_killed_fails_its_point_alone(make_point):
+@pytest.mark.parametrize(
+    ("who", "number", "said"),
+    [
+        ("0", signal.SIGKILL, "process 0 was killed by signal 9 (see "),
+        ("1", signal.SIGKILL, "process 1 was killed by signal 9 (see "),
+        ("torchrun", signal.SIGKILL, "torchrun was killed by signal 9 (see "),
+        ("torchrun", signal.SIGTERM, "torchrun was told to end by signal 15 (see "),
+    ],
+)
+def test_a_process_that_is_killed_fails_its_point_alone(make_point, who, number, said):
     point = make_point(*POINT, *TWO, "schedule.reference.epochs=100000")
 
     def kill() -> None:
-        os.kill(workers_that_train(point.results_dir)[-1], signal.SIGKILL)
+        pids = {rank_of(pid): pid for pid in workers_that_train(point.results_dir)}
+        (pids["torchrun"],) = (
+            int(line.split()[0]) for line in processes(point.results_dir) if "torch.distributed" in line
+        )
+        os.kill(pids[who], number)
 
     thread = threading.Thread(target=kill)
     thread.start()
     result = run_point(point)
     thread.join()
-    assert "was killed by signal 9" in result.status, result.status
-    assert result.status.startswith("failed: process 1")
+    assert result.status.startswith(f"failed: {said}"), result.status
     assert read_result(point.directory / "result.json").status == result.status
+    deadline = time.monotonic() + 60  # without torchrun they notice it themselves
+    while processes(point.results_dir) and time.monotonic() < deadline:
+        time.sleep(0.1)
     assert processes(point.results_dir) == []
-    assert run_point(make_point(*POINT)).status == "ok"
 
 
 @pytest.mark.slow
@@ -103,7 +124,7 @@ def test_nothing_outlives_the_command(tmp_path):
         with Started(run_script, "run.py", arguments, cwd=tmp_path) as started:
             workers_that_train(tmp_path)
             started.send_signal(number)
-            done = started.wait(100)
+            done = started.wait()
         out = done.stdout + done.stderr
         assert done.returncode == code, out
         deadline = time.monotonic() + 20 * (number == signal.SIGKILL)
@@ -145,7 +166,8 @@ class Net(nn.Module):
         self.fc = nn.Linear(64, num_classes)
 
     def forward(self, x):
-        if self.training and distributed.is_initialized() and distributed.get_rank() in {ranks}:
+        trains = self.training and torch.is_grad_enabled()  # and is not just tried
+        if trains and distributed.is_initialized() and distributed.get_rank() in {ranks}:
             raise MemoryError("there is no more")
         return self.fc(x.flatten(1))
 """
@@ -167,3 +189,22 @@ def test_the_reason_is_that_of_the_process_that_had_it(make_point, tmp_path, mon
     result = run_point(point)
     assert result.status.startswith(status)
     assert read_result(point.directory / "result.json").status == result.status
+
+
+LOST = "error: process 1: RuntimeError: Connection closed by peer\n"
+SUMMARY = "Root Cause (first observed failure):\n  rank      : 0 (local_rank: 0)\n  exitcode  : {} (pid: 7)\n"
+
+
+@pytest.mark.parametrize(
+    ("log", "code", "said"),
+    [
+        ("", -9, "torchrun was killed by signal 9"),
+        (f"{LOST}torch.SignalException: Process 7 got signal: 15\n", 1, "torchrun was told to end by signal 15"),
+        (LOST + SUMMARY.format(-9), 1, "process 0 was killed by signal 9"),
+        (LOST + SUMMARY.format(1), 1, "process 1: RuntimeError: Connection closed by peer"),
+        (SUMMARY.format(3), 1, "process 0 ended with 3"),
+        ("no such module\n", 2, "the processes did not start: torchrun ended with 2"),
+    ],
+)
+def test_the_cause_is_what_ended_first(log, code, said):
+    assert _reason(log, code) == said

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import json
+from subprocess import getoutput  # noqa: F401
+
 import pytest
 import torch
 
+from lightning_modules.training.classifier import Classifier
+from orchestration.errors import ConfigError
+from orchestration.run.build import build_components
 from orchestration.run.reference import reference_key, untrained_digest
 from orchestration.run.run_point import run_point
+from runtime.zip_records import records_digest
 from tests.commands import Started, run_script
 from tests.conftest import TINY
+from tests.lightning_modules.training.test_checkpoint import with_zeros
+from tests.lightning_modules.training.test_resume import Killed, killer
 
 FAST = "network.hidden=[20]"
 
@@ -112,4 +121,80 @@ def test_a_damaged_reference_is_trained_anew_and_said_so(make_point, tmp_path, p
     again = run_point(make_point(FAST, "method=reference", "force=true"))
     assert again.status == "ok"
     assert again.reference.test_loss == first.reference.test_loss
-    assert "the cached reference is trained anew" in capsys.readouterr().out
+    assert capsys.readouterr().out.count("the cached reference is trained anew") == 1
+    assert path.with_name(f"{path.name}.unusable").exists()
+
+
+def test_another_reference_in_its_place_is_not_taken(make_point, tmp_path, capsys):
+    """A network that is whole, of another seed; and both files of it."""
+    first = run_point(make_point(FAST, "method=reference"))
+    folder = tmp_path / "results" / "references"
+    (own,) = folder.rglob("*.pt")
+    run_point(make_point(FAST, "method=reference", "seed=1"))
+    (other,) = set(folder.rglob("*.pt")) - {own}
+    for suffixes in ((".pt",), (".pt", ".json")):
+        for suffix in suffixes:
+            own.with_suffix(suffix).write_bytes(other.with_suffix(suffix).read_bytes())
+        again = run_point(make_point(FAST, "method=reference", "force=true"))
+        assert again.reference.test_loss == first.reference.test_loss
+        assert capsys.readouterr().out.count("the cached reference is trained anew") == 1
+
+
+def test_a_reference_of_an_earlier_release_has_no_digest_and_is_taken(make_point, tmp_path, capsys):
+    first = run_point(make_point(FAST, "method=reference"))
+    (about,) = (tmp_path / "results" / "references").rglob("*.json")
+    content = json.loads(about.read_text())
+    del content["network"]
+    about.write_text(json.dumps(content))
+    again = run_point(make_point(FAST, "method=reference", "force=true"))
+    assert again.reference.test_loss == first.reference.test_loss
+    assert "reference taken from" in capsys.readouterr().out
+
+
+def test_zeros_in_the_checkpoint_of_a_reference_change_no_number(make_point, tmp_path, monkeypatch, capsys):
+    whole = run_point(make_point(FAST, "method=reference", f"results_dir={tmp_path / 'whole'}"))
+    point = make_point(FAST, "method=reference", "checkpoint_seconds=0")
+    with monkeypatch.context() as patched:
+        killer(patched, Classifier, "training_step", 30, after=False)
+        with pytest.raises(Killed):
+            run_point(point)
+    (path,) = point.results_dir.rglob("*.ckpt")
+    path.write_bytes(with_zeros(path.read_bytes()))
+    result = run_point(point)
+    assert capsys.readouterr().out.count("starting over: ") == 1
+    assert result.reference.test_loss == whole.reference.test_loss
+
+
+@pytest.mark.parametrize("builder", ["posix.system", "subprocess.getoutput"])
+def test_a_reference_that_others_wrote_runs_nothing(make_point, tmp_path, builder):
+    """In a folder that several people share: with a digest that fits, as whoever writes one file can write both."""
+    first = run_point(make_point(FAST, "method=reference"))
+    (path,) = (tmp_path / "results" / "references").rglob("*.pt")
+    content = torch.load(path, weights_only=True)
+    name = {"posix.system": "command", "subprocess.getoutput": "cmd"}[builder]
+    content["builder"] = {"target": builder, "arguments": {name: f"touch {tmp_path}/harmed"}}
+    torch.save(content, path)
+    about = json.loads(path.with_suffix(".json").read_text())
+    path.with_suffix(".json").write_text(json.dumps(about | {"network": records_digest(path)}))
+    again = run_point(make_point(FAST, "method=reference", "force=true"))
+    assert again.is_ok
+    assert again.reference.test_loss == first.reference.test_loss
+    assert not (tmp_path / "harmed").exists()
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("network=custom", "network.target=posix.system", "+network.arguments.command=touch harmed"),
+        ("network=custom", "network.target=subprocess.getoutput", "+network.arguments.cmd=touch harmed"),
+        ("network=custom", "network.target=tests.orchestration.run.test_reference.getoutput"),
+        ("network._target_=posix.system", "~network.hidden", "~network.activation", "+network.command=touch harmed"),
+        ("dataset._target_=subprocess.getoutput", "+dataset.cmd=touch harmed"),
+        ("schedule.reference.decay._target_=os.system",),
+    ],
+)
+def test_a_target_of_pythons_own_library_is_refused_before_it_is_called(make_point, tmp_path, monkeypatch, overrides):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match="is of Python's own library, and is not called"):
+        build_components(make_point(*overrides))
+    assert not (tmp_path / "harmed").exists()

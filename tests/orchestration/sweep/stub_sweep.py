@@ -19,10 +19,14 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[3]))
 
 import run as command
-from evaluation.result import Result, read_result
+from evaluation.result import Measure, Result, read_result
 from orchestration.config.point import Point
 from orchestration.store.claim import Claim, claim
-from orchestration.store.point_files import ROW, finished, new_row, pending_network, store_row
+from orchestration.store.owned_files import ROW
+from orchestration.store.point_files import finished, new_row
+from runtime.zip_records import records_digest
+
+MEASURE = Measure(90.0, None, 0.5, 90.0, 10, 10, 40, {"1": 1.0}, {"1": 1.0}, 1, 1.0)
 
 
 def run_point(point: Point) -> Result:
@@ -33,21 +37,27 @@ def run_point(point: Point) -> Result:
         if str(point.config["seed"]) == os.environ.get("STUB_IS_KILLED"):
             os.kill(os.getpid(), signal.SIGKILL)
         if str(point.config["seed"]) == os.environ.get("STUB_FAILS"):
-            result = store_row(
-                point, Result(**new_row(point, "stub"), status="failed: as told", seconds=0.0, environment={})
-            )
+            result = own.store(Result(**new_row(point, "stub"), status="failed: as told", seconds=0.0, environment={}))
             assert result is not None
             return result
         time.sleep(0.02)
-        with zipfile.ZipFile(pending_network(point), "w") as file:
+        with zipfile.ZipFile(own.pending_network, "w") as file:
             file.writestr("weights", os.urandom(100_000))
         time.sleep(0.01)
-        result = store_row(point, Result(**new_row(point, "stub"), status="ok", seconds=0.0, environment={}))
+        row = new_row(point, "stub") | {"reference": MEASURE, "compressed": MEASURE}
+        row["network_digest"] = records_digest(own.pending_network)
+        result = own.store(Result(**row, status="ok", seconds=0.0, environment={}))
         assert result is not None
         note(point, "ends")
         return result
 
     return claim(point, work)
+
+
+def build_components(point: Point) -> None:
+    """Die as a process does that builds a network larger than the memory."""
+    if str(point.config["network"].get("hidden")) == os.environ.get("STUB_TOO_LARGE"):
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def note(point: Point, what: str) -> None:
@@ -59,7 +69,7 @@ def stub() -> None:
     """Put modules without torch in the place of those that have it."""
     components = {
         "orchestration.run.run_point": {"run_point": run_point},
-        "orchestration.run.build": {"build_components": lambda point: None, "NotHere": LookupError},
+        "orchestration.run.build": {"build_components": build_components},
         "evaluation.counts": {"COUNTING": "none"},
         "evaluation.latency": {"PROTOCOL": "none"},
     }

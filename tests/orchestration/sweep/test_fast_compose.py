@@ -32,6 +32,7 @@ SWEEPS = {
     "kinds of a value": (["rank=fixed", "rank.ranks=3,[1,2,3],{fc1: 3},null"], 3),
     "other groups": (["dataset=digits,mnist", "network=mlp,lenet300", "seed=1,2"], 4),
     "floats": (["rank.weight=1e-3,1.0,1,.5", "method.normalize=true,false"], 1),
+    "floats as they were meant": (["rank.weight=0.30000000000000004,0.3,1.4142135623730951"], 1),
     "choice and range": (["seed=choice(1,5)", "rank.weight=range(1,3,0.5)"], 1),
     "decays": (["decay@schedule.reference.decay=cosine,steps", "schedule.reference.learning_rate=0.1,0.2"], 2),
     "experiments": (["experiment=ic20/lenet300_lc_svd,ic20/resnet20_lc_svd_a", "seed=0,1,2"], 2),
@@ -92,6 +93,11 @@ def test_names_that_stand_for_the_same_are_one_point(tmp_path):
         "plan=true",
     )  # fmt: skip
     assert done.stdout.startswith("2 points (2 repetitions dropped)\n"), done.stdout + done.stderr
+
+
+def test_a_float_and_what_it_was_meant_to_be_are_one_point(tmp_path):
+    done = plan("method=svd", "rank.share=0.30000000000000004,0.3,0.1,0.30000001", folder=tmp_path)
+    assert done.stdout.startswith("3 points (1 repetition dropped)\n"), done.stdout + done.stderr
 
 
 def test_what_is_no_part_of_a_point_cannot_be_swept(tmp_path):

@@ -25,7 +25,7 @@ def stub(folder, seed, num_kills, num_at_once, *arguments, **environment):
     command = [sys.executable, str(STUB), str(seed), str(num_kills), str(num_at_once)]
     command += ["-m", f"results_dir={folder}", "logger=none", *arguments]
     environment = ENVIRONMENT | environment
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=500)
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
 
 
 def codes(done) -> list[str]:
@@ -85,7 +85,7 @@ def test_the_real_command_killed_at_random_moments(tmp_path, make_point):
             said = [line for _, line in zip(range(num_lines), process.stdout, strict=False)]
             time.sleep(draw.uniform(0, 0.3))
             process.send_signal(signal.SIGKILL)
-        out, _ = process.communicate(timeout=300)
+        out, _ = process.communicate(timeout=600)
         codes.append(process.returncode)
     assert codes[-1] == 0, out
     assert codes.count(-signal.SIGKILL) >= 2, (codes, said)

@@ -135,7 +135,7 @@ def test_ray_runs_points_side_by_side_and_leaves_nothing(tmp_path):
     assert "reference trained" not in done.stdout, "of points side by side nobody can read what each says"
     assert " svd " in done.stdout
     assert not (tmp_path / "home" / ".ray").exists(), "no token is left"
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while ray_processes() - before and time.monotonic() < deadline:
         time.sleep(0.2)
     assert ray_processes() <= before
@@ -149,16 +149,16 @@ def test_a_sweep_on_ray_can_be_interrupted(tmp_path, number, code):
     init = "hydra.launcher.ray.init"
     arguments = ["-m", *FAST, f"results_dir={tmp_path / 'results'}", "launcher=ray", f"{init}.num_cpus=1", "seed=0,1"]
     with Started(run_script, "run.py", [*arguments, "schedule.reference.epochs=100000"], cwd=tmp_path) as started:
-        deadline = time.monotonic() + 120
-        while not list(tmp_path.rglob("references/**/*.lock")) and time.monotonic() < deadline:
-            time.sleep(0.2)
+        started.wait_until(lambda: list(tmp_path.rglob("references/**/*.lock")))
         started.send_signal(number)
-        done = started.wait(100)
+        done = started.wait()
     err = done.stderr
     assert done.returncode == code, done.stdout + err
+    assert "1 running: stopping after this batch; repeat to stop now\n" in done.stdout
     assert "received at time" not in err, "Ray's own words"
-    name = signal.Signals(number).name if number == signal.SIGTERM else "Ctrl-C"
-    assert [row["status"].partition(" (")[0] for row in rows(tmp_path)] == [f"interrupted: {name}"]
+    assert [row["status"] for row in rows(tmp_path)] == ["interrupted: SIGTERM; the same command goes on"], (
+        done.stdout + err
+    )
     assert err.endswith("(with force=true: all points)\n")
 
 
@@ -201,7 +201,7 @@ def test_slurm_gets_one_array_and_a_preempted_point_goes_on(tmp_path, slurm):
     assert (tmp_path / "slurm" / "was_requeued_0").exists()
     logs = [path.read_text() for path in tmp_path.glob("results/*/*/*/*/run.log")]
     assert sum("resuming from" in log for log in logs) == 1, logs
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while not (tmp_path / "slurm" / "ended").exists() and time.monotonic() < deadline:
         time.sleep(0.1)
     assert (tmp_path / "slurm" / "ended").exists()

@@ -8,13 +8,16 @@ import signal
 import pytest
 
 from evaluation.result import read_result
+from orchestration.run.run_point import run_point
 from orchestration.store.claim import claim
-from orchestration.store.point_files import LOCK
+from orchestration.store.owned_files import LOCK
 from orchestration.store.status import read_status
 from orchestration.sweep.summary import FAILED, summarise
 from runtime.file_lock import locked
 from tests.conftest import TINY
 from tests.orchestration.sweep.test_faults import codes, journal, stub
+
+LEFT = f"network.pt.{32 * 'a'}"  # of a process that was killed before its row was written
 
 
 @pytest.mark.parametrize(("fail_fast", "num_begun"), [("true", 2), ("false", 3)])
@@ -68,13 +71,23 @@ def test_of_a_launchers_process_that_was_killed_the_sweep_writes_the_row(make_po
                 os._exit(1)
         os.waitpid(pid, 0)
         assert read_status(point).kind == "killed"
+        (point.directory / LEFT).write_bytes(b"a network without a row")
     statuses = [read_status(point) for point in points]
     assert summarise(points, statuses, {points[0].id: "no row: the launcher's reason"}, {}) == FAILED
     status = read_result(points[0].directory / "result.json").status
     assert status.startswith("failed: its process was killed (pid ")
     assert read_status(points[0]).kind == "failed"
+    assert [(point.directory / LEFT).exists() for point in points] == [False, True]
     assert read_status(points[1]).kind == "killed", "another sweep's: whoever runs it again says so"
     err = capsys.readouterr().err
     assert "1 of 2 points failed" in err
     assert "1 of 2 points were not run" in err
     assert "seed=0: failed: its process was killed" in err
+
+
+def test_a_run_without_a_good_row_leaves_no_network_of_an_earlier_one_that_was_killed(make_point):
+    point = make_point("method=reference", "network.hidden=[8]", "schedule.reference.learning_rate=1e30")
+    point.directory.mkdir(parents=True)
+    (point.directory / LEFT).write_bytes(b"a network without a row")
+    assert run_point(point).status.startswith("diverged")
+    assert not (point.directory / LEFT).exists()

@@ -22,6 +22,7 @@ def test_the_summary_is_the_row_as_it_stands_on_disk(tmp_path):
     digest = summary.pop("row")
     assert summary == {key: on_disk[key] for key in summary}
     wanted = {"status", "started", "seconds", "reference", "compressed", "rank_reason", "violation", "calibration"}
+    wanted |= {"network_digest"}
     assert set(summary) == wanted
     assert summary["compressed"]["test_loss"] is None
     assert digest == names.digest(read_result(tmp_path / "result.json")), "a live run and its file agree"

@@ -40,9 +40,10 @@ def test_rows_comparison_and_report_are_sent_once(server, tmp_path):
     trained = [{"epoch": 1, "train_loss": 2.0, "validation_top1_percent": 50.0}]
     about = tmp_path / "results" / "references" / "digits" / "mlp" / "x.json"
     about.parent.mkdir(parents=True)
-    about.write_text(json.dumps({"seconds": ok.reference.seconds, "curve": trained}))
+    record = {"epochs": 2, "device_type": "cpu", "seconds": ok.reference.seconds, "curve": trained}
+    about.write_text(json.dumps(record))
     (about.parent / "damaged.json").write_text("{")
-    (about.parent / "other.json").write_text(json.dumps({"seconds": 1.0, "curve": trained * 5}))
+    (about.parent / "other.json").write_text(json.dumps(record | {"seconds": 1.0, "curve": trained * 5}))
 
     line = publish([ok, failed], tmp_path / "results")
     assert line == (
