@@ -84,6 +84,23 @@ lenet5() {  # 5 epochs each, at 10 % of the parameters
     $RUN $net method=tucker_vbmf $tuned
 }
 
+lambda_lenet300() {  # [IC20]'s own objective: lambda times the parameters; a tenth of the published epochs
+    local net="dataset=mnist network=lenet300 $SEEDS"
+    $RUN $net method=reference
+    $RUN $net method=lc_svd rank.weight=0.5,0.6,0.7,1.0
+    $RUN $net method=lc_cur rank.weight=0.5,0.6,1.0
+    $RUN $net method=svd rank=cost method.normalize=false rank.weight=0.5,0.6,1.0
+    $RUN $net method=svd rank=cost method.normalize=false rank.weight=0.6 schedule.fine_tune.epochs=110  # as many epochs as lc_svd
+}
+
+lambda_lenet5() {  # 15 epochs each
+    local net="dataset=mnist network=lenet5 $SEEDS schedule.reference.epochs=15"
+    local cost="$net rank.weight=0.01 method.normalize=true schedule.penalty.initial=2.0e-3"
+    $RUN $net method=reference
+    $RUN $cost method=lc_svd,lc_cur schedule.penalty.growth=1.4 $(joint 10 5)
+    $RUN $cost method=svd rank=cost schedule.fine_tune.epochs=15
+}
+
 mlp1024() {  # [NPOV15]: 1024-1024-10, the first layer a train of (4,8,8,4)×(4,8,8,4), from scratch
     local net="dataset=mnist dataset.padding=2 network=mlp1024 $SEEDS"
     local train="$net method.layers=[fc1] decomposition.modes={1024:[4,8,8,4]} rank=fixed"
