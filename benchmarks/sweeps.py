@@ -61,15 +61,15 @@ import atexit, sys
 from pathlib import Path
 sys.argv = ["run.py", *sys.argv[2:]]
 log = open({log!r}, "a", buffering=1)
-import orchestration.store.point_files as row
-put = row.put
+import orchestration.store.claim as claim
+store = claim.store_row
 def note(name):
     status = Path("/proc/self/status").read_text().splitlines()
     print(name, next(line.split()[1] for line in status if line.startswith(name)), file=log)
 def watched(*arguments):
     note("VmRSS")
-    return put(*arguments)
-row.put = watched
+    return store(*arguments)
+claim.store_row = watched
 atexit.register(note, "VmHWM")
 import run
 run.main()

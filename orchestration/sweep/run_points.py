@@ -10,7 +10,6 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 
-from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.utils import env_override
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig
@@ -35,6 +34,9 @@ from runtime.forked import Tell, run_forked
 from runtime.messages import one_line
 from runtime.signals import SIGNALS, Interrupted, interrupt_at_once
 
+# Told by its name: Hydra executes the modules of its plugins again when it looks for plugins, so that a class imported
+# before is another one.
+IN_PROCESS = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 EXIT_CODES = {Interrupted(number).exit_code for number in SIGNALS}
 
 
@@ -49,7 +51,7 @@ class PointRunner:
     @property
     def is_in_process(self) -> bool:
         """Return True if points run in children of this process, and not by a launcher for other processes."""
-        return isinstance(self.launcher, BasicLauncher)
+        return bool(self.base.hydra.launcher._target_ == IN_PROCESS)
 
     @property
     def is_here(self) -> bool:
