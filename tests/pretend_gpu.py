@@ -106,7 +106,7 @@ def place() -> str:
 
 @contextmanager
 def pretend_gpu() -> Iterator[PretendGpu]:
-    """Make torch and Lightning see one GPU, this one, inside the block."""
+    """Make torch, and so Lightning, see one GPU, this one, inside the block."""
     gpu = PretendGpu()
     with pytest.MonkeyPatch.context() as patch:
         _patch(patch, gpu)
@@ -249,9 +249,7 @@ def _list(tensor: Any, listed: dict[int, StorageWeakRef], is_listed: bool) -> No
 
 
 def _patch(patch: pytest.MonkeyPatch, gpu: PretendGpu) -> None:
-    """Make torch and Lightning see a GPU."""
-    import lightning_fabric.accelerators.cuda as fabric
-    import pytorch_lightning.accelerators.cuda as lightning
+    """Make torch, and so Lightning, see a GPU."""
 
     class Properties:
         name, major, minor, total_memory, multi_processor_count = "pretended", 9, 0, 10**11, 1
@@ -284,12 +282,3 @@ def _patch(patch: pytest.MonkeyPatch, gpu: PretendGpu) -> None:
     for name in ("manual_seed", "manual_seed_all"):
         patch.setattr(torch.cuda, name, gpu.seed)
     patch.setattr(torch.backends.cudnn, "is_acceptable", lambda tensor: False)
-    for module in (fabric, lightning):
-        patch.setattr(module, "num_cuda_devices", lambda: 1, raising=False)
-        patch.setattr(module, "is_cuda_available", lambda: True, raising=False)
-        patch.setattr(module, "_check_cuda_matmul_precision", lambda device: None, raising=False)
-    import pytorch_lightning.trainer.connectors.accelerator_connector as connector
-
-    for name in ("num_cuda_devices", "is_cuda_available"):
-        if hasattr(connector, name):
-            patch.setattr(connector, name, getattr(fabric, name))
