@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 import torch
-from jaxtyping import Int64, Shaped
+from jaxtyping import Shaped
 from torch import Generator, Tensor
 
 # The samples of a batch, as indices into the split, and the augmentation draws of each; None where there are none.
@@ -17,6 +17,8 @@ class EpochBatches:
 
     A subclass reads the samples in `read`, and draws their augmentation in `draw_augmentation`. The order and the draws
     depend on `(seed, epoch)` alone, so that a run repeats exactly. See `datamodules.data.Batches` for `share`.
+    `home` is where the samples are: the order goes there, and the draws to `device`, once an epoch: a copy to a GPU
+    waits.
     """
 
     def __init__(self, num_samples: int, batch_size: int, device: torch.device | str, seed: int | None) -> None:
@@ -26,6 +28,7 @@ class EpochBatches:
         self.seed = seed
         self.epoch = 0
         self.share = slice(None)
+        self.home = torch.device("cpu")
 
     def read(self, batches: Iterable[Chosen]) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the samples and labels of each batch on `device`."""
@@ -42,14 +45,15 @@ class EpochBatches:
         yield from self.read(self._chosen())
 
     def _chosen(self) -> Iterator[Chosen]:
-        positions = torch.arange(self.num_samples)
-        order, draws = positions, None
+        order, draws, training = torch.arange(self.num_samples), None, self.seed is not None
         if self.seed is not None:
             generator = epoch_generator(self.seed, self.epoch)
             order, draws = torch.randperm(self.num_samples, generator=generator), self.draw_augmentation(generator)
-        for batch in positions.split(self.batch_size):
-            mine = share_of(batch, self.share, self.seed is not None)
-            yield order[mine], None if draws is None else draws[mine]
+        order, draws = order.to(self.home), None if draws is None else draws.to(self.device)
+        for start in range(0, self.num_samples, self.batch_size):
+            batch = slice(start, start + self.batch_size)
+            mine = None if draws is None else share_of(draws[batch], self.share, training)
+            yield share_of(order[batch], self.share, training), mine
 
 
 def epoch_generator(seed: int, epoch: int) -> Generator:
@@ -57,7 +61,14 @@ def epoch_generator(seed: int, epoch: int) -> Generator:
     return torch.Generator().manual_seed(seed * 1_000_003 + epoch)
 
 
-def share_of(index: Int64[Tensor, " sample"], share: slice, training: bool) -> Int64[Tensor, " some"]:
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """Return `tensor` on `device`; a GPU copies in the background, for which it must be in pinned memory."""
+    if device.type != "cuda" or tensor.device.type != "cpu":
+        return tensor.to(device)
+    return (tensor if tensor.is_pinned() else tensor.pin_memory()).to(device, non_blocking=True)
+
+
+def share_of(index: Shaped[Tensor, "sample ..."], share: slice, training: bool) -> Shaped[Tensor, "some ..."]:
     """Return the samples of a batch that are in `share`; all of a training batch with fewer samples than processes.
 
     `share` is `slice(rank, None, num_processes)`, or `slice(None)` where one process reads everything.

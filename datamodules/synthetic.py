@@ -74,13 +74,13 @@ class SyntheticBatches(EpochBatches):
     ) -> None:
         super().__init__(len(labels), batch_size, device, seed)
         self.pool = pool
+        self.home = self.device
         self.labels, self.noises = labels.to(device), noises.to(device)
         self.normalise = normalise.to(device)
 
     def read(self, batches: Iterable[Chosen]) -> Iterator[tuple[Tensor, Tensor]]:
         """Make the samples of each batch."""
         for index, _ in batches:
-            index = index.to(self.device)
             labels = self.labels[index]
             yield self.normalise(self.pool.samples(labels, self.noises[index])), labels
 

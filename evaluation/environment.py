@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 import subprocess
 from importlib import metadata
 from pathlib import Path
@@ -10,11 +11,13 @@ from typing import Any
 
 import torch
 
+from runtime.distributed import group
+
 PACKAGES = ("torch", "pytorch-lightning", "hydra-core", "wandb", "numpy", "scipy", "scikit-learn")
 
 
 def environment(device: torch.device) -> dict[str, Any]:
-    """Return the environment of a row as plain data; `device` computes."""
+    """Return the environment of a row as plain data; `device` computes, of as many as there are processes."""
     is_cuda = device.type == "cuda"
     return {
         "commit": commit(),
@@ -22,9 +25,33 @@ def environment(device: torch.device) -> dict[str, Any]:
         "versions": {name: _version(name) for name in PACKAGES},
         "device": torch.cuda.get_device_name(device) if is_cuda else _processor(),
         "device_type": device.type,
+        "num_devices": group().size,
+        **(_cuda() if is_cuda else {}),
         "num_threads": torch.get_num_threads(),
         "platform": platform.platform(),
     }
+
+
+def _cuda() -> dict[str, Any]:
+    """Return what the numbers of a GPU also depend on."""
+    return {
+        "driver": _driver(),
+        "cuda": torch.version.cuda,
+        "cudnn": torch.backends.cudnn.version(),
+        "tf32": {
+            "products": torch.backends.cuda.matmul.allow_tf32,
+            "convolutions": torch.backends.cudnn.allow_tf32,
+        },
+    }
+
+
+def _driver() -> str | None:
+    try:
+        line = Path("/proc/driver/nvidia/version").read_text(encoding="utf-8")
+    except OSError:
+        return None
+    found = re.search(r"Kernel Module\D*([\d.]+)", line)
+    return found[1] if found else None
 
 
 def commit() -> str | None:

@@ -18,6 +18,11 @@ class NotIdentity:
 
 
 @dataclass(frozen=True)
+class CountsInOthers:
+    """Only other options are computed from this one, in YAML, and they count: left out of the id, and no more."""
+
+
+@dataclass(frozen=True)
 class AsBefore:
     """The option was added later: with `value` a point computes what it did before, and keeps its id."""
 

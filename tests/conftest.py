@@ -54,6 +54,13 @@ def make_point(tmp_path: Path, monkeypatch) -> Callable[..., object]:
     return make
 
 
+@pytest.fixture
+def without_gpu(monkeypatch) -> None:
+    """A machine without a GPU, also where there is one."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+
+
 def dropout_mlp(input_shape, num_classes, hidden, activation="relu"):
     """A network whose training draws random numbers, for the tests that compare runs."""
     from torch import nn

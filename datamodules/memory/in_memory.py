@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Int64, UInt8
 from torch import Generator, Tensor
 
-from datamodules.batches import Chosen, EpochBatches
+from datamodules.batches import Chosen, EpochBatches, to_device
 from datamodules.data import Data
 from datamodules.memory.augment import Augmentation
 from datamodules.memory.channel_moments import channel_moments
@@ -61,6 +61,7 @@ class ImageBatches(EpochBatches):
     ) -> None:
         super().__init__(len(data), batch_size, device, seed)
         self.data = data
+        self.home = data.images.device
         self.normalise = normalise.to(self.device)
         self.augmentation = augmentation
 
@@ -73,12 +74,10 @@ class ImageBatches(EpochBatches):
 
     def read(self, batches: Iterable[Chosen]) -> Iterator[tuple[Tensor, Tensor]]:
         """Take, augment and normalise the images of each batch."""
-        home = self.data.images.device
         for index, draws in batches:
-            batch = self.data.take(index.to(home))
-            images, labels = batch.images.to(self.device), batch.labels.to(self.device)
+            batch = self.data.take(index)
+            images, labels = to_device(batch.images, self.device), to_device(batch.labels, self.device)
             if self.augmentation and draws is not None:
-                draws = draws.to(self.device)
                 values = self.normalise(self.augmentation(images, draws))
                 yield self.augmentation.cut_out(values, draws), labels
             else:

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from datamodules.batches import Chosen, EpochBatches
+from datamodules.batches import Chosen, EpochBatches, to_device
 from datamodules.normalise import Normalise
 from datamodules.streamed.decoders import Decoders, Request
 
@@ -38,8 +38,8 @@ class StreamedBatches(EpochBatches):
         requests = [Request(self.part, index.numpy(), drawn) for index in indices]
         pin = self.device.type == "cuda"
         for index, images in zip(indices, self.decoders(requests, pin), strict=False):
-            yield self._ready(images), self.labels[index].to(self.device)
+            yield self._ready(images), to_device(self.labels[index], self.device)
 
     def _ready(self, images: UInt8[Tensor, "batch h w 3"]) -> Float[Tensor, "batch 3 h w"]:
-        moved = images.to(self.device, non_blocking=True)  # a fourth of the bytes of normalised images
+        moved = to_device(images, self.device)  # a fourth of the bytes of normalised images
         return self.normalise(moved.permute(0, 3, 1, 2).contiguous())  # (b, 3, h, w)

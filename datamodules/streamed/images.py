@@ -7,7 +7,6 @@ reference recipes (references/classification/presets.py), unless the options say
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, ClassVar, Literal
@@ -25,6 +24,7 @@ from datamodules.streamed.batches import StreamedBatches
 from datamodules.streamed.crops import Crops
 from datamodules.streamed.decoders import Decoder, Decoders
 from datamodules.streamed.readable import readable
+from runtime.cores import num_cores
 from runtime.identity import NotIdentity
 
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -40,7 +40,8 @@ class StreamedImages(Data):
     `flip`; a validation or test image is the centre, after the shorter side has become `resize`. All are cut to
     `size × size` pixels. `validation_share` of the training part, drawn at random, becomes the validation part, unless
     the files have one. `subset_classes` keeps the first classes; `subset_per_class` keeps the first images by name of
-    each class in each part. `num_workers` processes decode: 0 decodes in this process, None takes one for each core.
+    each class in each part. `num_workers` processes decode: 0 decodes in this process, None takes one for each core
+    that the point may use.
 
     Before training every image of the parts in `checked` is decoded once: "all", "test" (and validation), or "nothing".
     With `broken` "fail" an unreadable one is refused by name. With "skip", which takes `checked` "all", it is left out,
@@ -166,9 +167,3 @@ class StreamedImages(Data):
         self.split += describe({name: len(part) - len(kept[name]) for name, part in zip(names, parts, strict=True)})
         check_classes(str(self.name), classes, {name: kept[name].labels for name in ("train", "test")})
         return tuple(kept.values())
-
-
-def num_cores() -> int:
-    """Count the cores that this process may use; processes that train together on a machine share its cores evenly."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))  # torchrun says how many there are

@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Generator, Tensor
 
-from datamodules.batches import Chosen, EpochBatches
+from datamodules.batches import Chosen, EpochBatches, to_device
 from datamodules.normalise import Normalise
 from datamodules.video.cache import open_clip
 
@@ -83,11 +83,10 @@ class ClipBatches(EpochBatches):
         """Read, mirror and normalise the clips of each batch."""
         for index, mirrored in batches:
             clips, lengths = self.data.read(index.tolist())
-            clips = clips.to(self.device)
-            if mirrored is not None and mirrored.any():
-                mirrored = mirrored.to(self.device)
-                clips[mirrored] = clips[mirrored].flip(-1)
-            yield self._values(clips, lengths), self.data.labels[index].to(self.device)
+            clips = to_device(clips, self.device)
+            if mirrored is not None:
+                clips = torch.where(mirrored[:, None, None, None, None], clips.flip(-1), clips)
+            yield self._values(clips, lengths), to_device(self.data.labels[index], self.device)
 
     def _values(
         self, clips: UInt8[Tensor, "batch frame 3 height width"], lengths: Int64[Tensor, " batch"]
@@ -95,5 +94,5 @@ class ClipBatches(EpochBatches):
         values = self.normalise(clips)
         padding = torch.arange(clips.shape[1]) >= lengths[:, None]  # (batch, frame)
         if padding.any():
-            values[padding.to(self.device)] = 0
+            values.masked_fill_(to_device(padding, self.device)[:, :, None, None, None], 0.0)
         return values if self.view == "frames" else values.transpose(1, 2).contiguous()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-import torch
 from pytorch_lightning import LightningModule, Trainer, callbacks
 from pytorch_lightning.loggers import Logger
 from torch import Tensor, nn
@@ -16,6 +15,7 @@ from evaluation.accuracy import Accuracy
 from lightning_modules.training.checkpoint import KEY, Checkpoint
 from lightning_modules.training.classifier import Classifier
 from runtime.distributed import broadcast, group
+from runtime.random_state import random_state, restore_random_state
 from runtime.signals import check_interrupted, is_interrupted, restore_handlers
 
 
@@ -65,7 +65,7 @@ class ResumableTraining(callbacks.Checkpoint):
         self.batches = batches
         self.remaining = remaining
         self.num_done = 0  # batches of the epoch before the checkpoint; 0 at the end of an epoch
-        self.random_state: Tensor | None = None  # to restore before the first batch
+        self.random_state: dict[str, Tensor] | None = None  # to restore before the first batch
         self.advance = advance
         self.validate = validate
 
@@ -79,7 +79,7 @@ class ResumableTraining(callbacks.Checkpoint):
 
     def on_train_batch_start(self, trainer: Trainer, module: LightningModule, batch: Any, batch_idx: int) -> None:
         if self.random_state is not None:
-            torch.set_rng_state(self.random_state)
+            restore_random_state(self.random_state, module.device)
             self.random_state = None
 
     def on_train_batch_end(
@@ -114,7 +114,7 @@ class ResumableTraining(callbacks.Checkpoint):
     def on_save_checkpoint(self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]) -> None:
         if self.runner.checkpoint is not None:
             checkpoint[KEY] = self.runner.checkpoint.metadata(self.runner.num_phases)
-            checkpoint[KEY] |= {"num_done": self.num_done, "random": torch.get_rng_state()}
+            checkpoint[KEY] |= {"num_done": self.num_done, "random": random_state(module.device)}
 
     def on_load_checkpoint(self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]) -> None:
         self.remaining.start = checkpoint[KEY]["num_done"]

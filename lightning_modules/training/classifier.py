@@ -67,6 +67,11 @@ class Classifier(LightningModule):
         self._loss_sum = detached.clone() if self._loss_sum is None else self._loss_sum.add_(detached)
         return loss
 
+    def on_train_start(self) -> None:
+        """Take a restored sum to the device that adds to it: a checkpoint is read into the host's memory."""
+        if self._loss_sum is not None:
+            self._loss_sum = self._loss_sum.to(self.device)
+
     def on_train_epoch_end(self) -> None:
         """Read the epoch's mean loss; raises `Diverged` if it is NaN or infinite."""
         assert self._loss_sum is not None

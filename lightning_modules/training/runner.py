@@ -26,6 +26,7 @@ from lightning_modules.training.checkpoint import Checkpoint, Position, copy_sta
 from lightning_modules.training.classifier import Classifier, Diverged
 from lightning_modules.training.schedule import Schedule
 from lightning_modules.training.trainer_config import TrainerConfig
+from lightning_modules.training.unused_parameters import has_unused_parameters
 from runtime.console import bar
 from runtime.distributed import all_reduce, broadcast_tensors, group
 from runtime.signals import check_interrupted
@@ -88,7 +89,8 @@ class Runner:
         with bar(title, epochs) if show else nullcontext(lambda note: None) as advance:
             remaining = SkipBatches(self._limited(batches))
             callback = ResumableTraining(self, batches, remaining, advance, validate)
-            trainer = self.trainer_config.trainer(epochs, [callback])
+            has_unused = group().size > 1 and has_unused_parameters(module.network, self.data.input_shape)
+            trainer = self.trainer_config.trainer(epochs, [callback], has_unused=has_unused)
             module.train()
             with self.trainer_config.training_forward(module.network) as module.forward_network:
                 path = self.checkpoint.path if resumes and self.checkpoint is not None else None

@@ -15,7 +15,7 @@ from torch import nn, optim
 
 from lightning_modules.training.decay import Decay
 from lightning_modules.training.distillation import Distillation
-from runtime.identity import AsBefore
+from runtime.identity import AsBefore, CountsInOthers
 
 LARGEST_WEIGHT = 1e38  # of 32 bits; what it is multiplied by may be three times as large
 
@@ -105,6 +105,7 @@ class Schedule:
         l_step: one L step of the joint objective.
         l_step_decay: multiplies the learning rate from one L step to the next, as often as μ has grown.
         decay_over_l_steps: multiplies it too; the share done at L step n of N is (n − 1)/N. None: no decay.
+        joint_epochs: of all L steps together; only recorded: conf/method/admm.yaml has one L step for each of them.
         keep_momentum: an L step begins with the momentum of the last one, as if all were one phase.
         fine_tune: trains a compressed network.
         from_scratch: trains a network that is factorised from its start.
@@ -123,6 +124,7 @@ class Schedule:
     distillation: Distillation = field(default_factory=Distillation)
     decay_over_l_steps: Annotated[Decay | None, AsBefore(None)] = None
     keep_momentum: Annotated[bool, AsBefore(False)] = False
+    joint_epochs: Annotated[int, Ge(1), CountsInOthers()] = 900
 
     def l_step_factor(self, number: int) -> float:
         """Return the factor on the learning rate at the start of L step `number`, from 1 on."""

@@ -7,7 +7,7 @@ latencies are those of float32 in the usual layout, however the weights were tra
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Any, Literal
@@ -18,7 +18,8 @@ from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.plugins.environments import LightningEnvironment, TorchElasticEnvironment
 from torch import Tensor, nn
 
-from runtime.identity import NotIdentity
+from lightning_modules.training.compiled import COMPILER
+from runtime.identity import AsBefore, NotIdentity
 
 LAYOUTS = {4: torch.channels_last, 5: torch.channels_last_3d}
 
@@ -35,6 +36,7 @@ class TrainerConfig:
         precision: of training, in Lightning's words; "16-mixed" needs a GPU.
         accumulate: how many batches' gradients are added up before a step.
         deterministic: raise an error at operators whose bits do not repeat.
+        tf32: let a GPU round the factors of float32 products and convolutions to ten bits, for latency too.
         channels_last: keep the weights of convolutions, and so their activations, with the channels innermost.
         compile: run the network through `torch.compile`, again for each structure.
         limit_batches: read only so many batches of each part; the accuracies of such a row mean nothing.
@@ -51,6 +53,7 @@ class TrainerConfig:
     compile: bool = False
     limit_batches: Annotated[int, Ge(1)] | None = None
     log_every_n_steps: Annotated[int, Ge(1), NotIdentity()] = 50
+    tf32: Annotated[bool, AsBefore(False)] = False
 
     @property
     def num_processes(self) -> int:
@@ -64,14 +67,24 @@ class TrainerConfig:
     def __post_init__(self) -> None:
         if self.accelerator == "cpu" and self.precision == "16-mixed":  # Lightning would silently take bfloat16
             raise ValueError("precision=16-mixed: expected a GPU, got accelerator=cpu; take bf16-mixed")
+        if self.accelerator == "cpu" and self.tf32:
+            raise ValueError("tf32=true: expected a GPU, got accelerator=cpu; leave it out")
 
-    def trainer(self, epochs: int, callbacks: list[Callback]) -> Trainer:
-        """Return a new Trainer for one phase of `epochs`; raises what Lightning raises if there is no such device."""
+    def trainer(self, epochs: int, callbacks: list[Callback], *, has_unused: bool = False) -> Trainer:
+        """Return a new Trainer for one phase of `epochs`; raises what Lightning raises if there is no such device.
+
+        `has_unused` says that some parameters get no gradient, for which several processes would wait.
+        """
+        # Switches of the whole process, as `deterministic` below. Torch's own defaults round convolutions and not
+        # products, which favours formats made of convolutions.
+        torch.backends.cuda.matmul.allow_tf32 = self.tf32
+        torch.backends.cudnn.allow_tf32 = self.tf32
+        several = "ddp_find_unused_parameters_true" if has_unused else "ddp"
         return Trainer(
             accelerator=self.accelerator,
             devices=self.devices,
             num_nodes=self.num_nodes,
-            strategy="ddp" if self.num_processes > 1 else "auto",
+            strategy=several if self.num_processes > 1 else "auto",
             # Torchrun sets the ranks. Lightning must not read Slurm's variables, which describe other processes.
             plugins=[TorchElasticEnvironment() if TorchElasticEnvironment.detect() else LightningEnvironment()],
             precision=self.precision,
@@ -108,7 +121,8 @@ class TrainerConfig:
         for parameter in network.parameters():
             parameter.data = _with_layout(parameter.data, layouts)
         try:
-            yield torch.compile(call) if self.compile else call
+            with COMPILER.compiled(network, call) if self.compile else nullcontext(call) as forward:
+                yield forward
         finally:
             for parameter in network.parameters():
                 parameter.data = parameter.data.contiguous()

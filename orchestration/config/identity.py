@@ -8,7 +8,7 @@ of ours, a `_target_` typed on the command line) the option of conf/ that stands
 of anybody else's is a value like any other.
 
 Options marked `NotIdentity` are left out, and so are those marked `AsBefore(value)` that have this value, so that an
-option which is added later changes no id (see `runtime.identity`).
+option which is added later changes no id, and those marked `CountsInOthers` (see `runtime.identity`).
 
 Devices and machines make processes, each of which shows batch norms and dropout only its share of a batch: their number
 counts, unless it is 1. The kind of device does not count for a method that trains nothing (`trains` in its class).
@@ -72,7 +72,7 @@ def identify(settings: Mapping[str, Any], target: str, choices: Mapping[str, Cho
             marks, taken = options.get(key, (Marks(), None))
             if not marks.counts:
                 left_out.append(_below(place, key))
-            elif not marks.is_as_before(value):
+            elif not marks.in_others and not marks.is_as_before(value):
                 found[key] = of_value(_below(place, key), value, taken)
         return found
 

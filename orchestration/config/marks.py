@@ -18,9 +18,10 @@ UNIONS = ("Optional", "Union")
 
 @dataclass(frozen=True)
 class Marks:
-    """Whether the option `counts`, and the values with which it does not."""
+    """Whether the option `counts`, or does `in_others` alone, and the values with which it does not."""
 
     counts: bool = True
+    in_others: bool = False
     as_before: tuple[Any, ...] = ()
 
     def is_as_before(self, value: Any) -> bool:
@@ -56,7 +57,8 @@ def _marks(annotation: ast.expr, module: Path) -> Marks:
     calls = list(_calls(annotation, module))
     before = [call for call in calls if _name(call) == "AsBefore"]
     values = tuple(ast.literal_eval((call.args or [keyword.value for keyword in call.keywords])[0]) for call in before)
-    return Marks(not any(_name(call) == "NotIdentity" for call in calls), values)
+    names = {_name(call) for call in calls}
+    return Marks("NotIdentity" not in names, "CountsInOthers" in names, values)
 
 
 def _calls(annotation: ast.expr, module: Path) -> list[ast.Call]:

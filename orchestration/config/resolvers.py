@@ -2,6 +2,7 @@
 
 `${scaled:300}`: epochs of a published recipe, shortened by `schedule.scale`; never below one.
 `${gpus:gpu,2}`: how many GPUs a trainer of this accelerator and so many devices needs on a machine; null on the CPU.
+`${cpus:4,2}`: how many CPUs it needs there, at four for each of two devices.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ READS = "schedule.scale"
 
 
 def register() -> None:
-    """Register both with OmegaConf; calling it again changes nothing."""
+    """Register all with OmegaConf; calling it again changes nothing."""
     OmegaConf.register_new_resolver("scaled", _scaled, replace=True)
     OmegaConf.register_new_resolver("gpus", _gpus, replace=True)
+    OmegaConf.register_new_resolver("cpus", _cpus, replace=True)
 
 
 def _scaled(epochs: int, *, _root_: Any) -> int:
@@ -31,3 +33,7 @@ def _scaled(epochs: int, *, _root_: Any) -> int:
 
 def _gpus(accelerator: str, devices: int) -> int | None:
     return None if accelerator == "cpu" else devices
+
+
+def _cpus(each: int, devices: int) -> int:
+    return each * devices

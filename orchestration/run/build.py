@@ -23,6 +23,7 @@ from decompositions.network.serialization import build_network
 from decompositions.rank_search.rule import RankRule
 from lightning_modules.core.method import Method
 from lightning_modules.training.checkpoint import Checkpoint
+from lightning_modules.training.determinism import refuse_irreproducible
 from lightning_modules.training.runner import Runner, quiet_lightning
 from lightning_modules.training.schedule import Schedule
 from lightning_modules.training.trainer_config import TrainerConfig
@@ -144,11 +145,11 @@ def build_components(point: Point) -> Components:
         components.method.check(network, data.input_shape, components.schedule)
     except Exception as error:
         raise ConfigError(f"method {point.choices['method']}: {_blame(error)}") from None
-    _require_device(components, point.choices["method"])
+    _require_device(components, point.choices["method"], network)
     return components
 
 
-def _require_device(components: Components, method: str) -> None:
+def _require_device(components: Components, method: str, network: nn.Module) -> None:
     try:
         device = components.trainer_config.device()
     except (MisconfigurationException, ValueError, TypeError) as error:
@@ -158,6 +159,11 @@ def _require_device(components: Components, method: str) -> None:
         raise ConfigError(
             f"method {method}: expected a device of {', '.join(runs_on)}, got {device.type}; take trainer=cpu"
         )
+    if components.trainer_config.deterministic and device.type == "cuda":
+        try:
+            refuse_irreproducible(network, components.data.input_shape)
+        except ValueError as error:
+            raise ConfigError(f"trainer.{first_line(error)}") from None
 
 
 def _require(name: str, part: Any, role: type) -> None:

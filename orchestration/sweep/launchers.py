@@ -16,9 +16,11 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
+from orchestration.config import resolvers
 from orchestration.config.point import Point
 from orchestration.paths import python_path
 from orchestration.store.owned_files import LOCK
+from runtime.cores import RESERVED
 from runtime.file_lock import owner_of
 from runtime.process import ProcessId, descendants
 
@@ -41,6 +43,14 @@ class Launching(Callback):
         given = {"RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & set(os.environ)
         if ray.init.address is None and not given and not (Path.home() / ".ray" / "auth_token").exists():
             os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)  # else Ray writes one into the home folder
+
+    def on_job_start(self, config: Any, **kwargs: Any) -> None:
+        """Tell the process of a point, and those it starts, how many CPUs are reserved for it."""
+        resolvers.register()  # a worker of Ray has composed nothing yet
+        launcher = config.hydra.launcher
+        reserved = launcher.ray.remote.get("num_cpus") if "ray" in launcher else launcher.get("cpus_per_task")
+        if reserved is not None:
+            os.environ[RESERVED] = str(max(1, int(reserved)))
 
 
 def start_ray(options: DictConfig) -> None:

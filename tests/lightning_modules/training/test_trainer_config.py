@@ -15,6 +15,7 @@ from lightning_modules.training.runner import Runner
 from lightning_modules.training.schedule import Penalty, Phase, Schedule
 from lightning_modules.training.trainer_config import TrainerConfig
 from tests.conftest import ROOT
+from tests.pretend_gpu import pretend_gpu
 
 NUM, BATCH = 24, 4
 
@@ -42,17 +43,22 @@ def network():
     return nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU(), nn.Conv2d(6, 4, 3), nn.Flatten(), nn.Linear(64, 5))
 
 
-def trained(data, epochs=1, **options):
+def trained_network(net, data, epochs=1, **options):
+    """Train `net` by plain SGD; return the runner."""
     phase = Phase(epochs=epochs, learning_rate=0.05, decay=Exponential(), momentum=0.0, nesterov=False)
     schedule = Schedule(1.0, BATCH, phase, phase, 1.0, phase, phase, Penalty(1e-3, 1.1, 1))
     runner = Runner(data, schedule, TrainerConfig("cpu", **options), None, seed=0)
+    runner.train(Classifier(net, phase), "test", show=False)
+    return runner
+
+
+def trained(data, epochs=1, **options):
     net = network()
     seen = []
     net.register_forward_pre_hook(lambda module, inputs: seen.append((module.training, inputs[0].dtype)))
     layouts = []
     net[0].register_forward_hook(lambda m, i, out: layouts.append(out.is_contiguous(memory_format=torch.channels_last)))
-    runner.train(Classifier(net, phase), "test", show=False)
-    return net, runner, seen, layouts
+    return net, trained_network(net, data, epochs, **options), seen, layouts
 
 
 def distance(one: nn.Module, other: nn.Module) -> float:
@@ -129,6 +135,71 @@ def test_compiled_training_takes_the_same_steps(data, monkeypatch):
     compiled, *_ = trained(data, compile=True)
     assert len(compiled_calls) == 1
     assert distance(plain, compiled) < 1e-6
+
+
+@pytest.fixture
+def compilations(monkeypatch):
+    """Compile for no backend; count the graphs."""
+    from torch._dynamo.testing import CompileCounter
+
+    counter, compile_ = CompileCounter(), torch.compile
+    monkeypatch.setattr(torch, "compile", lambda call: compile_(call, backend=counter))
+    return counter
+
+
+def passes(network: nn.Module, sizes=(4,)) -> None:
+    with TrainerConfig("cpu", compile=True).training_forward(network) as call:
+        for size in sizes:
+            call(torch.zeros(size, 3))
+
+
+def test_every_structure_is_compiled_and_l_steps_share_one(compilations):
+    """Torch would compile eight, and run the others as they are without a word."""
+    networks = [nn.Sequential(nn.Linear(3, 2 + n), nn.ReLU(), nn.Linear(2 + n, 2)) for n in range(10)]
+    for network in networks:
+        passes(network)
+    assert compilations.frame_count == 10
+    for _ in range(10):
+        passes(networks[-1])
+    assert compilations.frame_count == 10
+
+
+def test_what_would_go_on_uncompiled_raises(compilations):
+    class Counting(nn.Module):
+        calls = 0
+
+        def forward(self, x):
+            self.calls += 1
+            return x * len("." * self.calls)
+
+    with pytest.raises(torch._dynamo.exc.FailOnRecompileLimitHit):
+        passes(Counting(), sizes=[4] * 20)
+
+
+@pytest.mark.usefixtures("without_gpu")
+def test_a_gpu_is_missed_by_name_and_tf32_is_for_one():
+    with pytest.raises(Exception, match="No supported gpu backend found"):
+        TrainerConfig("gpu").device()
+    with pytest.raises(ValueError, match="tf32=true: expected a GPU, got accelerator=cpu; leave it out"):
+        TrainerConfig("cpu", tf32=True)
+
+
+def test_tf32_is_one_switch_of_each_run_and_in_its_row():
+    """Torch's own defaults are two: convolutions are rounded, and products are not."""
+    from evaluation.environment import environment
+
+    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    try:
+        for tf32 in (True, False):
+            with pretend_gpu():
+                device = TrainerConfig("gpu", tf32=tf32).device()
+                found = environment(device)
+            assert found["tf32"] == {"products": tf32, "convolutions": tf32}
+            assert found["device"] == "pretended" and found["num_devices"] == 1
+            assert {"driver", "cuda", "cudnn"} <= set(found)
+    finally:
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
+    assert "tf32" not in environment(torch.device("cpu"))
 
 
 def test_deterministic_is_a_switch_of_each_run(data):

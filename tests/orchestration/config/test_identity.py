@@ -210,18 +210,19 @@ def test_a_file_of_the_users_that_names_a_class_of_ours_is_told_from_another(mak
 def test_marks_are_found_wherever_an_annotation_keeps_them(tmp_path, monkeypatch):
     code = """
 import runtime.identity as ri
-from runtime.identity import AsBefore, NotIdentity
+from runtime.identity import AsBefore, CountsInOthers, NotIdentity
 Where = Annotated[str, NotIdentity()]
 class Base:
     def __init__(self, root: Where, a: Where | None, b: Optional[Where], c: Annotated[Where, MinLen(1)],
                  d: Annotated[int, ri.NotIdentity()], e: "Annotated[int, NotIdentity()]",
-                 f: Annotated[list[str], AsBefore(value=("*",))], g: list[Annotated[int, AsBefore(0)]], h: int): ...
+                 f: Annotated[list[str], AsBefore(value=("*",))], g: list[Annotated[int, AsBefore(0)]], h: int,
+                 i: Annotated[int, CountsInOthers()]): ...
 class Derived(Base):
     def __init__(self, extra: int, **arguments): ...
 """
     (tmp_path / "marks_module.py").write_text(code)
     monkeypatch.syspath_prepend(str(tmp_path))
-    values = {**dict.fromkeys("abcde", "x"), "root": "x", "f": ["*"], "g": [0], "h": 0}
+    values = {**dict.fromkeys("abcde", "x"), "root": "x", "f": ["*"], "g": [0], "h": 0, "i": 0}
     for target, extra in (("Base", {}), ("Derived", {"extra": 1})):
         found = identify(values | extra, f"marks_module.{target}", {})
         assert found.content == {"g": [0], "h": 0} | extra
@@ -259,6 +260,7 @@ def test_lists_of_classes_keep_them():
         ["dataset=mnist", "dataset.root=x", "network=lenet300", "method=ntt", "decomposition.norm=batch"],
         ["method=quantise_dynamic", "trainer=cpu", "tags=[a]", "num_threads=1"],
         ["experiment=ic20/lenet300_lc_svd", "schedule=short", "logger=none", "results_dir=x"],
+        ["method=admm_svd", "schedule.joint_epochs=50"],
         ["decay@schedule.reference.decay=cosine", "launcher=basic", "trainer.log_every_n_steps=3"],
     ],
 )

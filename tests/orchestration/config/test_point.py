@@ -122,7 +122,7 @@ def test_a_typo_inside_a_yaml_file_is_refused(make_point, tmp_path):
         (["method=tt", "decomposition.modes={out_064: [8, 8]}"], "method tt: modes: expected as keys a size (32), "),
     ],
 )
-def test_combinations_that_make_no_sense_are_refused_before_training(make_point, overrides, said):
+def test_combinations_that_make_no_sense_are_refused_before_training(make_point, without_gpu, overrides, said):
     with pytest.raises(ConfigError) as caught:
         build_components(make_point(*overrides))
     assert said in str(caught.value)

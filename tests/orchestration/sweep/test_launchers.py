@@ -20,6 +20,8 @@ from omegaconf import OmegaConf
 from orchestration.config import resolvers
 from orchestration.config.error_messages import error_lines
 from orchestration.config.overrides import normalize_overrides
+from orchestration.sweep.launchers import Launching
+from runtime.cores import RESERVED, num_cores
 from tests.commands import Started, run_command, run_script
 from tests.conftest import ROOT, TINY
 
@@ -106,16 +108,49 @@ def test_points_that_ask_for_different_devices_are_refused(tmp_path):
     assert "got accelerator, devices and num_nodes cpu 1 1, gpu 2 1: run one command per device setting" in done.stderr
 
 
-@pytest.mark.parametrize(("trainer", "num"), [("cpu", None), ("gpu", 1), ("ddp", 2)])
-def test_gpus_of_a_point(trainer, num):
+@pytest.mark.parametrize(
+    ("launcher", "trainer", "gpus", "cpus"),
+    [
+        ("ray", "cpu", None, 1), ("ray", "gpu", 1, 1), ("ray", "ddp", 2, 2),
+        ("slurm", "cpu", None, 4), ("slurm", "gpu", 1, 4), ("slurm", "ddp", 2, 8),
+    ],
+)  # fmt: skip
+def test_what_is_reserved_for_a_point_follows_its_devices(launcher, trainer, gpus, cpus):
     from hydra import compose, initialize_config_dir
 
     resolvers.register()
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        config = compose("config", overrides=[f"trainer={trainer}"])
-    for path in (ROOT / "conf/launcher/ray.yaml", ROOT / "conf/launcher/slurm.yaml"):
-        asked = re.search(r"gpus(?:_per_node)?: (\$\{gpus:.*\})$", path.read_text(), re.MULTILINE)
-        assert OmegaConf.merge(OmegaConf.create(OmegaConf.to_container(config)), {"asked": asked[1]}).asked == num
+        config = OmegaConf.create(OmegaConf.to_container(compose("config", overrides=[f"trainer={trainer}"])))
+    text = (ROOT / f"conf/launcher/{launcher}.yaml").read_text()
+    asked = [re.search(rf"{key}: (\$\{{.*\}})$", text, re.MULTILINE)[1]
+             for key in ("gpus(?:_per_node)?", "(?:num_cpus|cpus_per_task)")]  # fmt: skip
+    assert OmegaConf.merge(config, {"asked": asked}).asked == [gpus, cpus]
+
+
+@pytest.mark.parametrize(
+    ("launcher", "cpus"),
+    [
+        ({"ray": {"remote": {"num_cpus": 2}}}, "2"),
+        ({"ray": {"remote": {"num_cpus": 0.5}}}, "1"),
+        ({"cpus_per_task": 8}, "8"),
+        ({"cpus_per_task": None}, None),
+    ],
+)
+def test_workers_of_a_point_follow_the_cpus_reserved_for_it(monkeypatch, launcher, cpus):
+    """Ray binds no worker to its CPUs: a point on 128 cores would start 128 processes that decode images."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(128)), raising=False)
+    monkeypatch.delenv("SLURM_CPUS_PER_TASK", raising=False)
+    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+    monkeypatch.setenv(RESERVED, "")  # what the callback sets is taken back
+    Launching().on_job_start(OmegaConf.create({"hydra": {"launcher": launcher}}))
+    assert num_cores() == (128 if cpus is None else int(cpus))
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    assert num_cores() == (64 if cpus is None else max(1, int(cpus) // 2))
+
+
+def test_slurm_reserves_without_our_launcher(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(128)), raising=False)
+    assert num_cores({"SLURM_CPUS_PER_TASK": "6", "LOCAL_WORLD_SIZE": "2"}) == 3
 
 
 @pytest.mark.slow
