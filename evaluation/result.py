@@ -26,6 +26,7 @@ from evaluation.bounds import (
     require_ranks,
     why_refused,
 )
+from evaluation.name import experiment_in
 from runtime.atomic import atomic_write
 from runtime.json_file import read_json
 from runtime.json_trees import map_leaves
@@ -114,6 +115,11 @@ class Result:
     def is_ok(self) -> bool:
         """True if the point ran to its end."""
         return self.status == "ok"
+
+    @property
+    def experiment(self) -> str | None:
+        """The published row that the command asked for, `<paper>/<row>`; None if it asked for none."""
+        return experiment_in(self.overrides)
 
 
 def write_result(path: Path, result: Result) -> None:

@@ -10,29 +10,27 @@ from reporting.figures import draw, save
 from reporting.flat_table import write_flat_table
 from reporting.markup import comma_separated, latex, markdown, markdown_escaped
 from reporting.page import write_page
-from reporting.papers import Published, papers
+from reporting.papers import Published
 from reporting.pareto import GAINS, fronts, placed
 from reporting.table import Table, by_task, comparison, measured
 from reporting.variants import Options
 from runtime.atomic import atomic_write
 
-BySchedule = Mapping[str, Sequence[Result]]
-
 
 def write_folder(
     folder: Path,
     results: Sequence[Result],
-    experiments: Sequence[tuple[Published, BySchedule]],
+    published: Sequence[Published],
+    papers: Mapping[str, Table],
     reconstructions: Options,
     places: Mapping[str, Path],
 ) -> list[Path]:
     """Write the report of `results` into `folder`, made if missing; return the files written.
 
-    `experiments` are published rows, each with our rows of it by schedule. `reconstructions` are the options whose
-    paper was not at hand. `places` maps the id of a row to the folder of its files.
+    `published` are the rows of papers, and `papers` the tables that hold ours against them. `reconstructions` are the
+    options whose paper was not at hand. `places` maps the id of a row to the folder of its files.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    published = [experiment for experiment, _ in experiments]
     page = folder / "index.html"
     write_page(page, results, published, reconstructions, places)
     written = [page, *write_flat_table(folder, results)]
@@ -50,7 +48,7 @@ def write_folder(
             for ending in (".svg", ".pdf"):
                 save(figure, path := folder / "figures" / f"{name}-{word}{ending}")
                 written.append(path)
-    for paper, table in papers(experiments).items():
+    for paper, table in papers.items():
         written += _write_table(folder / "tables" / f"paper-{paper}", table)
     return written
 
