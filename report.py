@@ -30,6 +30,7 @@ from reporting.markup import markdown, markdown_escaped
 from reporting.papers import NO_RUN, papers
 from reporting.rows import Rows, read_rows, state
 from reporting.table import by_task, comparison, pivot
+from reporting.tasks import plain_task
 from reporting.terminal import print_comparison
 from runtime.digest import digest_json
 from runtime.messages import printable
@@ -156,7 +157,9 @@ def _figure(path: Path, rows: Rows) -> str:
     if len(tasks) > 1:
         raise ValueError(f"--figure: expected the rows of one dataset and network, got {', '.join(tasks)}")
     ((task, of),) = tasks.items()
-    rows_of_papers = [e for e, _ in runs_of_all(of) if f"{e.choices['dataset']}/{e.choices['network']}" == task]
+    rows_of_papers = [
+        e for e, _ in runs_of_all(of) if f"{e.choices['dataset']}/{e.choices['network']}" == plain_task(of[0])
+    ]
     rows_of_ours = [(r.id, r.choices, r.status, [_known(m) for m in (r.reference, r.compressed)]) for r in of]
     about = digest_json([rows_of_ours, [(e.name, asdict(e.reported)) for e in rows_of_papers]])  # all that is drawn
     save(draw(of, next(iter(GAINS)), task, rows_of_papers, reconstructions()), path, f"rows {about}")

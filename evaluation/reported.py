@@ -56,8 +56,8 @@ def verdict(reported: Reported, results: Sequence[Result], short: Sequence[Resul
     """
     if not results:
         num_ok = sum(result.is_ok for result in short)
-        failed = f", {len(short) - num_ok} failed" if num_ok < len(short) else ""
-        return f"shortened schedule ({num_ok}{failed})" if short else "not run"
+        also = f", {len(short) - num_ok} failed" if num_ok < len(short) else ""
+        return f"shortened schedule ({num_ok}{also})" if short else "not run"
     if failed := sum(not result.is_ok for result in results):
         return f"{failed} of {len(results)} runs failed"
     if len(results) < MIN_SEEDS:

@@ -13,6 +13,7 @@ from reporting.page import write_page
 from reporting.papers import Published
 from reporting.pareto import GAINS, fronts, placed
 from reporting.table import Table, by_task, comparison, measured
+from reporting.tasks import plain_task
 from reporting.variants import Options
 from runtime.atomic import atomic_write
 
@@ -40,7 +41,7 @@ def write_folder(
         if not any(result.choices["method"] != "reference" and measured([result]) for result in of):
             continue
         written += _write_table(folder / "tables" / f"{name}-fronts", fronts(of, reconstructions, task))
-        of_task = [e for e in published if f"{e.choices['dataset']}/{e.choices['network']}" == task]
+        of_task = [e for e in published if f"{e.choices['dataset']}/{e.choices['network']}" == plain_task(of[0])]
         for gain, word in GAINS.items():
             if not placed(of, gain):
                 continue

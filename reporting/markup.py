@@ -19,6 +19,7 @@ LATEX = {
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "†": r"\textdagger{}", "Δ": r"$\Delta$",
     "–": "--", "×": r"$\times$", "÷": r"$\div$", "λ": r"$\lambda$", "μ": r"$\mu$", "ε": r"$\varepsilon$",
     "≥": r"$\geq$", "≤": r"$\leq$", "<": r"\textless{}", ">": r"\textgreater{}", "²": r"$^2$",
+    "¹": r"$^1$", "‡": r"\textdaggerdbl{}",
 }  # fmt: skip
 
 # The beginning of a number, of a missing number, or of a count of runs.

@@ -63,9 +63,8 @@ function change(column, one, other) {
 }
 
 function differences(one, other) {
-  const value = (line, column) => withHalf(column, line.values[column], line.half_widths?.[column]);
   const lines = data.columns.map((column) => {
-    return [column, value(one, column), value(other, column), change(column, one.values[column], other.values[column])];
+    return [column, withInterval(column, one), withInterval(column, other), change(column, one.values[column], other.values[column])];
   });
   return grid(["", "A", "B", "B against A"], lines);
 }

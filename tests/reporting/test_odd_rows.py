@@ -13,6 +13,8 @@ import pytest
 import report
 from evaluation.reference_record import read_reference_record
 from evaluation.result import read_result
+from orchestration.config.departures import departures
+from orchestration.config.published import key as key_of
 from reporting.flat_table import write_flat_table
 from reporting.markup import comma_separated, latex, markdown
 from reporting.page.contents import contents
@@ -110,7 +112,8 @@ def report_all(results, places, folder):
                 print_result(row, folder)
     for row in results:
         (names.history(row), names.digest(row), names.summary(row), names.layer_table(row), names.arguments_of(row))
-        report.key(row.config)
+        key_of(row.config)
+        departures(row.config, ROW["config"])
 
 
 def test_whatever_is_read_of_damaged_rows_can_be_reported(tmp_path):
