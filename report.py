@@ -5,6 +5,8 @@ python report.py results --watch                         again whenever a row is
 python report.py results --print                         the comparison in the terminal
 python report.py results --markdown                      … as Markdown
 python report.py results --across share                  test errors, one column a budget (or: ranks, epsilon, …)
+python report.py results --across share --latex --columns error,params,macs,latency --names names.yaml
+                                                         the same for a paper
 python report.py results --reported                      published rows (conf/experiment) against ours; --all-papers
 python report.py results --wandb PROJECT                 the comparison as a W&B report, and the rows that it lacks
 python report.py results --figure pareto.svg             test error against parameters, one dataset and network
@@ -25,11 +27,14 @@ from typing import Any
 
 from evaluation.result import Measure
 from orchestration.config.published import reconstructions, runs_of_all
+from reporting.columns import WORDS
 from reporting.generated_markdown import rebuild
-from reporting.markup import markdown, markdown_escaped
+from reporting.markup import latex_float, markdown, markdown_escaped
+from reporting.paper_table import caption, columns_of, read_names, renamed
 from reporting.papers import NO_RUN, papers
+from reporting.pivot import pivot
 from reporting.rows import Rows, read_rows, state
-from reporting.table import by_task, comparison, pivot
+from reporting.table import by_task, comparison
 from reporting.tasks import plain_task
 from reporting.terminal import print_comparison
 from runtime.digest import digest_json
@@ -81,6 +86,9 @@ def _parser() -> argparse.ArgumentParser:
     how.add_argument("--rebuild", metavar="FILE", type=Path, nargs="+", help="Markdown with parts made from rows")
     parser.add_argument("--entity", help="whose project --wandb is; default: your own")
     parser.add_argument("--networks", action="store_true", help="let --wandb send the compressed networks too")
+    parser.add_argument("--columns", metavar="WORDS", help=f"what --across shows, several of {', '.join(WORDS)}")
+    parser.add_argument("--latex", action="store_true", help="print --across as LaTeX (booktabs), with a caption")
+    parser.add_argument("--names", metavar="FILE", type=Path, help="YAML with display names of methods, for --across")
     parser.add_argument("--all-papers", action="store_true", help="tables of papers of which nothing was run, too")
     parser.add_argument("--column", default=DEFAULT_COLUMN, help="what --across shows; default: test error [%%]")
     return parser
@@ -99,6 +107,11 @@ def _require_sense(arguments: argparse.Namespace, parser: argparse.ArgumentParse
         raise ValueError(f"--all-papers says which tables of papers there are; leave it out with --{chosen}")
     if arguments.column != DEFAULT_COLUMN and not arguments.across:
         raise ValueError("--column says what --across shows; give --across too")
+    for name in ("columns", "latex", "names"):
+        if getattr(arguments, name) not in (None, False) and not arguments.across:
+            raise ValueError(f"--{name} says how --across is shown; give --across too")
+    if arguments.columns is not None and arguments.column != DEFAULT_COLUMN:
+        raise ValueError("--column and --columns say the same; give one of them")
     if (arguments.entity or arguments.networks) and not arguments.wandb:
         raise ValueError("--entity and --networks say how to send to --wandb PROJECT; give --wandb too")
     if chosen == "rebuild" and arguments.folders != parser.get_default("folders"):
@@ -116,7 +129,7 @@ def _asked(arguments: argparse.Namespace, rows: Rows) -> str:
         titled = [f"{markdown_escaped(table.title)}\n\n{markdown(table)}" for table in tables]
         return "\n".join(titled) or f"{NO_RUN}\n"
     if arguments.across:
-        return markdown(pivot(rows.results, arguments.across, arguments.column, reconstructions()))
+        return _across(arguments, rows)
     if arguments.markdown:
         return markdown(comparison(rows.results, reconstructions=reconstructions()))
     if arguments.print:
@@ -127,6 +140,20 @@ def _asked(arguments: argparse.Namespace, rows: Rows) -> str:
     if arguments.figure:
         return _figure(arguments.figure, rows)
     return _write(arguments, rows)
+
+
+def _across(arguments: argparse.Namespace, rows: Rows) -> str:
+    """Return the table across a setting, as Markdown or for a paper."""
+    columns = columns_of(arguments.columns) if arguments.columns else [arguments.column]
+    table = pivot(rows.results, arguments.across, columns, reconstructions())
+    if arguments.names:
+        table, unused = renamed(table, read_names(arguments.names), rows.results)
+        if unused:
+            print(printable(f"note: --names: no line is called {', '.join(unused)}"), file=sys.stderr)
+    if not arguments.latex:
+        return markdown(table)
+    label = f"tab:{'+'.join(by_task(rows.results))}-{arguments.across}"
+    return latex_float(table, caption(rows.results, arguments.across, columns, table), label)
 
 
 def _write(arguments: argparse.Namespace, rows: Rows) -> str:

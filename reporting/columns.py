@@ -42,6 +42,26 @@ def _at(values: dict[str, float], which: Callable[[list[int]], int]) -> float:
     return values[str(which([int(size) for size in values]))]
 
 
+# Short words for the columns of a paper's table, as `--columns` takes them.
+WORDS = {
+    "error": "test error [%]",
+    "top1": "top-1 [%]",
+    "delta": "Δ reference",
+    "params": "parameters",
+    "params-ratio": "params ratio",
+    "nonzero-ratio": "nonzero ratio",
+    "bytes-ratio": "bytes ratio",
+    "macs": "MACs",
+    "macs-ratio": "MACs ratio",
+    "latency": "latency, batch 1 [ms]",
+    "latency-large": "latency, large batch [ms]",
+    "speed-up": "speed-up, batch 1",
+    "speed-up-large": "speed-up, large batch",
+    "memory-ratio": "memory ratio",
+    "seconds": "seconds",
+    "epochs": "epochs",
+}
+
 COLUMNS = {
     "top-1 [%]": Column(lambda r, c: c.test_top1_percent, "more"),
     "Δ reference": Column(lambda r, c: c.test_top1_percent - r.test_top1_percent, "more"),

@@ -11,7 +11,7 @@ from evaluation.result import Measure, Result
 from evaluation.statistics import Mean
 from reporting.columns import COLUMNS
 from reporting.tasks import Tasks
-from reporting.variants import FOOTNOTE, MARK, SMOKE, SMOKE_FOOTNOTE, Options, shown, variants
+from reporting.variants import FOOTNOTE, MARK, SMOKE, SMOKE_FOOTNOTE, Options, variants
 
 # The columns of a comparison; memory and the second speed-up are of the large batch, seconds are those of compressing.
 COMPARED = (
@@ -35,11 +35,22 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """A title, the names of the columns, and the lines; the first cell of a line is its name."""
+    """A title, the names of the columns, and the lines; the first cell of a line is its name.
+
+    `groups` are names over so many columns each, from the second column on.
+    """
 
     title: str
     header: list[str]
     rows: list[list[Cell]]
+    groups: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def full_header(self) -> list[str]:
+        """The names of the columns, that of their group before them."""
+        over = [name for name, count in self.groups for _ in range(count)] or [""] * (len(self.header) - 1)
+        named = [f"{group}: {name}" if group else name for group, name in zip(over, self.header[1:], strict=True)]
+        return [self.header[0], *named]
 
     @property
     def footnotes(self) -> list[str]:
@@ -68,40 +79,8 @@ def comparison(results: Iterable[Result], columns: Sequence[str] = COMPARED, rec
         rows.append([Cell(variant.name.removeprefix(f"{task}/")), Cell(runs), *cells])
     header = ["method" if task else "experiment", "runs", *columns]
     if task:  # of different networks none is the best
-        rows = _with_best(rows, ["", "", *columns])
+        rows = with_best(rows, ["", "", *columns])
     return Table(task or "comparison", header, rows)
-
-
-def pivot(results: Iterable[Result], across: str, column: str, reconstructions: Options = ()) -> Table:
-    """Return the table of one measure, `column`, with a line for each method and a column for each value of `across`.
-
-    Methods without that setting are in the last column. Raises `ValueError` for an unknown column or setting, and where
-    two variants would share a cell.
-    """
-    if column not in COLUMNS:
-        raise ValueError(f"column: expected one of {', '.join(COLUMNS)}, got {column}")
-    results = list(results)
-    lines: dict[str, dict[str, Cell]] = {}
-    task = only_task(results)
-    for variant in variants(results, across, reconstructions):
-        pairs = measured(variant.results)
-        made = cell(column, pairs)
-        if made.mean is not None and made.mean.num == 1:
-            made = replace(made, text=made.text + ONE_SEED)
-        failed = len(variant.results) - len(pairs)
-        at = "none" if variant.at is None else shown(variant.at)
-        name = variant.name.removeprefix(f"{task}/")
-        cells = lines.setdefault(name, {})
-        if at in cells:
-            raise ValueError(f"{across}: two experiments are both {name} at {at}; omit --across to tell them apart")
-        cells[at] = replace(made, text=f"{made.text} ({failed} failed)") if failed else made
-    if all(set(cells) == {"none"} for cells in lines.values()):
-        raise ValueError(f"no run has a setting '{across}'; omit --across to list them")
-    values = sorted({at for cells in lines.values() for at in cells}, key=_as_number)
-    rows = [[Cell(name), *(cells.get(at, Cell("")) for at in values)] for name, cells in lines.items()]
-    return Table(
-        f"{column} across {across}", [f"{column}, {across} =", *values], _with_best(rows, ["", *[column] * len(values)])
-    )
 
 
 def by_task(results: Iterable[Result]) -> dict[str, list[Result]]:
@@ -125,7 +104,7 @@ def measured(results: Iterable[Result]) -> list[tuple[Measure, Measure]]:
     return [(r.reference, r.compressed) for r in results if r.is_ok and r.reference and r.compressed]
 
 
-def _with_best(rows: list[list[Cell]], columns: Sequence[str]) -> list[list[Cell]]:
+def with_best(rows: list[list[Cell]], columns: Sequence[str]) -> list[list[Cell]]:
     """Mark the best means of each column whose intervals exclude the next; equal means are best together.
 
     A mean of one value has no interval. Networks that were not compressed do not compete, nor do smoke rows.
@@ -146,14 +125,6 @@ def _with_best(rows: list[list[Cell]], columns: Sequence[str]) -> list[list[Cell
 
 def _competes(name: str) -> bool:
     return name.split()[0].split("/")[-1] != "reference" and SMOKE not in name
-
-
-def _as_number(text: str) -> tuple[float, str]:
-    """Return a key that sorts numbers by size, then words."""
-    try:
-        return float(text), text
-    except ValueError:
-        return math.inf, text
 
 
 def cell(column: str, pairs: Sequence[tuple[Measure, Measure]]) -> Cell:

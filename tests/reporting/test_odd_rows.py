@@ -19,9 +19,10 @@ from reporting.flat_table import write_flat_table
 from reporting.markup import comma_separated, latex, markdown
 from reporting.page.contents import contents
 from reporting.pareto import fronts
+from reporting.pivot import pivot
 from reporting.print_result import print_result
 from reporting.rows import read_rows
-from reporting.table import by_task, comparison, pivot
+from reporting.table import by_task, comparison
 from reporting.terminal import print_comparison
 from reporting.wandb import names
 from tests.damage import damaged, text_of, torn

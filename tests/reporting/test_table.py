@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from evaluation.result import read_result, write_result
+from reporting.pivot import pivot
 from reporting.print_result import comparison_rows
-from reporting.table import COMPARED, ONE_SEED_FOOTNOTE, Table, by_task, comparison, pivot
+from reporting.table import COMPARED, ONE_SEED_FOOTNOTE, Table, by_task, comparison
 from reporting.variants import SMOKE_FOOTNOTE
 from tests.made_rows import measure, result
 
