@@ -7,6 +7,7 @@ python report.py results --markdown                      … as Markdown
 python report.py results --across share                  test errors, one column a budget (or: ranks, epsilon, …)
 python report.py results --across share --latex --columns error,params,macs,latency --names names.yaml
                                                          the same for a paper
+python report.py results --across share --against svd    differences from a method, seed by seed, with p-values
 python report.py results --reported                      published rows (conf/experiment) against ours; --all-papers
 python report.py results --wandb PROJECT                 the comparison as a W&B report, and the rows that it lacks
 python report.py results --figure pareto.svg             test error against parameters, one dataset and network
@@ -28,6 +29,7 @@ from typing import Any
 from evaluation.result import Measure
 from orchestration.config.published import reconstructions, runs_of_all
 from reporting.columns import WORDS
+from reporting.differences import differences_across
 from reporting.generated_markdown import rebuild
 from reporting.markup import latex_float, markdown, markdown_escaped
 from reporting.paper_table import caption, columns_of, read_names, renamed
@@ -86,6 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     how.add_argument("--rebuild", metavar="FILE", type=Path, nargs="+", help="Markdown with parts made from rows")
     parser.add_argument("--entity", help="whose project --wandb is; default: your own")
     parser.add_argument("--networks", action="store_true", help="let --wandb send the compressed networks too")
+    parser.add_argument("--against", metavar="METHOD", help="differences from this line of --across, p-values")
     parser.add_argument("--columns", metavar="WORDS", help=f"what --across shows, several of {', '.join(WORDS)}")
     parser.add_argument("--latex", action="store_true", help="print --across as LaTeX (booktabs), with a caption")
     parser.add_argument("--names", metavar="FILE", type=Path, help="YAML with display names of methods, for --across")
@@ -107,9 +110,11 @@ def _require_sense(arguments: argparse.Namespace, parser: argparse.ArgumentParse
         raise ValueError(f"--all-papers says which tables of papers there are; leave it out with --{chosen}")
     if arguments.column != DEFAULT_COLUMN and not arguments.across:
         raise ValueError("--column says what --across shows; give --across too")
-    for name in ("columns", "latex", "names"):
+    for name in ("against", "columns", "latex", "names"):
         if getattr(arguments, name) not in (None, False) and not arguments.across:
             raise ValueError(f"--{name} says how --across is shown; give --across too")
+    if arguments.against and (arguments.columns or arguments.latex or arguments.names):
+        raise ValueError("--against is a table of one --column in Markdown; leave out --columns, --latex and --names")
     if arguments.columns is not None and arguments.column != DEFAULT_COLUMN:
         raise ValueError("--column and --columns say the same; give one of them")
     if (arguments.entity or arguments.networks) and not arguments.wandb:
@@ -144,6 +149,10 @@ def _asked(arguments: argparse.Namespace, rows: Rows) -> str:
 
 def _across(arguments: argparse.Namespace, rows: Rows) -> str:
     """Return the table across a setting, as Markdown or for a paper."""
+    if arguments.against:
+        return markdown(
+            differences_across(rows.results, arguments.across, arguments.against, arguments.column, reconstructions())
+        )
     columns = columns_of(arguments.columns) if arguments.columns else [arguments.column]
     table = pivot(rows.results, arguments.across, columns, reconstructions())
     if arguments.names:

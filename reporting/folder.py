@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from evaluation.result import Result
+from reporting.differences import differences_from_best
 from reporting.figures import draw, save
 from reporting.flat_table import write_flat_table
 from reporting.markup import comma_separated, latex, markdown, markdown_escaped
@@ -38,6 +39,8 @@ def write_folder(
     for task, of in by_task(results).items():
         name = task.replace("/", "-")
         written += _write_table(folder / "tables" / name, comparison(of, reconstructions=reconstructions))
+        if (differences := differences_from_best(of, reconstructions)) is not None:
+            written += _write_table(folder / "tables" / f"{name}-differences", differences)
         if not any(result.choices["method"] != "reference" and measured([result]) for result in of):
             continue
         written += _write_table(folder / "tables" / f"{name}-fronts", fronts(of, reconstructions, task))

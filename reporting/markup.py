@@ -22,8 +22,8 @@ LATEX = {
     "¹": r"$^1$", "‡": r"\textdaggerdbl{}",
 }  # fmt: skip
 
-# The beginning of a number, of a missing number, or of a count of runs.
-NUMBER = re.compile(r"[+-]?\d|–|inf|nan|$")
+# The beginning of a number, of a missing number, of a count of runs, or of a difference.
+NUMBER = re.compile(r"[+-]?\d|–|inf|nan|tie |=$|$")
 
 
 # A spreadsheet computes what begins like this, unless it is a number.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -13,6 +14,7 @@ from reporting.variants import Options, shown, variants
 
 # Methods that do not have the setting stand under this value, at the end.
 NONE = "none"
+Lines = dict[str, dict[str, list[Result]]]
 
 
 def pivot(results: Iterable[Result], across: str, columns: str | Sequence[str], reconstructions: Options = ()) -> Table:
@@ -25,26 +27,40 @@ def pivot(results: Iterable[Result], across: str, columns: str | Sequence[str], 
     for column in columns:
         if column not in COLUMNS:
             raise ValueError(f"column: expected one of {', '.join(COLUMNS)}, got {column}")
-    results = list(results)
-    lines: dict[str, dict[str, list[Cell]]] = {}
-    task = only_task(results)
-    for variant in variants(results, across, reconstructions):
-        at = NONE if variant.at is None else shown(variant.at)
-        name = variant.name.removeprefix(f"{task}/")
-        cells = lines.setdefault(name, {})
-        if at in cells:
-            raise ValueError(f"{across}: two experiments are both {name} at {at}; omit --across to tell them apart")
-        cells[at] = [_cell(column, variant.results) for column in columns]
-    if all(set(cells) == {NONE} for cells in lines.values()):
-        raise ValueError(f"no run has a setting '{across}'; omit --across to list them")
-    values = sorted({at for cells in lines.values() for at in cells}, key=_as_number)
+    lines = by_value(results, across, reconstructions)
+    values = values_of(lines)
     empty = [Cell("")] * len(columns)
-    rows = [[Cell(name), *(c for at in values for c in cells.get(at, empty))] for name, cells in lines.items()]
+    rows = []
+    for name, of_line in lines.items():
+        groups_of_cells = [[_cell(c, of_line[at]) for c in columns] if at in of_line else empty for at in values]
+        rows.append([Cell(name), *itertools.chain(*groups_of_cells)])
     rows = with_best(rows, ["", *columns * len(values)])
     if len(columns) == 1:
         return Table(f"{columns[0]} across {across}", [f"{columns[0]}, {across} =", *values], rows)
     groups = tuple((value if value == NONE else f"{across} = {value}", len(columns)) for value in values)
     return Table(f"{', '.join(columns)} across {across}", ["method", *columns * len(values)], rows, groups)
+
+
+def by_value(results: Iterable[Result], across: str, reconstructions: Options = ()) -> Lines:
+    """Return the seeds of each line at each value of the setting `across`; raises what `pivot` does."""
+    results = list(results)
+    lines: Lines = {}
+    task = only_task(results)
+    for variant in variants(results, across, reconstructions):
+        at = NONE if variant.at is None else shown(variant.at)
+        name = variant.name.removeprefix(f"{task}/")
+        of_line = lines.setdefault(name, {})
+        if at in of_line:
+            raise ValueError(f"{across}: two experiments are both {name} at {at}; omit --across to tell them apart")
+        of_line[at] = variant.results
+    if all(set(of_line) == {NONE} for of_line in lines.values()):
+        raise ValueError(f"no run has a setting '{across}'; omit --across to list them")
+    return lines
+
+
+def values_of(lines: Lines) -> list[str]:
+    """Return the values of all lines, numbers by size, then words."""
+    return sorted({at for of_line in lines.values() for at in of_line}, key=_as_number)
 
 
 def _cell(column: str, results: Sequence[Result]) -> Cell:

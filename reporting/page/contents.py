@@ -19,6 +19,7 @@ from evaluation.name import experiment_name
 from evaluation.result import Result
 from reporting.colours import colour, shape
 from reporting.columns import COLUMNS
+from reporting.differences import NEAR, differences_near
 from reporting.papers import Published
 from reporting.print_result import comparison_rows
 from reporting.table import COMPARED, measured
@@ -44,6 +45,7 @@ def contents(
     named = Tasks(results)
     place = {result.id: i for i, variant in enumerate(found) for result in variant.results}
     published = list(experiments)
+    differences = differences_near(found)
     methods = sorted({r.choices["method"] for r in results} | {e.choices["method"] for e in published})
     return map_leaves(
         _compact,
@@ -59,6 +61,8 @@ def contents(
                 {**_run(r, steps), "task": named(r), "variant": place[r.id], **_files(folders.get(r.id), beside)}
                 for r in results
             ],
+            "near": NEAR,
+            "differences": {str(one): {str(two): text for two, text in of.items()} for one, of in differences.items()},
             "steps": steps,
             "reported": [_reported(e, published, results) for e in published],
         },
