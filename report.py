@@ -5,7 +5,10 @@ python report.py results --watch                         again whenever a row is
 python report.py results --print                         the comparison in the terminal
 python report.py results --markdown                      … as Markdown
 python report.py results --across share                  test errors, one column a budget (or: ranks, epsilon, …)
-python report.py results --reported                      published rows (conf/experiment) against ours
+python report.py results --across share --latex --columns error,params,macs,latency --names names.yaml
+                                                         the same for a paper
+python report.py results --across share --against svd    differences from a method, seed by seed, with p-values
+python report.py results --reported                      published rows (conf/experiment) against ours; --all-papers
 python report.py results --wandb PROJECT                 the comparison as a W&B report, and the rows that it lacks
 python report.py results --figure pareto.svg             test error against parameters, one dataset and network
 python report.py --rebuild README.md                     the parts of a file that are made from rows
@@ -23,13 +26,18 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from evaluation.result import Measure, Result
-from orchestration.config.published import Experiment, experiments, key, kind, reconstructions
+from evaluation.result import Measure
+from orchestration.config.published import reconstructions, runs_of_all
+from reporting.columns import WORDS
+from reporting.differences import differences_across
 from reporting.generated_markdown import rebuild
-from reporting.markup import markdown, markdown_escaped
-from reporting.papers import papers
+from reporting.markup import latex_float, markdown, markdown_escaped
+from reporting.paper_table import caption, columns_of, read_names, renamed
+from reporting.papers import NO_RUN, papers
+from reporting.pivot import pivot
 from reporting.rows import Rows, read_rows, state
-from reporting.table import by_task, comparison, pivot
+from reporting.table import by_task, comparison
+from reporting.tasks import plain_task
 from reporting.terminal import print_comparison
 from runtime.digest import digest_json
 from runtime.messages import printable
@@ -80,6 +88,11 @@ def _parser() -> argparse.ArgumentParser:
     how.add_argument("--rebuild", metavar="FILE", type=Path, nargs="+", help="Markdown with parts made from rows")
     parser.add_argument("--entity", help="whose project --wandb is; default: your own")
     parser.add_argument("--networks", action="store_true", help="let --wandb send the compressed networks too")
+    parser.add_argument("--against", metavar="METHOD", help="differences from this line of --across, p-values")
+    parser.add_argument("--columns", metavar="WORDS", help=f"what --across shows, several of {', '.join(WORDS)}")
+    parser.add_argument("--latex", action="store_true", help="print --across as LaTeX (booktabs), with a caption")
+    parser.add_argument("--names", metavar="FILE", type=Path, help="YAML with display names of methods, for --across")
+    parser.add_argument("--all-papers", action="store_true", help="tables of papers of which nothing was run, too")
     parser.add_argument("--column", default=DEFAULT_COLUMN, help="what --across shows; default: test error [%%]")
     return parser
 
@@ -93,8 +106,17 @@ def _require_sense(arguments: argparse.Namespace, parser: argparse.ArgumentParse
             raise ValueError(f"--{name}: expected a name, got an empty one")
     if chosen is not None and arguments.out != parser.get_default("out"):
         raise ValueError(f"--out is the folder of a whole report; leave it out with --{chosen}")
+    if arguments.all_papers and chosen not in (None, "watch", "reported"):
+        raise ValueError(f"--all-papers says which tables of papers there are; leave it out with --{chosen}")
     if arguments.column != DEFAULT_COLUMN and not arguments.across:
         raise ValueError("--column says what --across shows; give --across too")
+    for name in ("against", "columns", "latex", "names"):
+        if getattr(arguments, name) not in (None, False) and not arguments.across:
+            raise ValueError(f"--{name} says how --across is shown; give --across too")
+    if arguments.against and (arguments.columns or arguments.latex or arguments.names):
+        raise ValueError("--against is a table of one --column in Markdown; leave out --columns, --latex and --names")
+    if arguments.columns is not None and arguments.column != DEFAULT_COLUMN:
+        raise ValueError("--column and --columns say the same; give one of them")
     if (arguments.entity or arguments.networks) and not arguments.wandb:
         raise ValueError("--entity and --networks say how to send to --wandb PROJECT; give --wandb too")
     if chosen == "rebuild" and arguments.folders != parser.get_default("folders"):
@@ -108,10 +130,11 @@ def _asked(arguments: argparse.Namespace, rows: Rows) -> str:
     if not rows.results:
         raise ValueError("no readable result.json below the folders; run `python run.py` first")
     if arguments.reported:
-        tables = papers(published(rows.results)).values()
-        return "\n".join(f"{markdown_escaped(table.title)}\n\n{markdown(table)}" for table in tables)
+        tables = papers(runs_of_all(rows.results), all_papers=arguments.all_papers).values()
+        titled = [f"{markdown_escaped(table.title)}\n\n{markdown(table)}" for table in tables]
+        return "\n".join(titled) or f"{NO_RUN}\n"
     if arguments.across:
-        return markdown(pivot(rows.results, arguments.across, arguments.column, reconstructions()))
+        return _across(arguments, rows)
     if arguments.markdown:
         return markdown(comparison(rows.results, reconstructions=reconstructions()))
     if arguments.print:
@@ -121,13 +144,34 @@ def _asked(arguments: argparse.Namespace, rows: Rows) -> str:
         return _send(arguments, rows)
     if arguments.figure:
         return _figure(arguments.figure, rows)
-    return _write(arguments.out, rows)
+    return _write(arguments, rows)
 
 
-def _write(folder: Path, rows: Rows) -> str:
+def _across(arguments: argparse.Namespace, rows: Rows) -> str:
+    """Return the table across a setting, as Markdown or for a paper."""
+    if arguments.against:
+        return markdown(
+            differences_across(rows.results, arguments.across, arguments.against, arguments.column, reconstructions())
+        )
+    columns = columns_of(arguments.columns) if arguments.columns else [arguments.column]
+    table = pivot(rows.results, arguments.across, columns, reconstructions())
+    if arguments.names:
+        table, unused = renamed(table, read_names(arguments.names), rows.results)
+        if unused:
+            print(printable(f"note: --names: no line is called {', '.join(unused)}"), file=sys.stderr)
+    if not arguments.latex:
+        return markdown(table)
+    label = f"tab:{'+'.join(by_task(rows.results))}-{arguments.across}"
+    return latex_float(table, caption(rows.results, arguments.across, columns, table), label)
+
+
+def _write(arguments: argparse.Namespace, rows: Rows) -> str:
     from reporting.folder import write_folder
 
-    written = write_folder(folder, rows.results, published(rows.results), reconstructions(), rows.places)
+    folder, experiments = arguments.out, runs_of_all(rows.results)
+    tables = papers(experiments, all_papers=arguments.all_papers)
+    published = [experiment for experiment, _ in experiments]
+    written = write_folder(folder, rows.results, published, tables, reconstructions(), rows.places)
     if not any(path.suffix == ".parquet" for path in written):
         print("note: no rows.parquet without pyarrow: pip install 'compression-bench[parquet]'", file=sys.stderr)
     return f"{len(rows.results)} rows in {len(written)} files; open {folder / 'index.html'}\n"
@@ -149,7 +193,9 @@ def _figure(path: Path, rows: Rows) -> str:
     if len(tasks) > 1:
         raise ValueError(f"--figure: expected the rows of one dataset and network, got {', '.join(tasks)}")
     ((task, of),) = tasks.items()
-    rows_of_papers = [e for e, _ in published(of) if f"{e.choices['dataset']}/{e.choices['network']}" == task]
+    rows_of_papers = [
+        e for e, _ in runs_of_all(of) if f"{e.choices['dataset']}/{e.choices['network']}" == plain_task(of[0])
+    ]
     rows_of_ours = [(r.id, r.choices, r.status, [_known(m) for m in (r.reference, r.compressed)]) for r in of]
     about = digest_json([rows_of_ours, [(e.name, asdict(e.reported)) for e in rows_of_papers]])  # all that is drawn
     save(draw(of, next(iter(GAINS)), task, rows_of_papers, reconstructions()), path, f"rows {about}")
@@ -169,7 +215,7 @@ def _watch(arguments: argparse.Namespace) -> None:
         if (now := state(arguments.folders)) != seen:
             seen = now
             rows = _rows(arguments.folders)
-            said = _write(arguments.out, rows) if rows.results else "no result yet\n"
+            said = _write(arguments, rows) if rows.results else "no result yet\n"
             print(f"{time.strftime('%H:%M:%S')}  {said}", end="", flush=True)
         if isinstance(lost_output(), BrokenPipeError):
             return
@@ -189,17 +235,6 @@ def _migrate(folders: Sequence[Path]) -> None:
     print(f"{num_rows - num_left} of {num_rows} rows have the ids of today")
     if num_left:
         sys.exit(1)
-
-
-def published(results: Sequence[Result]) -> list[tuple[Experiment, dict[str, list[Result]]]]:
-    """Return every published row, with our runs of it by schedule."""
-    found: dict[str, list[Result]] = {}
-    for result in results:
-        found.setdefault(key(result.config), []).append(result)
-    return [
-        (experiment, {schedule: found.get(its_key, []) for schedule, its_key in experiment.keys.items()})
-        for experiment in experiments({kind(result.choices) for result in results})
-    ]
 
 
 def _rows(folders: Sequence[Path]) -> Rows:

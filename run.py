@@ -19,6 +19,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from orchestration.config import resolvers
+from orchestration.config.departures import note_of
 from orchestration.config.error_messages import exit_on_user_error
 from orchestration.config.overrides import normalize_overrides
 from orchestration.config.point import Point
@@ -56,6 +57,8 @@ def run(config: DictConfig) -> str:
             sys.exit(f"error: {group}={option}: it is for the points of a sweep; put -m before them")
     with exit_on_user_error():  # here and not in `main` alone: Hydra would print the overrides before the reason
         point = Point.from_hydra(config, hydra_config)
+        if (note := note_of(point)) is not None:
+            say(note)
         if point.config["plan"]:
             status = read_status(point)
             require_checked([point] if status.is_to_run else [], is_here=True)

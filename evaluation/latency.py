@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from statistics import median
+from statistics import median, quantiles
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,11 @@ def measure_latency_ms(networks: Sequence[nn.Module], batch: Tensor) -> list[flo
 
     The networks must lie on the device of `batch`.
     """
+    return [median(times) for times in measure_rounds_ms(networks, batch)]
+
+
+def measure_rounds_ms(networks: Sequence[nn.Module], batch: Tensor) -> list[list[float]]:
+    """Return the same of every round, in their order: their median is the latency, their spread how sure it is."""
     modes = [network.training for network in networks]
     with torch.inference_mode():
         for network in networks:
@@ -32,7 +37,19 @@ def measure_latency_ms(networks: Sequence[nn.Module], batch: Tensor) -> list[flo
         rounds = [[_timed(n, batch, k) for n, k in zip(networks, num_passes, strict=True)] for _ in range(NUM_ROUNDS)]
     for network, mode in zip(networks, modes, strict=True):
         network.train(mode)
-    return [1000 * median(times) for times in zip(*rounds, strict=True)]
+    return [[1000 * seconds for seconds in times] for times in zip(*rounds, strict=True)]
+
+
+def quartiles(times: Sequence[float]) -> tuple[float, float]:
+    """Return the first and the third quartile of the rounds of a measurement; of a single one, itself twice.
+
+    >>> quartiles([1.0, 2.0, 3.0, 4.0, 5.0])
+    (2.0, 4.0)
+    """
+    if len(times) == 1:
+        return times[0], times[0]
+    first, _, third = quantiles(times, n=4, method="inclusive")
+    return first, third
 
 
 def _timed(network: nn.Module, batch: Tensor, num_passes: int) -> float:

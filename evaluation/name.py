@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import yaml
@@ -20,6 +20,16 @@ def experiment_name(choices: Mapping[str, str]) -> str:
     name = "/".join(choices[group] for group in ("dataset", "network", "method"))
     decomposition = choices.get("decomposition", "None")
     return name if decomposition in ("None", own_decomposition(choices["method"])) else f"{name}+{decomposition}"
+
+
+def experiment_in(overrides: Iterable[str]) -> str | None:
+    """Return the published row that a command asks for, the last if there are several; None if it asks for none.
+
+    >>> experiment_in(["experiment=ic20/lenet300_lc_svd", "seed=1"])
+    'ic20/lenet300_lc_svd'
+    """
+    asked = [value for key, _, value in (override.partition("=") for override in overrides) if key == "experiment"]
+    return asked[-1] if asked and asked[-1] not in ("", "null") else None
 
 
 @functools.cache

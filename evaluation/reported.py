@@ -48,13 +48,16 @@ class Reported:
 MIN_SEEDS = 3
 
 
-def verdict(reported: Reported, results: Sequence[Result]) -> str:
+def verdict(reported: Reported, results: Sequence[Result], short: Sequence[Result] = ()) -> str:
     """Return "reproduced", "not reproduced: …" and what failed, or why there is no verdict.
 
-    Accuracy and sizes are means over `results`, compared within the tolerances of `reported`.
+    Accuracy and sizes are means over `results`, compared within the tolerances of `reported`. Runs of a `short`ened
+    schedule decide nothing: where there are no others, the verdict counts them.
     """
     if not results:
-        return "not run"
+        num_ok = sum(result.is_ok for result in short)
+        also = f", {len(short) - num_ok} failed" if num_ok < len(short) else ""
+        return f"shortened schedule ({num_ok}{also})" if short else "not run"
     if failed := sum(not result.is_ok for result in results):
         return f"{failed} of {len(results)} runs failed"
     if len(results) < MIN_SEEDS:

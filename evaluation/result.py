@@ -26,6 +26,7 @@ from evaluation.bounds import (
     require_ranks,
     why_refused,
 )
+from evaluation.name import experiment_in
 from runtime.atomic import atomic_write
 from runtime.json_file import read_json
 from runtime.json_trees import map_leaves
@@ -38,7 +39,9 @@ SCHEMA_VERSION = "1.3"
 class Measure:
     """All that is measured of one network; `macs` are those of one sample.
 
-    `latency_ms` and `peak_memory_mib` map batch sizes to values. `epochs` and `seconds` are those spent on the network.
+    `latency_ms` and `peak_memory_mib` map batch sizes to values, and so do `latency_quartiles_ms`, the spread of the
+    rounds of one measurement; None in rows that were written before it was kept. `epochs` and `seconds` are those spent
+    on the network.
     The accuracies `untuned_…` are those of factors that were found for trained weights, before they were trained; None
     where there are none, and in rows older than schema 1.3. `num_nonzero` is None in rows older than schema 1.1.
     """
@@ -55,6 +58,7 @@ class Measure:
     epochs: Count
     seconds: Amount
     num_nonzero: Count | None = None
+    latency_quartiles_ms: dict[str, tuple[Milliseconds, Milliseconds]] | None = None
     untuned_test_top1_percent: Percent | None = None
     untuned_validation_top1_percent: Percent | None = None
 
@@ -114,6 +118,16 @@ class Result:
     def is_ok(self) -> bool:
         """True if the point ran to its end."""
         return self.status == "ok"
+
+    @property
+    def is_smoke(self) -> bool:
+        """True if only a few batches of each part were read (`trainer.limit_batches`): its accuracies mean nothing."""
+        return self.config.get("trainer", {}).get("limit_batches") is not None
+
+    @property
+    def experiment(self) -> str | None:
+        """The published row that the command asked for, `<paper>/<row>`; None if it asked for none."""
+        return experiment_in(self.overrides)
 
 
 def write_result(path: Path, result: Result) -> None:

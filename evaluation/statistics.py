@@ -17,6 +17,7 @@ import numpy as np
 LEVEL = 0.95
 BOOTSTRAP_FROM = 20
 NUM_RESAMPLES = 9999
+MAX_EXPONENT = 700.0  # of e, for a float
 NEGLIGIBLE = 1e-9  # relative to the largest value: smaller differences are rounding, which cannot be resampled
 
 
@@ -72,6 +73,26 @@ def mean(values: Sequence[int | float], generator: np.random.Generator | None = 
     variance = sum((v - value) ** 2 for v in values) / (num - 1)
     half_width = float(stdtrit(num - 1, (1 + LEVEL) / 2)) * math.sqrt(variance / num)
     return Mean(value, value - half_width, value + half_width, num)
+
+
+def geometric_mean(values: Sequence[int | float]) -> Mean:
+    """Return the mean of positive ratios, `exp(mean(log))`, with its interval: twice and half cancel.
+
+    The interval is that of the mean logarithm, so that it is above zero and not symmetric. Raises `ValueError` for no
+    values and for one that is not positive.
+
+    >>> average = geometric_mean([0.5, 2.0])
+    >>> average.value, average.low < 0.01, average.high > 100
+    (1.0, True, True)
+    """
+    if any(value <= 0 for value in values):
+        raise ValueError(f"geometric_mean: expected positive ratios, got {min(values)}")
+    logarithms = mean([math.log(value) for value in values])
+
+    def exp(number: float) -> float:
+        return math.exp(number) if number < MAX_EXPONENT else math.inf
+
+    return Mean(exp(logarithms.value), exp(logarithms.low), exp(logarithms.high), logarithms.num)
 
 
 def pareto_front(costs: Sequence[float], values: Sequence[float]) -> list[int]:

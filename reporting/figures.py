@@ -14,7 +14,7 @@ from evaluation.statistics import mean
 from reporting.colours import SHAPES, colour, shape
 from reporting.papers import Published
 from reporting.pareto import Spot, front, placed
-from reporting.table import measured
+from reporting.table import ONE_SEED, measured
 from reporting.variants import MARK, Options
 from runtime.atomic import atomic_write
 from runtime.messages import printable
@@ -59,11 +59,17 @@ def draw(
             [s.gain for s in steps], [_error(s.top1_percent) for s in steps], where="post", color="0.6", zorder=1,
             label="front",
         )  # fmt: skip
+        of_one = False
         marked = {choice for group, choice in reconstructions if group == "method"}
         for method in sorted({spot.method for spot in found}):
             of = [spot for spot in found if spot.method == method]
             errors = [_error(spot.top1_percent) for spot in of]
             label = _literal(method) + (MARK if method in marked else "")
+            of_one = of_one or any(spot.num == 1 for spot in of)
+            for spot in of:
+                if spot.num == 1:
+                    where = (spot.gain, _error(spot.top1_percent))
+                    axes.annotate(ONE_SEED, where, xytext=(3, 1), textcoords="offset points")
             arms = list(zip(*map(_arms, of), strict=True))  # all lower ones, all upper ones
             axes.errorbar(
                 [spot.gain for spot in of], errors, yerr=arms, fmt=SHAPES[shape(method)],
@@ -80,6 +86,8 @@ def draw(
         axes.tick_params(which="minor", labelsize=7)
         axes.grid(which="both", color="0.92", linewidth=0.6)
         axes.set_axisbelow(True)
+        if of_one:
+            axes.plot([], [], " ", label=f"{ONE_SEED} one seed")
         figure.legend(loc="outside right upper", frameon=False, fontsize=8)
     return figure
 

@@ -18,6 +18,7 @@ def flat_row(result: Result) -> dict[str, Any]:
     """Return the row without nesting; keys of the networks are `compressed.num_params`, `reference.latency_ms.1`, …"""
     row: dict[str, Any] = {"id": result.id, "variant": result.variant, **result.choices}
     row |= {"seed": result.seed, "status": result.status, "overrides": shlex.join(result.overrides)}
+    row |= {"experiment": result.experiment, "smoke": result.is_smoke}
     row |= {"tags": " ".join(result.tags), "started": result.started, "seconds": result.seconds}
     row |= {key: _text(result.environment.get(key)) for key in ("commit", "device")}
     num_threads = result.environment.get("num_threads")
@@ -27,6 +28,9 @@ def flat_row(result: Result) -> dict[str, Any]:
         measure: Measure | None = getattr(result, side)
         for key, value in (dataclasses.asdict(measure) if measure else {}).items():
             parts = {f".{size}": v for size, v in value.items()} if isinstance(value, dict) else {"": value}
+            if key == "latency_quartiles_ms":
+                quarters = {size: zip((".first", ".third"), v, strict=True) for size, v in (value or {}).items()}
+                parts = {f".{size}{which}": v for size, pair in quarters.items() for which, v in pair}
             row |= {f"{side}.{key}{size}": v for size, v in parts.items()}
     return row
 

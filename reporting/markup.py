@@ -19,10 +19,11 @@ LATEX = {
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "†": r"\textdagger{}", "Δ": r"$\Delta$",
     "–": "--", "×": r"$\times$", "÷": r"$\div$", "λ": r"$\lambda$", "μ": r"$\mu$", "ε": r"$\varepsilon$",
     "≥": r"$\geq$", "≤": r"$\leq$", "<": r"\textless{}", ">": r"\textgreater{}", "²": r"$^2$",
+    "¹": r"$^1$", "‡": r"\textdaggerdbl{}",
 }  # fmt: skip
 
-# The beginning of a number, of a missing number, or of a count of runs.
-NUMBER = re.compile(r"[+-]?\d|–|inf|nan|$")
+# The beginning of a number, of a missing number, of a count of runs, or of a difference.
+NUMBER = re.compile(r"[+-]?\d|–|inf|nan|tie |=$|$")
 
 
 # A spreadsheet computes what begins like this, unless it is a number.
@@ -32,7 +33,10 @@ PLAIN_NUMBER = re.compile(r"[+-]?[\d.,]+(e[+-]?\d+)?( ± [\d.,]+)?")
 
 def markdown(table: Table) -> str:
     """Return the table as Markdown, the best of each column in bold, footnotes below."""
-    lines = [list(map(markdown_escaped, table.header)), ["---:" if right else "---" for right in _to_the_right(table)]]
+    lines = [
+        list(map(markdown_escaped, table.full_header)),
+        ["---:" if right else "---" for right in _to_the_right(table)],
+    ]
     lines += [
         [f"**{markdown_escaped(c.text)}**" if c.is_best else markdown_escaped(c.text) for c in row]
         for row in table.rows
@@ -50,10 +54,32 @@ def latex(table: Table) -> str:
         for note in table.footnotes
     )
     columns = "".join("r" if right else "l" for right in _to_the_right(table))
+    header = f"{_latex_groups(table)}{header}"
     return (
         f"% {latex_escaped(table.title)}\n\\begin{{tabular}}{{{columns}}}\n\\toprule\n{header} \\\\\n\\midrule\n{body}"
         f"\\bottomrule\n{notes}\\end{{tabular}}\n"
     )
+
+
+def latex_float(table: Table, caption: str, label: str) -> str:
+    r"""Return the same as a `table` with a caption above, for `\ref{label}`; texts are printed letter by letter."""
+    label = re.sub(r"[^A-Za-z0-9:.+-]", "-", label)
+    return (
+        f"\\begin{{table}}\n\\caption{{{latex_escaped(caption)}}}\n\\label{{{label}}}\n\\centering\n"
+        f"{latex(table)}\\end{{table}}\n"
+    )
+
+
+def _latex_groups(table: Table) -> str:
+    """Return the line above the header, a rule under each group; nothing for a table without groups."""
+    if not table.groups:
+        return ""
+    names, rules, place = [], [], 2
+    for name, count in table.groups:
+        names.append(f"\\multicolumn{{{count}}}{{c}}{{{latex_escaped(name)}}}")
+        rules.append(f"\\cmidrule(lr){{{place}-{place + count - 1}}}")
+        place += count
+    return f" & {' & '.join(names)} \\\\\n{' '.join(rules)}\n"
 
 
 def comma_separated(table: Table) -> str:
@@ -61,7 +87,9 @@ def comma_separated(table: Table) -> str:
     means = [any(row[place].mean for row in table.rows) for place in range(len(table.header))]
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([n for name, is_mean in zip(table.header, means, strict=True) for n in _csv_names(name, is_mean)])
+    writer.writerow(
+        [n for name, is_mean in zip(table.full_header, means, strict=True) for n in _csv_names(name, is_mean)]
+    )
     for row in table.rows:
         writer.writerow([v for cell, is_mean in zip(row, means, strict=True) for v in _csv_values(cell, is_mean)])
     return out.getvalue()

@@ -14,13 +14,12 @@ HEADER = [
     "reported top-1 [%]",
     "known from",
     "ours [%]",
-    "ours, short schedule [%]",
+    "ours, shortened schedule [%]",
     "size",
     "verdict",
     "command",
 ]
-# The schedule that decides, and the one that is shown beside it.
-SCHEDULES = ("published", "short")
+NO_RUN = "No row is a run of a published row (conf/experiment); --all-papers lists what there is."
 
 
 class Published(Protocol):
@@ -34,21 +33,34 @@ class Published(Protocol):
     def choices(self) -> Mapping[str, str]: ...
 
 
-def papers(experiments: Iterable[tuple[Published, Mapping[str, Sequence[Result]]]]) -> dict[str, Table]:
-    """Return one table a paper, by the name of its folder; `experiments` are published rows and ours by schedule."""
+# Our runs of a published row: "published" ones decide, "short" ones are shown, "other" ones left its settings.
+Runs = Mapping[str, Sequence[Result]]
+
+
+def papers(experiments: Iterable[tuple[Published, Runs]], *, all_papers: bool = False) -> dict[str, Table]:
+    """Return one table a paper of which we have a run, or of `all_papers`, by the name of its folder."""
+    experiments = list(experiments)
+    run = {_paper(experiment) for experiment, runs in experiments if any(runs.values())}
     tables: dict[str, Table] = {}
     for experiment, runs in experiments:
-        paper = experiment.name.partition("/")[0]
+        paper = _paper(experiment)
+        if not all_papers and paper not in run:
+            continue
         title = f"{paper}: {experiment.reported.source}"
         table = tables.setdefault(paper, Table(title, HEADER, []))
         table.rows.append([Cell(text) for text in reported_row(experiment, runs)])
     return tables
 
 
-def reported_row(experiment: Published, runs: Mapping[str, Sequence[Result]]) -> list[str]:
-    """Return the cells of `HEADER` for one published row; rows of the short schedule decide nothing."""
+def _paper(experiment: Published) -> str:
+    return experiment.name.partition("/")[0]
+
+
+def reported_row(experiment: Published, runs: Runs) -> list[str]:
+    """Return the cells of `HEADER` for one published row; rows of a shortened schedule decide nothing."""
     reported = experiment.reported
-    published, short = (runs.get(schedule, ()) for schedule in SCHEDULES)
+    published, short, other = (runs.get(kind, ()) for kind in ("published", "short", "other"))
+    left = f"; {len(other)} with other settings" if other else ""
     size = [f"{of}: {_shown(ours)}, reported {_shown(theirs)}" for of, theirs, ours in sizes(reported, published)]
     return [
         f"{experiment.name} (reconstruction)" if reported.reconstruction else experiment.name,
@@ -57,7 +69,7 @@ def reported_row(experiment: Published, runs: Mapping[str, Sequence[Result]]) ->
         _top1(published),
         _top1(short),
         "; ".join(size),
-        verdict(reported, published),
+        verdict(reported, published, short) + left,
         f"python run.py -m experiment={experiment.name} seed=0,1,2",
     ]
 

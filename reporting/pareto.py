@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from evaluation.result import Result
 from evaluation.statistics import hypervolume, mean, pareto_front
 from reporting.columns import COLUMNS
-from reporting.table import Cell, Table, measured
+from reporting.table import ONE_SEED, Cell, Table, measured
 from reporting.variants import MARK, Options, variants
 
 # The columns that accuracy is traded for, each with the word in its figure's file name.
@@ -20,7 +20,10 @@ LOSS_POINTS = 5.0
 
 @dataclass(frozen=True)
 class Spot:
-    """A variant in a figure: its mean gain, its mean top-1 with a 95 % interval, and its mean loss in points."""
+    """A variant in a figure: its mean gain, its mean top-1 with a 95 % interval, and its mean loss in points.
+
+    All are means over `num` seeds.
+    """
 
     name: str
     method: str
@@ -29,6 +32,7 @@ class Spot:
     low: float
     high: float
     loss: float
+    num: int
 
 
 def spots(results: Iterable[Result], gain: str, reconstructions: Options = ()) -> list[Spot]:
@@ -40,8 +44,8 @@ def spots(results: Iterable[Result], gain: str, reconstructions: Options = ()) -
             continue
         top1 = mean([c.test_top1_percent for _, c in pairs])
         loss = mean([r.test_top1_percent - c.test_top1_percent for r, c in pairs]).value
-        along = mean([COLUMNS[gain](r, c) for r, c in pairs]).value
-        found.append(Spot(variant.name, method, along, top1.value, top1.low, top1.high, loss))
+        along = COLUMNS[gain].mean([COLUMNS[gain](r, c) for r, c in pairs]).value
+        found.append(Spot(variant.name, method, along, top1.value, top1.low, top1.high, loss, len(pairs)))
     return found
 
 
@@ -72,13 +76,19 @@ def fronts(results: Sequence[Result], reconstructions: Options = (), title: str 
         own = {method: [spot for spot in all_of_them if spot.method == method] for method in methods}
         areas = {method: _area(of) for method, of in own.items()}
         best = max(areas.values(), default=math.nan)
-        columns.append([Cell(f"{sum(s.method == m for s in on_front)} of {len(own[m])}") for m in methods])
-        columns.append([Cell(f"{areas[m]:.2f}", mean([areas[m]]), areas[m] == best > 0) for m in methods])
+        columns.append([_on_front([s for s in on_front if s.method == m], own[m]) for m in methods])
+        sure = {method: all(spot.num > 1 for spot in of) for method, of in own.items()}
+        columns.append([Cell(f"{areas[m]:.2f}", mean([areas[m]]), areas[m] == best > 0 and sure[m]) for m in methods])
     rows = [
         [Cell(method + (MARK if method in marked else "")), *(column[place] for column in columns)]
         for place, method in enumerate(methods)
     ]
     return Table(title, header, rows)
+
+
+def _on_front(found: Sequence[Spot], all_of_them: Sequence[Spot]) -> Cell:
+    """Count those on the front, with a mark if one of them is of a single seed, which another seed may throw off."""
+    return Cell(f"{len(found)}{ONE_SEED if any(s.num == 1 for s in found) else ''} of {len(all_of_them)}")
 
 
 def _area(found: Sequence[Spot]) -> float:

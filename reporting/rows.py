@@ -22,6 +22,8 @@ class Rows:
 def read_rows(folders: Iterable[Path]) -> Rows:
     """Read all rows below `folders`; of two rows of one point keep the one that is ok, or newer.
 
+    Smoke rows, whose accuracies mean nothing, are left out where there are others.
+
     Notes name the files that are unreadable or repeated, and say if the rows come from several commits or have
     ids of an earlier schema.
     """
@@ -40,9 +42,15 @@ def read_rows(folders: Iterable[Path]) -> Rows:
             notes.append(f"skipped: {dropped[0]}: the same point as {kept[0]}, which is ok or newer")
             path, result = kept
         found[result.id] = (path, result)
-    results = [result for _, result in found.values()]
     if num_skipped := len(notes):
-        notes.append(f"{num_skipped} of {len(results) + num_skipped} files were skipped")
+        notes.append(f"{num_skipped} of {len(found) + num_skipped} files were skipped")
+    smoke = {id for id, (_, result) in found.items() if result.is_smoke}
+    if smoke and len(smoke) < len(found):
+        found = {id: row for id, row in found.items() if id not in smoke}
+        notes.append(
+            f"note: {len(smoke)} smoke rows (trainer.limit_batches) are left out: their accuracies mean nothing"
+        )
+    results = [result for _, result in found.values()]
     commits = sorted({str(r.environment.get("commit")) for r in results})
     if len(commits) > 1:
         notes.append(f"note: the rows come from several commits: {', '.join(commits)}")

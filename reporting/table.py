@@ -8,9 +8,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from evaluation.result import Measure, Result
-from evaluation.statistics import Mean, mean
+from evaluation.statistics import Mean
 from reporting.columns import COLUMNS
-from reporting.variants import FOOTNOTE, MARK, Options, shown, variants
+from reporting.tasks import Tasks
+from reporting.variants import FOOTNOTE, MARK, SMOKE, SMOKE_FOOTNOTE, Options, variants
 
 # The columns of a comparison; memory and the second speed-up are of the large batch, seconds are those of compressing.
 COMPARED = (
@@ -19,9 +20,13 @@ COMPARED = (
 )  # fmt: skip
 
 
+# The mark of a mean of a single value, and its meaning.
+ONE_SEED, ONE_SEED_FOOTNOTE = "¹", "¹ of one seed: without an interval, and so never the best."
+
+
 @dataclass(frozen=True)
 class Cell:
-    """The text of a cell, the mean behind it if it is a number, and whether no other in its column is better."""
+    """The text of a cell, the mean behind it if it is a number, and whether it is surely the best of its column."""
 
     text: str
     mean: Mean | None = None
@@ -30,16 +35,33 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """A title, the names of the columns, and the lines; the first cell of a line is its name."""
+    """A title, the names of the columns, and the lines; the first cell of a line is its name.
+
+    `groups` are names over so many columns each, from the second column on.
+    """
 
     title: str
     header: list[str]
     rows: list[list[Cell]]
+    groups: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def full_header(self) -> list[str]:
+        """The names of the columns, that of their group before them."""
+        over = [name for name, count in self.groups for _ in range(count)] or [""] * (len(self.header) - 1)
+        named = [f"{group}: {name}" if group else name for group, name in zip(over, self.header[1:], strict=True)]
+        return [self.header[0], *named]
 
     @property
     def footnotes(self) -> list[str]:
         """The meaning of the marks in this table."""
-        return [FOOTNOTE] if any(MARK in row[0].text for row in self.rows) else []
+        names = [row[0].text for row in self.rows]
+        numbers = [cell.text for row in self.rows for cell in row[1:]]
+        return [
+            *([FOOTNOTE] if any(MARK in name for name in names) else []),
+            *([SMOKE_FOOTNOTE] if any(SMOKE in name for name in names) else []),
+            *([ONE_SEED_FOOTNOTE] if any(ONE_SEED in text for text in numbers) else []),
+        ]
 
 
 def comparison(results: Iterable[Result], columns: Sequence[str] = COMPARED, reconstructions: Options = ()) -> Table:
@@ -53,51 +75,21 @@ def comparison(results: Iterable[Result], columns: Sequence[str] = COMPARED, rec
         pairs = measured(variant.results)
         statuses = Counter(result.status.split(":")[0] for result in variant.results)
         runs = ", ".join(f"{count} {status}" for status, count in statuses.items())
-        cells = [
-            _cell([COLUMNS[name](r, c) for r, c in pairs], sign="+" if name.startswith("Δ") else "") for name in columns
-        ]
+        cells = [cell(name, pairs) for name in columns]
         rows.append([Cell(variant.name.removeprefix(f"{task}/")), Cell(runs), *cells])
     header = ["method" if task else "experiment", "runs", *columns]
     if task:  # of different networks none is the best
-        rows = _with_best(rows, ["", "", *columns])
+        rows = with_best(rows, ["", "", *columns])
     return Table(task or "comparison", header, rows)
 
 
-def pivot(results: Iterable[Result], across: str, column: str, reconstructions: Options = ()) -> Table:
-    """Return the table of one measure, `column`, with a line for each method and a column for each value of `across`.
-
-    Methods without that setting are in the last column. Raises `ValueError` for an unknown column or setting, and where
-    two variants would share a cell.
-    """
-    if column not in COLUMNS:
-        raise ValueError(f"column: expected one of {', '.join(COLUMNS)}, got {column}")
-    results = list(results)
-    lines: dict[str, dict[str, Cell]] = {}
-    task = only_task(results)
-    for variant in variants(results, across, reconstructions):
-        pairs = measured(variant.results)
-        cell = _cell([COLUMNS[column](r, c) for r, c in pairs])
-        failed = len(variant.results) - len(pairs)
-        at = "none" if variant.at is None else shown(variant.at)
-        name = variant.name.removeprefix(f"{task}/")
-        cells = lines.setdefault(name, {})
-        if at in cells:
-            raise ValueError(f"{across}: two experiments are both {name} at {at}; omit --across to tell them apart")
-        cells[at] = replace(cell, text=f"{cell.text} ({failed} failed)") if failed else cell
-    if all(set(cells) == {"none"} for cells in lines.values()):
-        raise ValueError(f"no run has a setting '{across}'; omit --across to list them")
-    values = sorted({at for cells in lines.values() for at in cells}, key=_as_number)
-    rows = [[Cell(name), *(cells.get(at, Cell("")) for at in values)] for name, cells in lines.items()]
-    return Table(
-        f"{column} across {across}", [f"{column}, {across} =", *values], _with_best(rows, ["", *[column] * len(values)])
-    )
-
-
 def by_task(results: Iterable[Result]) -> dict[str, list[Result]]:
-    """Group results by `dataset/network`, in alphabetical order."""
+    """Group results by their task, the network and its data (`reporting.tasks`), in alphabetical order."""
     tasks: dict[str, list[Result]] = {}
+    results = list(results)
+    name = Tasks(results)
     for result in results:
-        tasks.setdefault(f"{result.choices['dataset']}/{result.choices['network']}", []).append(result)
+        tasks.setdefault(name(result), []).append(result)
     return dict(sorted(tasks.items()))
 
 
@@ -112,39 +104,47 @@ def measured(results: Iterable[Result]) -> list[tuple[Measure, Measure]]:
     return [(r.reference, r.compressed) for r in results if r.is_ok and r.reference and r.compressed]
 
 
-def _with_best(rows: list[list[Cell]], columns: Sequence[str]) -> list[list[Cell]]:
-    """Mark the best means of each column; networks that were not compressed do not compete."""
+def with_best(rows: list[list[Cell]], columns: Sequence[str]) -> list[list[Cell]]:
+    """Mark the best means of each column whose intervals exclude the next; equal means are best together.
+
+    A mean of one value has no interval. Networks that were not compressed do not compete, nor do smoke rows.
+    """
     rows = [list(row) for row in rows]
     for place, name in enumerate(columns):
         better = COLUMNS[name].better if name in COLUMNS else None
-        competing = [
-            row for row in rows if row[place].mean is not None and row[0].text.split()[0].split("/")[-1] != "reference"
-        ]
-        values = [row[place].mean.value for row in competing if row[place].mean]  # type: ignore[union-attr]
-        values = [value for value in values if not math.isnan(value)]
-        if better is None or len(set(values)) < 2:
+        found = {index: row[place].mean for index, row in enumerate(rows) if _competes(row[0].text)}
+        known = {index: mean for index, mean in found.items() if mean is not None and not math.isnan(mean.value)}
+        values = sorted({mean.value for mean in known.values()}, reverse=better == "more")
+        if better is None or len(values) < 2:
             continue
-        best = (max if better == "more" else min)(values)
-        for row in competing:
-            if (found := row[place].mean) is not None and found.value == best:
-                row[place] = replace(row[place], is_best=True)
+        for index, mean in known.items():
+            if mean.value == values[0] and mean.num > 1 and not mean.low <= values[1] <= mean.high:
+                rows[index][place] = replace(rows[index][place], is_best=True)
     return rows
 
 
-def _as_number(text: str) -> tuple[float, str]:
-    """Return a key that sorts numbers by size, then words."""
-    try:
-        return float(text), text
-    except ValueError:
-        return math.inf, text
+def _competes(name: str) -> bool:
+    return name.split()[0].split("/")[-1] != "reference" and SMOKE not in name
 
 
-def _cell(values: Sequence[int | float], sign: str = "") -> Cell:
+def cell(column: str, pairs: Sequence[tuple[Measure, Measure]]) -> Cell:
+    """Return the mean of a column over the two networks of each row; "–" if there is none."""
+    of = COLUMNS[column]
+    values = [of(r, c) for r, c in pairs]
     values = [value for value in values if not math.isnan(value)]  # older rows lack what was not yet measured
     if not values:
         return Cell("–")
-    average = mean(values)
-    digits = 0 if all(isinstance(v, int) for v in values) else 2  # counts have no decimals
-    text = f"{average.value:{sign},.{digits}f}"
-    spread = f" ± {average.half_width:,.{digits}f}" if average.half_width > 0 else ""
-    return Cell(text + spread, average)
+    average = of.mean(values)
+    digits = _digits(column, values, average.value)
+    text = f"{average.value:{'+' if column.startswith('Δ') else ''},.{digits}f}"
+    if not average.half_width > 0:
+        return Cell(text, average)
+    low, high, half = (f"{number:,.{digits}f}" for number in (average.low, average.high, average.half_width))
+    return Cell(f"{text} ({low}–{high})" if of.is_measured_ratio else f"{text} ± {half}", average)
+
+
+def _digits(column: str, values: Sequence[int | float], average: float) -> int:
+    """Return the number of decimals: counts have none, milliseconds three significant digits."""
+    if all(isinstance(value, int) for value in values):
+        return 0
+    return max(0, 2 - math.floor(math.log10(average))) if column.endswith("[ms]") else 2

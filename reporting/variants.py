@@ -8,19 +8,31 @@ from typing import Any
 
 from evaluation.name import experiment_name
 from evaluation.result import Result
+from reporting.tasks import Tasks, plain_task
 
 
 @dataclass(frozen=True)
 class Variant:
-    """All seeds of one experiment under a name of its own; `at` is its value of the setting `across`."""
+    """All seeds of one experiment under a name of its own; `at` is its value of the setting `across`.
+
+    The name begins with the `base`, `task/method`, without marks and settings.
+    """
 
     name: str
     results: list[Result]
     at: Any = None
+    task: str = ""
+    base: str = ""
+
+    @property
+    def is_smoke(self) -> bool:
+        """True if its accuracies mean nothing."""
+        return self.results[0].is_smoke
 
 
-# The mark of a method whose paper was not at hand, and its meaning.
+# The mark of a method whose paper was not at hand, and its meaning; that of rows of a few batches.
 MARK, FOOTNOTE = " †", "† a reconstruction: the paper's text was not at hand."
+SMOKE, SMOKE_FOOTNOTE = " ‡", "‡ a smoke run of a few batches (trainer.limit_batches): its accuracy means nothing."
 # The groups whose option is a setting, and what is no setting of its own beside one: files of metrics set it.
 GROUPS = ("rank", "schedule", "metric")
 FOLLOWING = {"metric": ("method.normalize",)}
@@ -35,19 +47,28 @@ def variants(results: Iterable[Result], across: str | None = None, reconstructio
     its choices is marked. Raises `ValueError` if several settings of one experiment end with `across`.
     """
     groups: dict[str, list[Result]] = {}
+    results = list(results)
     for result in results:
         groups.setdefault(result.variant, []).append(result)
+    named = Tasks(results)
+    tasks = {variant: named(group[0]) for variant, group in groups.items()}
     settings = {variant: _settings(group[0]) for variant, group in groups.items()}
     at = {variant: _taken_out(own, across) for variant, own in settings.items()}
-    base = {variant: experiment_name(group[0].choices) for variant, group in groups.items()}
+    base = {
+        variant: tasks[variant] + experiment_name(group[0].choices).removeprefix(plain_task(group[0]))
+        for variant, group in groups.items()
+    }
     names = _told_apart(base, settings)
     names = _told_apart(names, settings, at)  # then by settings that some of the others lack
     names = _told_apart(names, settings, at, unless_absent=False)
     for variant, group in groups.items():  # at the end: a mark tells nobody in what two experiments differ
         if any(choice in reconstructions for choice in group[0].choices.items()):
             names[variant] = base[variant] + MARK + names[variant].removeprefix(base[variant])
+        if group[0].is_smoke:
+            names[variant] += SMOKE
     return [
-        Variant(names[variant], sorted(group, key=lambda r: r.seed), at[variant]) for variant, group in groups.items()
+        Variant(names[variant], sorted(group, key=lambda r: r.seed), at[variant], tasks[variant], base[variant])
+        for variant, group in groups.items()
     ]
 
 

@@ -41,7 +41,7 @@ def test_a_report_is_a_folder_and_says_where_to_look(folder, tmp_path):
     assert done.stdout.endswith(f"files; open {tmp_path / 'report' / 'index.html'}\n")
     written = {str(p.relative_to(tmp_path / "report")) for p in (tmp_path / "report").rglob("*") if p.is_file()}
     assert {"index.html", "rows.csv", "rows.parquet", "tables/digits-mlp.md", "tables/digits-mlp.tex"} <= written
-    assert {"tables/digits-mlp-fronts.csv", "tables/paper-ic20.md", "figures/digits-mlp-parameters.svg"} <= written
+    assert {"tables/digits-mlp-fronts.csv", "figures/digits-mlp-parameters.svg"} <= written
     assert {f"figures/digits-mlp-{word}.pdf" for word in ("parameters", "macs", "speed")} <= written
     assert done.stdout.startswith(f"6 rows in {len(written)} files")
     table = (tmp_path / "report" / "tables" / "digits-mlp.md").read_text()
@@ -102,7 +102,8 @@ def test_tables_on_the_screen(folder):
     assert "┏" not in (printed := report(folder, "--print").stdout) and "ntt" in printed and "2 ok" in printed
     across = report(folder, "--across", "nonsense")
     assert across.stderr == "error: no run has a setting 'nonsense'; omit --across to list them\n"
-    reported = report(folder, "--reported").stdout
+    assert report(folder, "--reported").stdout.startswith("No row is a run of a published row")
+    reported = report(folder, "--reported", "--all-papers").stdout
     assert "| ic20/lenet300_lc_svd | 98.1 | authors' README |" in reported
     assert "not run | python run.py -m experiment=ic20/lenet300_lc_svd seed=0,1,2 |" in reported
 
@@ -120,6 +121,7 @@ def test_tables_on_the_screen(folder):
             ["measured", "--markdown", "--out", "x"],
             "error: --out is the folder of a whole report; leave it out with",
         ),
+        (["measured", "--markdown", "--all-papers"], "error: --all-papers says which tables of papers there are"),
         (["measured", "--rebuild", "README.md"], "error: --rebuild: the parts of a file name their own folders"),
         (
             ["measured", "--figure", "a.xyz"],
@@ -178,6 +180,15 @@ def test_watching_follows_a_sweep_until_it_is_interrupted(folder, tmp_path):
     assert (process.returncode, out) == (130, ""), "nothing is written while nothing changes"
     assert "Traceback" not in errors
     assert len((tmp_path / "report" / "rows.csv").read_text().splitlines()) == 8
+
+
+def test_runs_that_the_documents_quote_are_found():
+    """measured/README.md quotes 97.85 % against the reported number of rank 3."""
+    done = report("measured/mlp1024", "--reported")
+    assert done.returncode == 0, done.stderr
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("| tt_rnn/mlp1024_tt_rank3 |")]
+    assert "| 97.85 ± 0.14 (n=3) |" in line and "| shortened schedule (3) |" in line
+    assert "ic20/" not in done.stdout, "nothing of that paper was run"
 
 
 def test_reconstructions_are_those_whose_files_say_so():

@@ -2,42 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from hydra import compose, initialize_config_dir
+from hydra import initialize_config_dir
 
 from evaluation.reported import Reported
+from evaluation.result import Result
 from orchestration.config.conf_files import read_conf_file
-from orchestration.config.point import Point, without
+from orchestration.config.departures import ANYWHERE, departures, is_shortened, settings_of
+from orchestration.config.point import without
 from orchestration.paths import CONF
 from runtime.digest import digest_json
 
 FOLDER = CONF / "experiment"
-SCHEDULES = ("published", "short")
 
 
 @dataclass(frozen=True)
 class Experiment:
     """One published row: `name` is `<paper>/<row>`, `choices` what its file and those it inherits from override.
 
-    `keys` maps each schedule to the `key` of its runs; it is empty where nobody asked for them.
+    `settings` maps each schedule to the identity of its runs; it is empty where nobody asked for them.
     """
 
     name: str
     reported: Reported
     choices: dict[str, str]
-    keys: dict[str, str]
+    settings: dict[str, dict[str, Any]]
 
-
-# What of a configuration may differ between runs of one published row: on whatever device, with whatever seed.
-ANYWHERE = (
-    "seed", "latency_batch_size", "trainer.accelerator", "trainer.num_processes", "trainer.precision",
-    "trainer.deterministic", "trainer.channels_last", "trainer.compile",
-)  # fmt: skip
+    @property
+    def keys(self) -> dict[str, str]:
+        """The `key` of the runs under each schedule."""
+        return {schedule: key(config) for schedule, config in self.settings.items()}
 
 
 def key(config: dict[str, Any]) -> str:
@@ -69,21 +68,40 @@ def described(path: Path) -> tuple[dict[str, str], dict[str, Any]]:
 
 
 def experiments(kinds: Container[tuple[str, str, str]] | None = None) -> list[Experiment]:
-    """Return all published rows; only those of `kinds` (None: all) get keys, because composing them takes a while."""
+    """Return all published rows; only those of `kinds` (None: all) get settings, because composing takes a while."""
     found = []
     with initialize_config_dir(str(CONF), version_base="1.3"):
         for name in names():
             choices, reported = described(FOLDER / f"{name}.yaml")
-            points = SCHEDULES if kinds is None or kind(choices) in kinds else ()
-            keys = {schedule: _key(name, schedule) for schedule in points}
-            found.append(Experiment(name, Reported(**reported), choices, keys))
+            settings = settings_of(name) if kinds is None or kind(choices) in kinds else {}
+            found.append(Experiment(name, Reported(**reported), choices, settings))
     return found
 
 
-def _key(name: str, schedule: str) -> str:
-    config = compose("config", [f"experiment={name}", f"schedule={schedule}"], return_hydra_config=True)
-    point = Point.from_hydra(config, config.hydra)
-    return key(point.identity)
+def runs_of_all(results: Sequence[Result]) -> list[tuple[Experiment, dict[str, list[Result]]]]:
+    """Return every published row with our runs of it: "published", "short", and "other", which left its settings.
+
+    A run is known by its settings, whatever command began it, and one that departs from them by the row it asked for.
+    """
+    by_key: dict[str, list[Result]] = {}
+    asked: dict[str, list[Result]] = {}
+    for result in results:
+        by_key.setdefault(key(result.config), []).append(result)
+        if result.experiment is not None:
+            asked.setdefault(result.experiment, []).append(result)
+    kinds = {kind(result.choices) for result in results}
+    named = {kind(described(FOLDER / f"{name}.yaml")[0]) for name in names() if name in asked}
+    found = []
+    for experiment in experiments(kinds | named):
+        runs = {schedule: list(by_key.get(its_key, ())) for schedule, its_key in experiment.keys.items()}
+        known = {result.id for of in runs.values() for result in of}
+        runs |= {"short": runs.get("short", []), "other": []}
+        for result in asked.get(experiment.name, ()) if experiment.settings else ():
+            if result.id not in known:
+                departed = departures(result.config, experiment.settings["published"])
+                runs["short" if is_shortened(departed, experiment.settings) else "other"].append(result)
+        found.append((experiment, runs))
+    return found
 
 
 def reconstructions() -> frozenset[tuple[str, str]]:

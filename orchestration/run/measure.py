@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from statistics import median
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ from torch import nn
 
 from evaluation.accuracy import Accuracy
 from evaluation.counts import count
-from evaluation.latency import measure_latency_ms
+from evaluation.latency import measure_rounds_ms, quartiles
 from evaluation.memory import measure_peak_memory_mib
 from evaluation.result import Measure
 from lightning_modules.core.method import Compressed
@@ -72,15 +73,17 @@ def measure(
     if group().rank > 0:
         return {}
     latency: list[dict[str, float]] = [{}, {}]
+    spread: list[dict[str, tuple[float, float]]] = [{}, {}]
     memory: list[dict[str, float]] = [{}, {}]
     for size in (1, large_batch):
         images = torch.rand(size, *components.data.input_shape, device=runner.device)
-        for side, milliseconds in enumerate(measure_latency_ms(networks, images)):
-            latency[side][str(size)] = milliseconds
+        for side, rounds in enumerate(measure_rounds_ms(networks, images)):
+            latency[side][str(size)] = median(rounds)
+            spread[side][str(size)] = quartiles(rounds)
             memory[side][str(size)] = measure_peak_memory_mib(networks[side], images)
     spent = [(reference.epochs, reference.seconds), (runner.epochs, seconds)]
     measures = [
-        _measure(network, components, *accuracies[side], latency[side], memory[side], *spent[side])
+        _measure(network, components, *accuracies[side], latency[side], spread[side], memory[side], *spent[side])
         for side, network in enumerate(networks)
     ]
     return {
@@ -110,6 +113,7 @@ def _measure(
     validation: Accuracy,
     test: Accuracy,
     latency_ms: dict[str, float],
+    latency_quartiles_ms: dict[str, tuple[float, float]],
     peak_memory_mib: dict[str, float],
     epochs: int,
     seconds: float,
@@ -127,6 +131,7 @@ def _measure(
         macs=counts.macs,
         num_bytes=counts.num_bytes,
         latency_ms=latency_ms,
+        latency_quartiles_ms=latency_quartiles_ms,
         peak_memory_mib=peak_memory_mib,
         epochs=epochs,
         seconds=seconds,

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig
 
+from orchestration.config.departures import note_of
 from orchestration.config.point import Point
 from orchestration.store.status import PointStatus, read_status
 from orchestration.sweep.best import print_best
@@ -36,6 +37,9 @@ class Sweep:
         statuses = {id: read_status(point) for id, point in added.items()}
         self.points |= added
         self._statuses |= statuses
+        for note in dict.fromkeys(map(note_of, {point.variant: point for point in added.values()}.values())):
+            if note is not None:
+                print(note)
         pending = [point for id, point in added.items() if statuses[id].is_pending]
         for id, now in statuses.items():
             if now.kind in ("killed", "running elsewhere"):

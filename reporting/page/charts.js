@@ -65,6 +65,8 @@ const log = (field, title, scale = {}) => ({
 // Every datum brings the colour and the shape of its method, so they are the same everywhere.
 const OWN_COLOUR = { field: "colour", type: "nominal", scale: null };
 const OWN_SHAPE = { field: "shape", type: "nominal", scale: null };
+// A mean of one seed is pale: it has no interval.
+const OF_ONE_SEED = { condition: { test: "datum.runs === 1", value: 0.35 }, value: 1 };
 const tips = (...names) => names.map((name) => ({ field: name, type: "nominal" }));
 
 const positive = (...values) => values.every((value) => Number.isFinite(value) && value > 0);
@@ -73,8 +75,8 @@ const looks = (method) => ({ method: marked(method), colour: colourOf(method), s
 // The marks of our variants: filled, and a click opens one.
 const ownMarks = (points, x, y, ...told) => ({
   data: { values: points },
-  mark: { type: "point", filled: true, size: 65, opacity: 1, cursor: "pointer" },
-  encoding: { x, y, color: OWN_COLOUR, shape: OWN_SHAPE, tooltip: tips(...told) },
+  mark: { type: "point", filled: true, size: 65, cursor: "pointer" },
+  encoding: { x, y, color: OWN_COLOUR, shape: OWN_SHAPE, opacity: OF_ONE_SEED, tooltip: tips(...told) },
 });
 
 // A dotted line across, and its name.

@@ -1,7 +1,11 @@
 // Two side by side, column by column: runs, means over seeds, or methods at equal size.
 
 // Settings of two methods are compared where their sizes are as near as this.
-const NEAR = 1.25;
+const NEAR = data.near;
+const CORRECTED = "p-values are Student's of the differences, corrected by Holm over all settings of like size.";
+const BY_SEED = "B less A in error, pairs of seeds";
+// How the test error of variant `b` differs from that of `a`, with its p-value; "–" where they are not of like size.
+const bySeed = (a, b) => data.differences[b.index]?.[a.index] ?? "–";
 
 // What can be compared is known by a key: "method svd", "mean <variant>", "run <id>".
 function compareOptions(select) {
@@ -63,9 +67,8 @@ function change(column, one, other) {
 }
 
 function differences(one, other) {
-  const value = (line, column) => withHalf(column, line.values[column], line.half_widths?.[column]);
   const lines = data.columns.map((column) => {
-    return [column, value(one, column), value(other, column), change(column, one.values[column], other.values[column])];
+    return [column, withInterval(column, one), withInterval(column, other), change(column, one.values[column], other.values[column])];
   });
   return grid(["", "A", "B", "B against A"], lines);
 }
@@ -78,6 +81,7 @@ function rowsCompared(a, b) {
   return [
     note(`A: ${a.name}`, element("br"), `B: ${b.name}`),
     differences(a.line, b.line),
+    ...(a.kind === "mean" && b.kind === "mean" ? [note(`${BY_SEED}: ${bySeed(a.line, b.line)}. ${CORRECTED}`)] : []),
     keys.length
       ? element("details", {}, element("summary", {}, title), grid(["setting", "A", "B"], lines))
       : note("All settings are the same."),
@@ -119,15 +123,16 @@ function methodsCompared(a, b) {
       v.task,
       ...size.map((value) => shown(value)),
       ...error.map((value) => shown(value)),
-      change(ERROR, ...error),
+      bySeed(v, w),
     ];
   });
-  const heads = ["network", `A ${state.ratio}`, `B ${state.ratio}`, "A error [%]", "B error [%]", "B against A"];
+  const heads = ["network", `A ${state.ratio}`, `B ${state.ratio}`, "A error [%]", "B error [%]", BY_SEED];
   return [
     note(
       `Means over ${count(pairs.length, "pair")} of settings that pass the filters, on the same network, ${within}.`,
     ),
     differences(average(0), average(1)),
     element("details", { open: true }, element("summary", {}, "The pairs"), grid(heads, lines)),
+    note(CORRECTED),
   ];
 }

@@ -17,12 +17,13 @@ from urllib.parse import quote
 
 from evaluation.name import experiment_name
 from evaluation.result import Result
-from evaluation.statistics import mean
 from reporting.colours import colour, shape
 from reporting.columns import COLUMNS
+from reporting.differences import NEAR, differences_near
 from reporting.papers import Published
 from reporting.print_result import comparison_rows
 from reporting.table import COMPARED, measured
+from reporting.tasks import Tasks
 from reporting.variants import FOOTNOTE, MARK, Options, Variant, variants
 from runtime.json_trees import map_leaves
 
@@ -41,8 +42,10 @@ def contents(
     to the folder `beside`, where the page will lie.
     """
     found = variants(results, reconstructions=reconstructions)
+    named = Tasks(results)
     place = {result.id: i for i, variant in enumerate(found) for result in variant.results}
     published = list(experiments)
+    differences = differences_near(found)
     methods = sorted({r.choices["method"] for r in results} | {e.choices["method"] for e in published})
     return map_leaves(
         _compact,
@@ -54,7 +57,12 @@ def contents(
                 for m in methods
             },
             "variants": [_variant(variant) for variant in found],
-            "runs": [{**_run(r, steps), "variant": place[r.id], **_files(folders.get(r.id), beside)} for r in results],
+            "runs": [
+                {**_run(r, steps), "task": named(r), "variant": place[r.id], **_files(folders.get(r.id), beside)}
+                for r in results
+            ],
+            "near": NEAR,
+            "differences": {str(one): {str(two): text for two, text in of.items()} for one, of in differences.items()},
             "steps": steps,
             "reported": [_reported(e, published, results) for e in published],
         },
@@ -68,7 +76,6 @@ def _run(result: Result, steps: int | None) -> dict[str, Any]:
     both = reference is not None and compressed is not None
     lines = comparison_rows(reference, compressed) if both else []
     return row | {
-        "task": f"{result.choices['dataset']}/{result.choices['network']}",
         "state": result.status.split(":")[0],
         "command": shlex.join(["python", "run.py", *result.overrides]),
         "values": {n: of(reference, compressed) for n, of in COLUMNS.items()} if both and result.is_ok else {},
@@ -95,9 +102,9 @@ def _variant(variant: Variant) -> dict[str, Any]:
     """Return means and half-widths of their 95 % intervals over the seeds that are ok, and the variant's settings."""
     first = variant.results[0]
     pairs = measured(variant.results)
-    means = {n: mean([of(r, c) for r, c in pairs]) for n, of in COLUMNS.items() if pairs}
+    means = {n: of.mean([of(r, c) for r, c in pairs]) for n, of in COLUMNS.items() if pairs}
     named = experiment_name(first.choices)
-    difference = variant.name.removeprefix(named).removeprefix(MARK)
+    difference = variant.name.removeprefix(variant.base).removeprefix(MARK)
     # The rank rule and the method say most: they come first.
     settings = sorted(
         re.split(r" (?=[\w.]+=)", difference.strip()), key=lambda word: not word.startswith(("rank", "method"))
@@ -106,10 +113,11 @@ def _variant(variant: Variant) -> dict[str, Any]:
         "id": first.variant,
         "name": variant.name,
         "setting": " ".join([*([f"+{named.split('+')[1]}"] if "+" in named else []), *settings]).strip(),
-        "task": f"{first.choices['dataset']}/{first.choices['network']}",
+        "task": variant.task,
         "method": first.choices["method"],
         "values": {n: m.value for n, m in means.items()},
-        "half_widths": {n: m.half_width for n, m in means.items()},
+        "half_widths": {n: m.half_width for n, m in means.items() if not COLUMNS[n].is_measured_ratio},
+        "ranges": {n: [m.low, m.high] for n, m in means.items() if COLUMNS[n].is_measured_ratio},
     }
 
 

@@ -27,6 +27,12 @@ function shown(value, whole = false) {
 const isCount = (column) => ["parameters", "MACs", "epochs"].includes(column);
 const withHalf = (column, value, half) =>
   shown(value, isCount(column)) + (half > 0 && !isCount(column) ? ` ± ${shown(half)}` : "");
+// A value of a line with its interval: that of a measured ratio is not symmetric.
+function withInterval(column, line) {
+  const [low, high] = line.ranges?.[column] ?? [];
+  if (low < high) return `${shown(line.values[column])} (${shown(low)}–${shown(high)})`;
+  return withHalf(column, line.values[column], line.half_widths?.[column]);
+}
 
 const count = (number, one, many = `${one}s`) => `${WHOLE.format(number)} ${number === 1 ? one : many}`;
 

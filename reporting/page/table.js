@@ -74,7 +74,7 @@ function tableLine(line, single, several) {
   });
   box.checked = state.a === key || state.b === key;
   const number = (name) =>
-    element("td", { class: "number" }, withHalf(name, line.values[name], line.half_widths?.[name]));
+    element("td", { class: "number" }, withInterval(name, line));
   const status = statusOf(line);
   const worst = ["failed", "diverged", "ok"].find((name) => status.includes(name));
   return row(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from statistics import median
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import torch
 from torch import nn
 
 from evaluation.accuracy import accuracy
-from evaluation.latency import NUM_ROUNDS, measure_latency_ms
+from evaluation.latency import NUM_ROUNDS, measure_latency_ms, measure_rounds_ms, quartiles
 from evaluation.memory import MIB, measure_peak_memory_mib
 
 
@@ -69,6 +70,15 @@ def test_latency_orders_networks_and_is_in_milliseconds():
     assert 4 <= times[0] < 400
     assert 1 <= times[1] < 400
     assert slow.training
+
+
+def test_the_rounds_of_a_measurement_are_there(monkeypatch):
+    """The latency is their median, and a row keeps their quartiles."""
+    monkeypatch.setattr("evaluation.latency.SECONDS_PER_ROUND", 1e-4)
+    rounds = measure_rounds_ms([Sleeper(0.001), Sleeper(0.0)], torch.zeros(1))
+    assert [len(times) for times in rounds] == [NUM_ROUNDS] * 2
+    assert all(first <= median(times) <= third for times in rounds for first, third in [quartiles(times)])
+    assert quartiles([5.0, 1.0, 3.0, 2.0, 4.0]) == (2.0, 4.0)
 
 
 class SlowStart(nn.Module):

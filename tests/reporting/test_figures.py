@@ -12,6 +12,7 @@ from PIL import Image
 from reporting.colours import PALETTE, SHAPES, colour, shape
 from reporting.figures import draw, save
 from reporting.pareto import GAINS, front, fronts, spots
+from reporting.table import ONE_SEED_FOOTNOTE
 from tests.made_rows import measure, published, result
 
 
@@ -20,9 +21,10 @@ def row(method, top1, params, seed=0, **changes):
     return result(seed, variant=f"{method}{params}", choices=choices, compressed=measure(top1, params), **changes)
 
 
+# Two seeds each, but one of cur at 40.
 ROWS = [
-    row("svd", 89.0, 50), row("svd", 86.0, 10), row("cur", 88.0, 40), row("cur", 80.0, 10), row("reference", 90.0, 100),
-    row("tt", 70.0, 5, status="failed: x"),
+    *[row("svd", 89.0, 50, s) for s in (0, 1)], *[row("svd", 86.0, 10, s) for s in (0, 1)], row("cur", 88.0, 40),
+    *[row("cur", 80.0, 10, s) for s in (0, 1)], row("reference", 90.0, 100), row("tt", 70.0, 5, status="failed: x"),
 ]  # fmt: skip
 
 
@@ -42,8 +44,22 @@ def test_hypervolumes_by_hand():
     assert cell.mean.value == pytest.approx(svd)
     assert cell.is_best
     assert by_method["cur"]["hypervolume: params ratio"].mean.value == pytest.approx(3 * math.log10(2.5))
-    assert by_method["cur"]["on the front: params ratio"].text == "1 of 2"
+    assert by_method["cur"]["on the front: params ratio"].text == "1¹ of 2"
+    assert by_method["svd"]["on the front: params ratio"].text == "2 of 2"
+    assert table.footnotes == [ONE_SEED_FOOTNOTE]
     assert not any(by_method[m]["hypervolume: MACs ratio"].is_best for m in by_method), "nobody gained anything"
+
+
+def test_a_front_of_single_seeds_is_surely_the_best_of_nothing():
+    alone = [r for r in ROWS if r.seed == 0]
+    assert not any(cell.is_best for row in fronts(alone).rows for cell in row)
+
+
+def test_a_mean_of_one_seed_is_marked_in_the_figure():
+    axes = draw(ROWS, "params ratio", "digits/mlp").axes[0]
+    assert [(text.get_text(), text.xy) for text in axes.texts] == [("¹", (2.5, 12.0))]
+    whole = [r for r in ROWS if r.variant != "cur40"]
+    assert not draw(whole, "params ratio", "digits/mlp").axes[0].texts
 
 
 def test_equal_rows_draw_equal_bytes_and_other_rows_do_not(tmp_path):

@@ -64,7 +64,7 @@ def test_a_terminal_gets_no_escape(tmp_path, capsys):
 def test_a_whole_report_of_a_hostile_row(tmp_path):
     choices = make_row().choices | {"dataset": "../../x", "network": "=n $_{ <b>", "method": "lc\\input{x}$"}
     row = make_row(choices=choices, status="ok", tags=[HOSTILE])
-    written = write_folder(tmp_path / "report", [row], [], (), {})
+    written = write_folder(tmp_path / "report", [row], [], {}, (), {})
     assert draw([row], "params ratio", "a $_{")  # no mathematics that nobody closes
     assert all(tmp_path / "report" in path.parents for path in written)
     assert [path.name for path in tmp_path.iterdir()] == ["report"]

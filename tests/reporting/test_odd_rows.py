@@ -13,13 +13,16 @@ import pytest
 import report
 from evaluation.reference_record import read_reference_record
 from evaluation.result import read_result
+from orchestration.config.departures import departures
+from orchestration.config.published import key as key_of
 from reporting.flat_table import write_flat_table
 from reporting.markup import comma_separated, latex, markdown
 from reporting.page.contents import contents
 from reporting.pareto import fronts
+from reporting.pivot import pivot
 from reporting.print_result import print_result
 from reporting.rows import read_rows
-from reporting.table import by_task, comparison, pivot
+from reporting.table import by_task, comparison
 from reporting.terminal import print_comparison
 from reporting.wandb import names
 from tests.damage import damaged, text_of, torn
@@ -110,7 +113,8 @@ def report_all(results, places, folder):
                 print_result(row, folder)
     for row in results:
         (names.history(row), names.digest(row), names.summary(row), names.layer_table(row), names.arguments_of(row))
-        report.key(row.config)
+        key_of(row.config)
+        departures(row.config, ROW["config"])
 
 
 def test_whatever_is_read_of_damaged_rows_can_be_reported(tmp_path):

@@ -20,3 +20,13 @@ def test_rows_with_ids_of_an_earlier_schema_are_noted(tmp_path):
         write_result(tmp_path / row.id / "result.json", row)
     (note,) = read_rows([tmp_path]).notes
     assert note == "note: 1 rows have ids of an earlier schema; `report.py … --migrate` gives them today's"
+
+
+def test_smoke_rows_are_left_out_where_there_are_others(tmp_path):
+    smoke = result(0, id="smoke", config={"seed": 0, "trainer": {"limit_batches": 2}})
+    write_result(tmp_path / "smoke" / "result.json", smoke)
+    assert [row.id for row in read_rows([tmp_path]).results] == ["smoke"]
+    write_result(tmp_path / "whole" / "result.json", result(0, id="whole"))
+    rows = read_rows([tmp_path])
+    assert ([row.id for row in rows.results], list(rows.places)) == (["whole"], ["whole"])
+    assert "note: 1 smoke rows (trainer.limit_batches) are left out" in "\n".join(rows.notes)

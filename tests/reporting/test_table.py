@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
 from evaluation.result import read_result, write_result
+from reporting.pivot import pivot
 from reporting.print_result import comparison_rows
-from reporting.table import COMPARED, Table, by_task, comparison, pivot
+from reporting.table import COMPARED, ONE_SEED_FOOTNOTE, Table, by_task, comparison
+from reporting.variants import SMOKE_FOOTNOTE
 from tests.made_rows import measure, result
 
 
@@ -40,25 +43,108 @@ def test_differences_are_taken_seed_by_seed():
     assert cells["Δ reference"] == "-1.00"
 
 
-def test_the_best_of_a_column_is_marked_and_the_reference_is_none():
-    of = {"dataset": "digits", "network": "mlp"}
-    rows = [
-        result(0, variant="a", choices=of | {"method": "svd"}, compressed=measure(80.0, 10, seconds=9.0)),
-        result(0, variant="b", choices=of | {"method": "cur"}, compressed=measure(85.0, 20, seconds=3.0)),
-        result(0, variant="c", choices=of | {"method": "tt"}, compressed=measure(85.0, 20, macs=40, seconds=3.0)),
-        result(0, variant="d", choices=of | {"method": "reference"}, compressed=measure(90.0, 1, seconds=0.0)),
-        result(0, "failed: x", variant="e", choices=of | {"method": "ntt"}, compressed=None),
-    ]
-    table = comparison(rows)
-    best = {
+def best_of(table: Table) -> dict[str, set[str]]:
+    """The methods in bold, for each column."""
+    return {
         name: {row[0].text.split("/")[-1] for row in table.rows if row[place].is_best}
         for place, name in enumerate(table.header)
     }
+
+
+def test_the_best_of_a_column_is_marked_and_the_reference_is_none():
+    of = {"dataset": "digits", "network": "mlp"}
+    rows = []
+    for seed in (0, 1):
+        rows += [
+            result(seed, variant="a", choices=of | {"method": "svd"}, compressed=measure(80.0, 10, seconds=9.0)),
+            result(seed, variant="b", choices=of | {"method": "cur"}, compressed=measure(85.0, 20, seconds=3.0)),
+            result(seed, variant="c", choices=of | {"method": "tt"}, compressed=measure(85.0, 20, macs=4, seconds=3.0)),
+            result(seed, variant="d", choices=of | {"method": "reference"}, compressed=measure(90.0, 1, seconds=0.0)),
+            result(seed, "failed: x", variant="e", choices=of | {"method": "ntt"}, compressed=None),
+        ]
+    best = best_of(comparison(rows))
     assert best["top-1 [%]"] == best["seconds"] == {"cur", "tt"}
     assert best["parameters"] == best["params ratio"] == {"svd"}
     assert best["MACs"] == {"tt"}
     assert best["bytes ratio"] == set(), "where all are alike none is best"
     assert best["epochs"] == set(), "nobody can say whether more is better"
+
+
+def seeds(method, *errors, latency=None, **changes):
+    """A row for each test error; `latency` of the compressed network at batch 1, the reference's is 0.5 ms."""
+    choices = {"dataset": "digits", "network": "mlp", "method": method}
+    times = latency or [0.5] * len(errors)
+    return [
+        result(
+            seed, variant=method, choices=choices, **changes,
+            compressed=measure(100.0 - error, 25, latency_ms={"1": times[seed], "256": 2.0}),
+        )
+        for seed, error in enumerate(errors)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "best"),
+    [
+        ((3.0, 3.1, 3.2), (4.0, 4.1, 4.2), {"svd"}),  # 3.1 ± 0.25 excludes 4.1
+        ((3.0, 3.5, 4.0), (4.0, 4.1, 4.2), set()),  # 3.5 ± 1.24 does not
+        ((3.0,), (4.0, 4.1, 4.2), set()),  # one seed has no interval
+        ((3.0, 3.1, 3.2), (9.0,), {"svd"}),
+    ],
+)
+def test_the_best_is_bold_where_its_interval_excludes_the_next(first, second, best):
+    table = comparison([*seeds("svd", *first), *seeds("cur", *second)])
+    assert best_of(table)["top-1 [%]"] == best
+
+
+def test_a_latency_that_nobody_knows_is_not_the_best():
+    """31.15 ± 59.12 was."""
+    rows = [*seeds("svd", 3, 3, 3, latency=[60.0, 15.0, 18.45]), *seeds("cur", 3, 3, 3, latency=[41.0, 41.1, 40.9])]
+    table = comparison(rows, ("latency, batch 1 [ms]",))
+    assert [row[2].text for row in table.rows] == ["31.2 ± 62.2", "41.0 ± 0.2"]
+    assert best_of(table)["latency, batch 1 [ms]"] == set()
+
+
+def test_speed_ratios_are_means_of_logarithms():
+    """Twice as fast and half as fast are as fast."""
+    (row,) = comparison(seeds("svd", 3, 3, latency=[0.25, 1.0]), ("speed-up, batch 1", "parameters")).rows
+    assert row[2].text == "1.00 (0.00–6,682.65)"  # exp(± 12.706 · log 2)
+    assert row[3].text == "25"
+    (row,) = comparison(seeds("svd", 3, 3, 3, latency=[0.5, 0.4, 0.45]), ("speed-up, batch 1",)).rows
+    logarithms = np.log([1.0, 1.25, 0.5 / 0.45])
+    half = 4.302653 * logarithms.std(ddof=1) / 3**0.5
+    low, high = np.exp(logarithms.mean() - half), np.exp(logarithms.mean() + half)
+    assert row[2].text == f"{np.exp(logarithms.mean()):.2f} ({low:.2f}–{high:.2f})"
+
+
+def test_smoke_rows_are_marked_and_never_the_best():
+    smoke = seeds("svd", 1.0, 1.1, config={"trainer": {"limit_batches": 2}})
+    table = comparison([*smoke, *seeds("cur", 3.0, 3.1), *seeds("tt", 8.0, 8.1)])
+    assert [row[0].text for row in table.rows] == ["svd ‡", "cur", "tt"]
+    assert best_of(table)["top-1 [%]"] == {"cur"}
+    assert table.footnotes == [SMOKE_FOOTNOTE]
+
+
+def test_folders_of_other_images_have_tables_of_their_own():
+    def of(name, data, seed=0, status="ok"):
+        config = {"dataset": {"name": name, "size": 32}}
+        signature = {"split": "s"} | ({"data": data} if data else {})
+        choices = {"dataset": "image_folder", "network": "mlp", "method": "svd"}
+        return result(seed, status, variant=f"{name}{data}", choices=choices, config=config, signature=signature)
+
+    cats, dogs, more_dogs = of("cats", "aaaaaaaaaaaa"), of("dogs", "bbbbbbbbbbbb"), of("dogs", "cccccccccccc")
+    assert list(by_task([cats])) == ["image_folder/mlp"]
+    assert list(by_task([cats, dogs])) == ["image_folder(cats)/mlp", "image_folder(dogs)/mlp"]
+    assert list(by_task([dogs, more_dogs])) == ["image_folder@bbbbbb/mlp", "image_folder@cccccc/mlp"]
+    tasks = by_task([cats, dogs, more_dogs, of("dogs", None)])
+    assert list(tasks) == [
+        "image_folder(cats)/mlp", "image_folder(dogs)@bbbbbb/mlp", "image_folder(dogs)@cccccc/mlp",
+        "image_folder(dogs)@unknown/mlp",
+    ]  # fmt: skip
+    early = of("cats", None, 1, "failed: x")
+    assert by_task([cats, early]) == {"image_folder/mlp": [cats, early]}, "a row that failed before it read its data"
+    names = [row[0].text for row in comparison([cats, dogs]).rows]
+    assert names == ["image_folder(cats)/mlp/svd", "image_folder(dogs)/mlp/svd"]
 
 
 def test_rows_are_grouped_by_dataset_and_network():
@@ -113,9 +199,10 @@ def test_one_setting_across_is_one_line_a_method():
     assert table.header == ["test error [%], share =", "0.05", "0.2", "none"]
     assert [[cell.text for cell in row] for row in table.rows] == [
         ["svd", "11.00 ± 12.71", "11.00 ± 12.71", ""],
-        ["prune", "", "11.00 (1 failed)", ""],
-        ["reference", "", "", "12.00"],
+        ["prune", "", "11.00¹ (1 failed)", ""],
+        ["reference", "", "", "12.00¹"],
     ]
+    assert table.footnotes == [ONE_SEED_FOOTNOTE]
     with pytest.raises(ValueError, match=r"expected one of top-1 \[%\]"):
         pivot(rows, "share", "accuracy")
     with pytest.raises(ValueError, match="no run has a setting 'nonsense'; omit --across to list them"):

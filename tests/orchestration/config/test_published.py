@@ -14,7 +14,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from evaluation.reported import Reported, verdict
-from orchestration.config import published
+from orchestration.config import departures
 from orchestration.config.error_messages import error_lines
 from orchestration.config.point import Point
 from orchestration.config.published import described, experiments, key, names
@@ -56,8 +56,9 @@ def found(composed):
         composed[tuple(overrides)] = config = compose(name, overrides, **options)
         return config
 
+    departures.settings_of.cache_clear()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(published, "compose", keep)
+        patch.setattr(departures, "compose", keep)
         return {experiment.name: experiment for experiment in experiments()}
 
 

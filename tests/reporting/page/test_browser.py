@@ -5,6 +5,7 @@ Skipped where there is no Chromium; Debian's is `apt-get install chromium`.
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 from urllib.parse import unquote, urlparse
@@ -226,6 +227,9 @@ def test_two_methods_are_compared_at_equal_size(open_page):
     assert "pairs of settings that pass the filters" in page.locator("#difference").inner_text()
     pairs = cells(page, "#difference details tbody tr")
     assert len(pairs) > 3 and all(0.79 < float(a) / float(b) < 1.27 for _, a, b, *_ in pairs)
+    by_seed = [line[-1] for line in pairs]
+    assert any(re.fullmatch(r"tie \(.+ ± .+, p = .+\)", text) for text in by_seed), by_seed
+    assert "corrected by Holm" in page.locator("#difference").inner_text()
     narrow(page, lambda: page.locator("#text").fill("share=0.05"))
     small = cells(page, "#difference details tbody tr")
     assert small and all(float(a) > 15 for _, a, *_ in small)

@@ -7,7 +7,7 @@ import math
 
 import pytest
 
-from evaluation.statistics import mean
+from evaluation.statistics import geometric_mean, mean
 from reporting.columns import COLUMNS
 from reporting.page import write_page
 from reporting.page.contents import contents
@@ -34,6 +34,10 @@ def test_numbers_are_those_of_the_tables(rows, tmp_path):
     variant = known["variants"][run["variant"]]
     assert variant["values"]["test error [%]"] == pytest.approx(error.value, rel=1e-5)
     assert variant["half_widths"]["test error [%]"] == pytest.approx(error.half_width, rel=1e-5)
+    speeds = [r.reference.latency_ms["1"] / r.compressed.latency_ms["1"] for r in seeds]
+    assert variant["values"]["speed-up, batch 1"] == pytest.approx(geometric_mean(speeds).value, rel=1e-5)
+    low, high = variant["ranges"]["speed-up, batch 1"]
+    assert low < variant["values"]["speed-up, batch 1"] < high and "speed-up, batch 1" not in variant["half_widths"]
     assert known["methods"]["ntt"]["mark"] and not known["methods"]["tt"]["mark"]
 
 
