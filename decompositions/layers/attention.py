@@ -120,10 +120,11 @@ class UnfusedAttention(nn.Module):
             weights = weights.mean(1) if average_attn_weights else weights
         else:
             heads = functional.scaled_dot_product_attention(q, k, v, mask, dropout, is_causal)
-        output = self.out_proj(heads.transpose(1, 2).flatten(2))  # (batch, query, feature)
+        # Laid out in memory as torch's, so that a dropout behind it draws the same numbers.
+        output = self.out_proj(heads.permute(2, 0, 1, 3).flatten(2))  # (query, batch, feature)
         if not is_batched:
-            return output.squeeze(0), None if weights is None else weights.squeeze(0)
-        return output if self.batch_first else output.transpose(0, 1), weights
+            return output.squeeze(1), None if weights is None else weights.squeeze(0)
+        return output.transpose(0, 1) if self.batch_first else output, weights
 
     def _projected(self, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Multiply the inputs by their weights; a joint weight is applied to each of them that is another tensor."""

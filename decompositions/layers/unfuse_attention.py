@@ -113,7 +113,7 @@ def _sharing(layer: nn.Module, network: nn.Module) -> list[str]:
     """Name the modules outside `layer` that hold one of its parameters: cut in three, it would be shared no longer."""
     own = {id(parameter) for parameter in layer.parameters()}
     modules = list(network.named_modules(remove_duplicate=False))
-    inside = [f"{name}." for name, module in modules if module is layer]
+    inside = [name and f"{name}." for name, module in modules if module is layer]  # all where it is the network
     return [
         name
         for name, module in modules
