@@ -153,7 +153,7 @@ def survey(
         elif has_hooks(layer):
             skipped[name] = "it has hooks, which would be lost"
         elif name not in calls:
-            skipped[name] = "not used in a forward pass"
+            skipped[name] = "never called in a forward pass"
         elif not calls[name]:
             skipped[name] = "it is called with output_size"
         else:
