@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torchvision import models
 from torchvision.models import convnext, efficientnet, mobilenetv3, regnet, swin_transformer
-from torchvision.models.video import mvit, resnet
+from torchvision.models.video import mvit
 from torchvision.models.video import swin_transformer as swin3d
 
 from decompositions import compress
@@ -25,6 +25,13 @@ def alexnet() -> nn.Module:
     network.features = network.features[:5]  # most of its weights lie behind
     network.avgpool = nn.AdaptiveAvgPool2d(1)
     network.classifier = nn.Sequential(nn.Dropout(), nn.Linear(192, 64), nn.ReLU(), nn.Linear(64, NUM_CLASSES))
+    return network
+
+
+def resnet() -> nn.Module:
+    network = models.ResNet(models.resnet.BasicBlock, [1, 1, 1, 1], NUM_CLASSES)
+    network.layer3, network.layer4 = nn.Identity(), nn.Identity()
+    network.fc = nn.Linear(128, NUM_CLASSES)
     return network
 
 
@@ -74,14 +81,11 @@ def maxvit() -> nn.Module:
 
 def mvits() -> nn.Module:
     rows = [
-        mvit.MSBlockConfig(1, 16, 32, [3, 3, 3], [3, 3, 3], [], [1, 2, 2]),
+        mvit.MSBlockConfig(1, 16, 32, [3, 3, 3], [3, 3, 3], [1, 1, 1], [1, 2, 2]),
         mvit.MSBlockConfig(2, 32, 32, [3, 3, 3], [3, 3, 3], [1, 2, 2], [1, 1, 1]),
     ]
-    return mvit.MViT((16, 16), 4, rows, residual_pool=True, residual_with_cls_embed=False, num_classes=NUM_CLASSES)
-
-
-def video_resnet() -> nn.Module:
-    return resnet.VideoResNet(resnet.BasicBlock, [resnet.Conv3DSimple] * 4, [1, 1, 1, 1], resnet.BasicStem, NUM_CLASSES)
+    options = {"residual_pool": True, "residual_with_cls_embed": False, "rel_pos_embed": True, "proj_after_attn": True}
+    return mvit.MViT((16, 16), 4, rows, **options, num_classes=NUM_CLASSES)
 
 
 def swin_of_clips() -> nn.Module:
@@ -95,6 +99,7 @@ IMAGE, CLIP = (3, 32, 32), (3, 4, 16, 16)
 GROUPED, NOT_CALLED = "no format represents a grouped convolution", "never called"
 FAMILIES = {
     "alexnet": (alexnet, (3, 64, 64), ()),
+    "resnet": (resnet, IMAGE, ()),
     "vgg": (vgg, IMAGE, ()),
     "squeezenet": (partial(models.squeezenet1_1, num_classes=NUM_CLASSES), (3, 64, 64), ()),
     "mobilenet_v3": (mobilenet_v3, IMAGE, (GROUPED,)),
@@ -103,7 +108,7 @@ FAMILIES = {
     "regnet": (regnets, IMAGE, (GROUPED,)),
     "convnext": (convnexts, IMAGE, (GROUPED,)),
     "densenet": (partial(models.DenseNet, 8, (2, 2), 16, num_classes=NUM_CLASSES), IMAGE, ()),
-    "mobilenet_v2": (partial(models.MobileNetV2, NUM_CLASSES, 0.25), IMAGE, (GROUPED,)),
+    "mobilenet_v2": (partial(models.MobileNetV2, NUM_CLASSES, 0.25, [[1, 16, 1, 1], [6, 24, 2, 2]]), IMAGE, (GROUPED,)),
     "mnasnet": (partial(models.MNASNet, 0.1, NUM_CLASSES), IMAGE, (GROUPED,)),
     "shufflenet": (
         partial(models.ShuffleNetV2, [2, 2, 2], [8, 16, 32, 64, 128], num_classes=NUM_CLASSES), IMAGE, (GROUPED,),
