@@ -59,6 +59,7 @@ class Direct:
         min_rank: the smallest rank allowed; 0 allows to remove a layer's weight.
         normalize: divide squared errors by `‖W‖²` when ranks are chosen.
         metric: how much errors matter; None is the identity.
+        joint_qkv: approximate q, k and v of attention as one matrix, not one by one.
         correct_bias: give each factorised layer the bias `b + (W − Θ) x̄`, x̄ its mean input (`covariance` has it).
         reestimate_norms: measure the statistics of batch norms anew, with the factors in place.
         target: "weights", or "outputs": the factors approximate the outputs of the dense network from the inputs of
@@ -71,6 +72,7 @@ class Direct:
     min_rank: Annotated[int, Ge(0)] = 1
     normalize: bool = False
     metric: Annotated[Metric | None, AsBefore(None)] = None
+    joint_qkv: Annotated[bool, AsBefore(False)] = False
     correct_bias: Annotated[bool, AsBefore(False)] = False
     reestimate_norms: Annotated[bool, AsBefore(False)] = False
     target: Annotated[Literal["weights", "outputs"], AsBefore("weights")] = "weights"

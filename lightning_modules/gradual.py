@@ -50,6 +50,7 @@ class Gradual:
     min_rank: Annotated[int, Ge(1)] = 1
     normalize: bool = False
     metric: Annotated[Metric | None, AsBefore(None)] = None
+    joint_qkv: Annotated[bool, AsBefore(False)] = False
 
     def check(self, network: nn.Module, input_shape: Sequence[int], schedule: Schedule) -> None:
         """Raise `ValueError` if no layer can be compressed, its factors have no product, or epochs are too few."""

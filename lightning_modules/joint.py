@@ -84,6 +84,7 @@ class Joint:
     min_rank: Annotated[int, Ge(0)] = 1
     normalize: bool = False
     metric: Annotated[Metric | None, AsBefore(None)] = None
+    joint_qkv: Annotated[bool, AsBefore(False)] = False
     measure_metric: Annotated[Literal["every_step", "once"], AsBefore("every_step")] = "every_step"
 
     def check(self, network: nn.Module, input_shape: Sequence[int], schedule: Schedule) -> None:

@@ -48,6 +48,7 @@ class Scratch:
     normalize: bool = False
     gain: Annotated[float, Gt(0)] = 2**0.5
     metric: Annotated[Metric | None, AsBefore(None)] = None
+    joint_qkv: Annotated[bool, AsBefore(False)] = False
     start: Annotated[Literal["variance", "glorot_cores", "glorot_layer"], AsBefore("variance")] = "variance"
 
     def check(self, network: nn.Module, input_shape: Sequence[int], schedule: Schedule) -> None:

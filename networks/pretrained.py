@@ -41,6 +41,12 @@ def torchvision_network(
         published = weights in models.get_model_weights(name).__members__
         options = {"init_weights": True, "aux_logits": False, "transform_input": published}
     network = models.get_model(name, weights=None, num_classes=num_classes, **options)
+    side = getattr(network, "image_size", None)  # of a ViT, which has a position for each patch
+    if side is not None and list(input_shape[1:]) != [side, side]:
+        raise ValueError(
+            f"{name} takes images of {side}×{side} pixels, got samples of {list(input_shape)}; take other data, or "
+            "network=vit_small"
+        )
     if weights is not None:
         _load(network, _state(name, weights), f"network.weights={weights}", new_head)
     return network

@@ -18,8 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from decompositions.layers.geometry import CONVOLUTIONS, LAYER_TYPES, TRANSPOSED
-from decompositions.layers.recurrent import HOOKS
+from decompositions.layers.parts import has_hooks
 from decompositions.layers.unfuse import why_fused
+from decompositions.layers.unfuse_attention import why_fused_attention, window_attention
 from evaluation.example import Example
 from evaluation.trial import pass_sample
 
@@ -126,8 +127,11 @@ def survey(
         if isinstance(layer, OTHER_PRODUCTS):
             skipped[name] = f"no format represents {type(layer).__name__}"
         if isinstance(layer, nn.MultiheadAttention):
-            skipped[name] = "nn.MultiheadAttention multiplies with its weights itself"
+            skipped[name] = why_fused_attention(layer, network) or "not selected by layers"
         parent = network.get_submodule(name.rpartition(".")[0])
+        if isinstance(parent, window_attention()) and layer in (parent.qkv, parent.proj):
+            skipped[name] = why_fused_attention(parent, network) or "not selected by layers"
+            continue
         if not isinstance(layer, kinds) or isinstance(parent, nn.MultiheadAttention):
             continue
         if not any(fnmatchcase(name, pattern) for pattern in layers):
@@ -146,10 +150,10 @@ def survey(
             skipped[name] = f"shares its weight with {', '.join(others)}"
         elif layer.bias is not None and (others := [other for other in owners[id(layer.bias)] if other != name]):
             skipped[name] = f"shares its bias with {', '.join(others)}"
-        elif any(getattr(layer, hooks) for hooks in HOOKS):
+        elif has_hooks(layer):
             skipped[name] = "it has hooks, which would be lost"
         elif name not in calls:
-            skipped[name] = "not used in a forward pass"
+            skipped[name] = "never called in a forward pass"
         elif not calls[name]:
             skipped[name] = "it is called with output_size"
         else:
@@ -222,9 +226,16 @@ def dense_sites(network: nn.Module, input_shape: Example | Sequence[int], layers
     `layers` are name patterns. Raises `ValueError` if there is no site.
     """
     found = survey(network, input_shape, layers, grouped=True)
-    # A survey expects recurrent layers to be unfused, which only formats need.
-    recurrent = [name for name, layer in network.named_modules() if isinstance(layer, nn.RNNBase)]
-    found = replace(found, skipped=found.skipped | dict.fromkeys(recurrent, "recurrent layers stay as they are"))
+    # A survey expects recurrent layers and attention to be unfused, which only formats need.
+    fused = {}
+    for name, layer in network.named_modules():
+        if isinstance(layer, nn.RNNBase):
+            fused[name] = "recurrent layers stay as they are"
+        elif isinstance(layer, nn.MultiheadAttention):
+            fused[name] = "attention stays as it is"
+        elif isinstance(layer, window_attention()):
+            fused |= dict.fromkeys([f"{name}.qkv", f"{name}.proj"], "attention stays as it is")
+    found = replace(found, skipped=found.skipped | fused)
     if not found.sites:
         raise ValueError(f"the network has no layer to compress ({listed(found.skipped)})")
     return found

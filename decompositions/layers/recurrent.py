@@ -28,9 +28,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-State = tuple[Tensor, ...]  # (h, c) of an LSTM, (h,) of a GRU
+from decompositions.layers.parts import has_hooks, linear_with
 
-HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
+State = tuple[Tensor, ...]  # (h, c) of an LSTM, (h,) of a GRU
 
 
 class _Unfused(nn.Module):
@@ -55,7 +55,7 @@ class _Unfused(nn.Module):
             for part in self._parts():
                 weight = layer.get_parameter(f"weight_{part}_{key}")
                 bias = layer.get_parameter(f"bias_{part}_{key}") if self._has_bias(part) else None
-                self.add_module(f"{part}_{key}", _linear(weight, bias))
+                self.add_module(f"{part}_{key}", linear_with(weight, bias))
         self.train(layer.training)
 
     def extra_repr(self) -> str:
@@ -134,7 +134,7 @@ class _Unfused(nn.Module):
     def _run(self, data: Tensor, batch_sizes: Tensor | None, state: State) -> tuple[Tensor, State]:
         """Take `data`, `(time, batch, features)` or packed, through all layers, fused or step by step."""
         weights = self._flat_weights
-        hooked = any(getattr(child, hooks) for child in self.children() for hooks in HOOKS)
+        hooked = any(has_hooks(child) for child in self.children())
         # torch.compile fails at the gradient of oneDNN's kernel, and cuts most others into steps itself.
         if weights and not hooked and not torch.compiler.is_dynamo_compiling():
             sequence = (data,) if batch_sizes is None else (data, batch_sizes)
@@ -238,16 +238,6 @@ class UnfusedGRU(_Unfused):
         hidden_r, hidden_z, hidden_n = getattr(self, f"hh_{key}")(h).chunk(3, -1)
         n = (input_n + (input_r + hidden_r).sigmoid() * hidden_n).tanh()
         return (n + (input_z + hidden_z).sigmoid() * (h - n),)
-
-
-def _linear(weight: nn.Parameter, bias: nn.Parameter | None) -> nn.Linear:
-    """Return a linear layer of these very parameters."""
-    # On the meta device nothing is drawn or allocated for the weights that are put aside at once.
-    linear = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
-    linear.weight = weight
-    if bias is not None:
-        linear.bias = bias
-    return linear
 
 
 def _permuted(state: State, order: Tensor | None) -> State:

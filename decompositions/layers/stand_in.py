@@ -26,6 +26,19 @@ def take_place(network: nn.Module, name: str, layer: nn.Module) -> None:
     if isinstance(network.get_submodule(name.rpartition(".")[0]), nn.TransformerEncoderLayer):
         layer.register_forward_pre_hook(_called_for_itself)
     network.set_submodule(name, layer)
+    stay_padded(network, name)
+
+
+def stay_padded(network: nn.Module, name: str) -> None:
+    """Keep the encoders around `name`, in place, from nested tensors, which torch's own kernels alone all take.
+
+    What differs are outputs at padded positions: those of training mode, where nested tensors leave zeros.
+    """
+    parts = name.split(".")
+    for depth in range(len(parts)):
+        outer = network.get_submodule(".".join(parts[:depth]))
+        if isinstance(outer, nn.TransformerEncoder):
+            outer.use_nested_tensor = False
 
 
 def _called_for_itself(layer: nn.Module, inputs: Any) -> None:

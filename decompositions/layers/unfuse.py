@@ -1,12 +1,29 @@
-"""Unfuse the recurrent layers of a network: give their weights layers of their own (see `layers.recurrent`)."""
+"""Unfuse the recurrent layers and the attention of a network: give their weights layers of their own.
+
+See `layers.recurrent` and `layers.attention`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 from torch import nn
 
-from decompositions.layers.recurrent import HOOKS, UnfusedGRU, UnfusedLSTM
+from decompositions.layers.parts import has_hooks
+from decompositions.layers.recurrent import UnfusedGRU, UnfusedLSTM
+from decompositions.layers.unfuse_attention import unfuse_attention
+
+# What was unfused: a recurrent layer, or attention whose q, k and v are layers of their own, or one.
+Kind = Literal["recurrent", "separate", "joint"]
+
+
+def unfuse(
+    network: nn.Module, wanted: Callable[[str], bool] = lambda child: True, joint_qkv: bool = False
+) -> dict[str, Kind]:
+    """Do what `unfuse_recurrent` and `unfuse_attention` do; return the names of the layers and their kinds."""
+    kinds: dict[str, Kind] = dict.fromkeys(unfuse_recurrent(network, wanted), "recurrent")
+    return kinds | unfuse_attention(network, wanted, joint_qkv)
 
 
 def why_fused(layer: nn.Module) -> str | None:
@@ -22,7 +39,7 @@ def why_fused(layer: nn.Module) -> str | None:
         return "its weight is computed (weight_norm, spectral_norm or another parametrization)"
     if layer._modules or layer._buffers or len(layer._parameters) != len(names):
         return f"its class, {type(layer).__name__}, holds more than the weights of a recurrent layer"
-    if any(getattr(layer, hooks) for hooks in HOOKS):
+    if has_hooks(layer):
         return "it has hooks, which would be lost"
     return None
 

@@ -102,6 +102,7 @@ def compress(
     layers: Sequence[str] = ("*",),
     min_rank: int = 1,
     normalize: bool | None = None,
+    joint_qkv: bool = False,
     evaluate: Callable[[nn.Module], float] | None = None,
     metric: Metric | None = None,
     calibration: Batches | None = None,
@@ -117,7 +118,8 @@ def compress(
     - `ranks`: an int, one int for each mode, or a mapping of name patterns to these;
     - `rule`: any rank rule.
 
-    `layers` are name patterns; the weights of an LSTM or GRU `rnn` are the layers `rnn.ih_l0`, `rnn.hh_l0`, … No rank
+    `layers` are name patterns; the weights of an LSTM or GRU `rnn` are the layers `rnn.ih_l0`, `rnn.hh_l0`, …,
+    those of attention `attention.q`, `.k`, `.v`, `.out_proj`, or with `joint_qkv` `attention.qkv`, `.out_proj`. No rank
     is below `min_rank`. `normalize` measures errors relative to each weight's squared norm when ranks are
     chosen; None does so unless the metric compares layers by itself. `evaluate` returns the
     accuracy of a model on validation data in percent, for a rule that measures it. `metric` says which errors matter,
@@ -176,6 +178,7 @@ def compress(
         layers=layers,
         min_rank=min_rank,
         normalize=normalize,
+        joint_qkv=joint_qkv,
         evaluate=None if evaluate is None else partial(evaluate, model),
     )
     if metric is not None:

@@ -14,7 +14,8 @@ from decompositions.core.frontier import Rank
 from decompositions.core.transposed import layer_in_place_of
 from decompositions.layers.geometry import with_bias
 from decompositions.layers.stand_in import take_place
-from decompositions.layers.unfuse import unfuse_recurrent
+from decompositions.layers.unfuse import Kind, unfuse_recurrent
+from decompositions.layers.unfuse_attention import unfuse_attention
 from runtime.copies import copy_network
 from runtime.imports import import_named
 
@@ -22,6 +23,7 @@ from runtime.imports import import_named
 #   {"format": dotted path, "options": {...}, "rank": int | list[int]}   the layer of a format at this rank;
 #   {"opened": True}                                                     an unfused LSTM or GRU (the key stays as it
 #                                                                        was: files of earlier releases have it);
+#   {"opened": "separate" | "joint"}                                     unfused attention: its q, k and v;
 #   {"rebuild": dotted path, "arguments": {...}}                         what this function makes of the dense layer.
 Structure = dict[str, dict[str, Any]]
 
@@ -50,10 +52,10 @@ def replace_layers(
     return network
 
 
-def describe(format: Format, ranks: Mapping[str, Rank | None], unfused: Sequence[str] = ()) -> Structure:
+def describe(format: Format, ranks: Mapping[str, Rank | None], unfused: Mapping[str, Kind] = {}) -> Structure:
     """Return the structure of a network compressed at `ranks`, as plain data; dense layers (None) are left out.
 
-    `unfused` names the recurrent layers that were unfused to reach their weights.
+    `unfused` names the recurrent and attention layers that were unfused to reach their weights, and says how.
 
     >>> from decompositions.svd import SVD
     >>> describe(SVD(), {"fc1": 8, "fc2": None})
@@ -63,7 +65,8 @@ def describe(format: Format, ranks: Mapping[str, Rank | None], unfused: Sequence
     options = dataclasses.asdict(format)  # type: ignore[call-overload]
     entry = {"format": f"{kind.__module__}.{kind.__qualname__}", "options": options}
     layers = {name: {**entry, "rank": rank} for name, rank in ranks.items() if rank is not None}
-    return {name: {"opened": True} for name in unfused} | layers
+    opened = {name: {"opened": True if kind == "recurrent" else kind} for name, kind in unfused.items()}
+    return opened | layers
 
 
 def note_structure(network: nn.Module, structure: Structure) -> Structure:
@@ -82,8 +85,10 @@ def restore(network: nn.Module, structure: Structure, trust: Sequence[str] | Non
 
     A structure from a file is given the packages to `trust` beside this project: see `import_named`.
     """
-    unfused = {name for name, entry in structure.items() if entry.get("opened")}
-    unfuse_recurrent(network, lambda child: child.rpartition(".")[0] in unfused)
+    unfused = {name: entry["opened"] for name, entry in structure.items() if entry.get("opened")}
+    unfuse_recurrent(network, lambda child: unfused.get(child.rpartition(".")[0]) is True)
+    unfuse_attention(network, lambda child: unfused.get(child.rpartition(".")[0]) == "separate")
+    unfuse_attention(network, lambda child: unfused.get(child.rpartition(".")[0]) == "joint", joint_qkv=True)
     for name, entry in structure.items():
         if entry.get("opened"):
             continue

@@ -22,6 +22,7 @@ from decompositions.core.site import Site
 from decompositions.core.transposed import layer_in_place_of
 from decompositions.core.whitening import analyse_in
 from decompositions.layers.geometry import with_bias
+from decompositions.layers.unfuse import Kind
 from decompositions.metrics.recovery import biases_for
 from decompositions.rank_search.rule import RankChoice, RankProblem, RankRule
 from decompositions.search.measure import Probe, layer_latency_ms
@@ -88,8 +89,8 @@ class RankSearch:
     step: the rule chooses among ranks of any size, and `leave_large_dense` decides at the end. `normalize` divides each
     squared error by the squared norm of the weight it is given (in the joint method `W − β/μ`) when ranks are chosen,
     as [IC20]'s code does for deep networks. `uncounted` names operators that `rest_macs` leaves out. `probe` measures
-    accuracies for the rules that need them. `skipped` says why other layers stay dense, `unfused` names the recurrent
-    layers that were unfused (see `layers.recurrent`). Several `processes` share the work (see `search.parallel`); then
+    accuracies for the rules that need them. `skipped` says why other layers stay dense, `unfused` names the layers
+    that were unfused, and how (see `layers.unfuse`). Several `processes` share the work (see `search.parallel`); then
     all of them must make the same steps. `metrics` says in which metric a layer is approximated; without one it is the
     identity.
     """
@@ -104,7 +105,7 @@ class RankSearch:
     normalize: bool = False
     probe: Probe | None = None
     skipped: Mapping[str, str] = field(default_factory=dict)
-    unfused: tuple[str, ...] = ()
+    unfused: Mapping[str, Kind] = field(default_factory=dict)
     uncounted: tuple[str, ...] = ()
     processes: Processes = field(default_factory=Alone)
     metrics: Mapping[str, SiteMetric] = field(default_factory=dict)
@@ -210,7 +211,7 @@ class RankSearch:
 
     def _latency_ms(self, name: str, ranks: Sequence[Rank | None], batch_size: int) -> list[float]:
         """Measure one layer at each rank; raises `ValueError` for a part of a recurrent layer."""
-        if name.rpartition(".")[0] in self.unfused:
+        if self.unfused.get(name.rpartition(".")[0]) == "recurrent":
             raise ValueError(
                 f"rank: layer {name} is part of a recurrent layer, whose dense weights run in one fused kernel: its "
                 "time cannot be measured alone; leave it out by layers=, or take another rank rule"

@@ -11,7 +11,7 @@ from torch import nn
 from decompositions.core.format import ChecksSites, Format
 from decompositions.core.site import listed, survey
 from decompositions.layers.geometry import LAYER_TYPES
-from decompositions.layers.unfuse import unfuse_recurrent
+from decompositions.layers.unfuse import unfuse
 from decompositions.rank_search.rule import RankRule
 from decompositions.search.c_step import RankSearch
 from decompositions.search.measure import Probe
@@ -29,13 +29,15 @@ def prepare(
     layers: Sequence[str] = ("*",),
     min_rank: int = 1,
     normalize: bool = False,
+    joint_qkv: bool = False,
     dtype: torch.dtype | None = None,
     evaluate: Callable[[], float] | None = None,
 ) -> RankSearch:
-    """Return the rank search of `network`; unfuse, in place, the LSTMs and GRUs of which `layers` names a part.
+    """Return the rank search of `network`; unfuse, in place, LSTMs, GRUs and attention of which `layers` names a part.
 
     `example` is what the network gets, or the shape of one sample, of which `dtype` is the type if not that of the
-    parameters; `layers` are name patterns; lazy layers get their shapes, in place. `evaluate` returns the network's
+    parameters; `layers` are name patterns; lazy layers get their shapes, in place; `joint_qkv` keeps q, k and v of
+    attention one layer. `evaluate` returns the network's
     accuracy in percent, for rules that measure it. The other arguments are those of `RankSearch`. Raises `ValueError`
     if there is nothing to compress, or if an option of the format fits no layer.
     """
@@ -43,7 +45,9 @@ def prepare(
         raise ValueError("the network is itself a linear or convolution layer; put it into an nn.Sequential")
     example = Example.of(example, network, dtype)
     give_shapes(network, example)
-    unfused = unfuse_recurrent(network, lambda child: any(fnmatchcase(child, pattern) for pattern in layers))
+    unfused = unfuse(network, lambda child: any(fnmatchcase(child, pattern) for pattern in layers), joint_qkv)
+    if joint_qkv and "joint" not in unfused.values():
+        raise ValueError("joint_qkv: no attention whose inputs have one size is among the layers; leave it out")
     found = survey(network, example, layers, transposed=getattr(format, "serves_transposed", False))
     if not found.sites:
         raise ValueError(f"the network has no layer to compress ({listed(found.skipped)})")
@@ -65,6 +69,6 @@ def prepare(
         normalize=normalize,
         probe=None if evaluate is None else Probe(network, evaluate),
         skipped=found.skipped,
-        unfused=tuple(unfused),
+        unfused=unfused,
         uncounted=operators.uncounted,
     )

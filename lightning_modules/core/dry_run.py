@@ -77,7 +77,7 @@ def dry_run(
 
     Args:
         method: its options are tried.
-        network: changed only in that its LSTMs and GRUs are unfused.
+        network: changed only in that its LSTMs, GRUs and attention are unfused.
         input_shape: of one sample.
         why_dense: why the method needs formats whose layers equal a dense layer; None if it does not.
 

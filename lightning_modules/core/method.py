@@ -86,6 +86,8 @@ class CompressionOptions(Protocol):
     def normalize(self) -> bool: ...
     @property
     def metric(self) -> Metric | None: ...
+    @property
+    def joint_qkv(self) -> bool: ...
 
 
 def prepare_search(
@@ -96,8 +98,8 @@ def prepare_search(
 ) -> RankSearch:
     """Return the rank search of `network` with the method's options.
 
-    LSTMs and GRUs are unfused in place. `evaluate` returns the network's validation accuracy in percent. Raises
-    `ValueError` if there is nothing to compress.
+    LSTMs, GRUs and attention are unfused in place. `evaluate` returns the network's validation accuracy in percent.
+    Raises `ValueError` if there is nothing to compress.
     """
     return prepare(
         network,
@@ -107,6 +109,7 @@ def prepare_search(
         layers=method.layers,
         min_rank=method.min_rank,
         normalize=method.normalize,
+        joint_qkv=method.joint_qkv,
         evaluate=evaluate,
     )
 

@@ -19,6 +19,7 @@ from networks.nin import nin
 from networks.pretrained import torchvision_network
 from networks.recurrent import recurrent
 from networks.vgg import vgg
+from networks.vit import vit
 from networks.wide_resnet import wide_resnet
 
 RGB, IMAGE, CLIP = [3, 32, 32], [3, 224, 224], [3, 16, 112, 112]
@@ -52,6 +53,7 @@ def test_published_counts_on_cifar(make, params, million_macs):
 @pytest.mark.parametrize(
     ("name", "shape", "num_classes"),
     [(n, IMAGE, 1000) for n in ("alexnet", "vgg16", "resnet18", "resnet34", "resnet50", "mobilenet_v2")]
+    + [(n, IMAGE, 1000) for n in ("efficientnet_b0", "convnext_tiny", "vit_b_16", "swin_t")]
     + [("r3d_18", CLIP, 400)],
 )
 def test_counts_are_those_that_torchvision_publishes(name, shape, num_classes):
@@ -60,6 +62,28 @@ def test_counts_are_those_that_torchvision_publishes(name, shape, num_classes):
     meta = models.get_model_weights(name).DEFAULT.meta
     assert num_params(network) == meta["num_params"]
     assert count_macs(network, shape) / 1e9 == pytest.approx(meta["_ops"], abs=6e-4)
+
+
+def test_a_small_vision_transformer():
+    with torch.device("meta"):
+        network = vit(RGB, 10)
+    assert (num_params(network), round(count_macs(network, RGB) / 1e6, 1)) == (2_693_578, 182.8)
+    assert vit([1, 28, 28], 7, depth=1, width=12)(torch.randn(2, 1, 28, 28)).shape == (2, 7)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: vit([3, 32, 24], 10), r"whole patches of 4×4 pixels, got samples of \[3, 32, 24\]"),
+        (lambda: vit([3, 32, 32], 10, patch=5), "whole patches of 5×5"),
+        (lambda: vit([3, 32, 32], 10, width=100), "a multiple of network.heads=3, got 100"),
+        (lambda: torchvision_network([3, 32, 32], 10, "vit_b_16"), "takes images of 224×224 pixels"),
+    ],
+    ids=["no square", "patches", "heads", "torchvision's"],
+)
+def test_images_and_widths_that_no_vision_transformer_takes(make, said):
+    with torch.device("meta"), pytest.raises(ValueError, match=said):
+        make()
 
 
 def test_published_weights_of_an_lstm_on_ucf11():

@@ -198,19 +198,41 @@ def test_a_bias_that_is_computed_has_a_reason():
     assert report.layers[0].reason == "its bias is computed (pruning or another parametrization)"
 
 
-def test_attention_has_a_line_of_its_own():
-    class Attends(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.attention, self.head = nn.MultiheadAttention(16, 4, batch_first=True), nn.Linear(16, 4)
+class Attends(nn.Module):
+    """Attention over a sequence, and a head."""
 
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return self.head(self.attention(x, x, x)[0])
+    def __init__(self, **options) -> None:
+        super().__init__()
+        self.attention, self.head = nn.MultiheadAttention(16, 4, batch_first=True, **options), nn.Linear(16, 4)
 
-    _, report = compress(Attends(), SVD(), ranks=2, example_input=torch.randn(2, 5, 16))
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.attention(x, x, x)[0])
+
+
+def test_attention_has_a_line_for_each_of_its_layers():
+    x = torch.randn(2, 5, 16)
+    _, report = compress(Attends(), SVD(), ranks=2, example_input=x)
+    parts = [f"attention.{part}" for part in ("q", "k", "v", "out_proj")]
+    assert [(line.name, line.rank) for line in report.layers] == [(name, 2) for name in [*parts, "head"]]
+    assert (report.dense_params, report.num_params) == (1156, 4 * (64 + 16) + 2 * 20 + 4)
+    assert report.dense_macs == 5 * 16 * 16 * 4 + 2 * 5 * 5 * 16 + 5 * 16 * 4
+    _, report = compress(Attends(), SVD(), ranks=2, example_input=x, joint_qkv=True)
+    assert [line.name for line in report.layers] == ["attention.qkv", "attention.out_proj", "head"]
+    assert report.layers[0].num_params == 2 * 64 + 48
+    with pytest.raises(ValueError, match="joint_qkv: no attention"):
+        compress(nn.Sequential(nn.Linear(8, 8)), SVD(), ranks=2, example_input=x[..., :8], joint_qkv=True)
+
+
+def test_attention_that_stays_dense_says_why():
+    x = torch.randn(2, 5, 16)
+    small, report = compress(Attends(add_bias_kv=True), SVD(), ranks=2, example_input=x)
     assert [(line.name, line.reason) for line in report.layers] == [
-        ("attention", "nn.MultiheadAttention multiplies with its weights itself"), ("head", None),
+        ("attention", "add_bias_kv: it has keys and values that its input has not"), ("head", None),
     ]  # fmt: skip
+    network = Attends()
+    small, report = compress(network, SVD(), ranks=2, example_input=x, layers=["head"])
+    assert report.layers[0].reason == "not selected by layers"
+    assert type(small.attention) is nn.MultiheadAttention and type(network.attention) is nn.MultiheadAttention
 
 
 def test_passes_for_a_metric_and_for_the_clock_change_no_buffers():
