@@ -74,17 +74,20 @@ def test_the_cheaper_order_is_taken_and_both_compute_the_same(shape, modes, stri
     assert count_macs(layer, input_of(shape)) < max(costs) * 2
 
 
+class Largest(TorchDispatchMode):
+    """The size of the largest tensor that a pass makes."""
+
+    numel = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        if isinstance(result, torch.Tensor):
+            self.numel = max(self.numel, result.numel())
+        return result
+
+
 @pytest.mark.parametrize("shape", [(64, 64), (32, 32, 3, 3)], ids=str)
 def test_a_pass_never_holds_the_dense_weight(shape):
-    class Largest(TorchDispatchMode):
-        numel = 0
-
-        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-            result = func(*args, **(kwargs or {}))
-            if isinstance(result, torch.Tensor):
-                self.numel = max(self.numel, result.numel())
-            return result
-
     format, x = KroneckerSum(), tensor_of((1, shape[1], *[3] * (len(shape) - 2)))
     layer = format.layer(layer_of(shape), format.analyse(weight_of(shape)).decompose(2))
     with torch.no_grad(), Largest() as seen:
