@@ -35,6 +35,7 @@ from decompositions.layers.base import FactoredSequential, ZeroRank
 from decompositions.layers.geometry import part_of, positions_between
 from decompositions.linalg.cp_als import balanced, exact_fit, fit, largest_rank, polish, to_tensor
 from decompositions.linalg.moments import Kronecker, apply
+from decompositions.linalg.multiples import rounded_up
 from decompositions.linalg.spectrum import scaled
 from decompositions.svd import SVD
 
@@ -151,9 +152,9 @@ class CPAnalysis:
         ranks = itertools.takewhile(lambda rank: rank < end, (round(2 ** (step / 2)) for step in itertools.count()))
         return sorted({*ranks, end} - {0})
 
-    def frontier(self, site: Site, min_rank: int = 1, *, dense: bool = True) -> Frontier:
+    def frontier(self, site: Site, min_rank: int = 1, *, dense: bool = True, multiple_of: int = 1) -> Frontier:
         """Return the ranks of the grid with the errors of their fits."""
-        ranks = [0, *self.grid]
+        ranks = [0, *rounded_up(self.grid, 1, largest_rank(self.tensor.shape), multiple_of)]
         errors = [float((self.tensor - to_tensor(self.fitted(rank))).square().sum()) for rank in ranks]
         points = torch.tensor(ranks)[:, None]
         num_params, macs = self.format.count(site, points)
@@ -168,6 +169,7 @@ class CPAnalysis:
             min_rank=min_rank,
             dense=dense,
             largest=[largest_rank(self.tensor.shape)],
+            multiple_of=multiple_of,
         )
 
     def decompose(self, rank: Rank) -> CPFactors:

@@ -75,7 +75,7 @@ class CURAnalysis:
     column_order: np.ndarray
     row_basis: np.ndarray
 
-    def frontier(self, site: Site, min_rank: int = 1, *, dense: bool = True) -> Frontier:
+    def frontier(self, site: Site, min_rank: int = 1, *, dense: bool = True, multiple_of: int = 1) -> Frontier:
         """Return every useful rank, with its exact error."""
         # The sum over i, j ≤ r grows by one row and one column of M² a rank: two triangular sums and their diagonal.
         energy = self.middle**2
@@ -84,7 +84,9 @@ class CURAnalysis:
         outside = max(self.square - float(gain.sum()), 0.0)
         errors = np.append(np.cumsum(gain[::-1])[::-1], 0.0) + outside
         unit = self.scale**2
-        return two_factor_frontier(torch.from_numpy(errors * unit), site, self.square * unit, min_rank, dense=dense)
+        return two_factor_frontier(
+            torch.from_numpy(errors * unit), site, self.square * unit, min_rank, dense=dense, multiple_of=multiple_of
+        )
 
     def decompose(self, rank: Rank) -> TwoFactors:
         """Return `left = C` (columns of the weight) and `right = C⁺ W R⁺ R` (the weight projected on both spans)."""

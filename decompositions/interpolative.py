@@ -126,10 +126,11 @@ class InterpolativeAnalysis:
     columns: Interpolation | WeightedInterpolation
     rows: Interpolation | WeightedInterpolation
 
-    def frontier(self, site: Site, min_rank: int = 1, *, dense: bool = True) -> Frontier:
+    def frontier(self, site: Site, min_rank: int = 1, *, dense: bool = True, multiple_of: int = 1) -> Frontier:
         """Return every useful rank, with its exact error: that of the better side."""
         columns, rows = (side.squared_error * self.scale**2 for side in (self.columns, self.rows))
-        return two_factor_frontier(torch.minimum(columns, rows), site, float(columns[0]), min_rank, dense=dense)
+        errors = torch.minimum(columns, rows)
+        return two_factor_frontier(errors, site, float(columns[0]), min_rank, dense=dense, multiple_of=multiple_of)
 
     def decompose(self, rank: Rank) -> TwoFactors:
         """Return `left`, columns of the weight as they are, and their coefficients; or coefficients, and `right`, rows.

@@ -142,9 +142,9 @@ class NTTAnalysis:
     format: NTT
     train: TTAnalysis
 
-    def frontier(self, site: Site, min_rank: int = 1, *, dense: bool = True) -> Frontier:
+    def frontier(self, site: Site, min_rank: int = 1, *, dense: bool = True, multiple_of: int = 1) -> Frontier:
         """Return the bond ranks of the tensor train, with its error bounds."""
-        return self.train.frontier(site, min_rank, self.format.count, dense=dense)
+        return self.train.frontier(site, min_rank, self.format.count, dense=dense, multiple_of=multiple_of)
 
     def decompose(self, rank: Rank) -> NTTFactors:
         """Return the cores of TT-SVD, and biases of 0."""

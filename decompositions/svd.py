@@ -74,13 +74,20 @@ class SVDAnalysis:
         energy, basis = eigh(gram(matrix))
         return cls(weight, num_row_axes, energy * scale**2, basis)
 
-    def frontier(self, site: Site, min_rank: int = 1, *, dense: bool = True) -> Frontier:
+    def frontier(self, site: Site, min_rank: int = 1, *, dense: bool = True, multiple_of: int = 1) -> Frontier:
         """Return every useful rank, with its exact error."""
         energy = self.energy.cpu()
         rows, columns = as_matrix(self.weight, self.num_row_axes).shape
         unfoldings = (Unfolding(energy, (rows, columns)),)
         return two_factor_frontier(
-            tails(energy), site, float(energy.sum()), min_rank, self.num_row_axes, unfoldings, dense=dense
+            tails(energy),
+            site,
+            float(energy.sum()),
+            min_rank,
+            self.num_row_axes,
+            unfoldings,
+            dense=dense,
+            multiple_of=multiple_of,
         )
 
     def decompose(self, rank: Rank) -> TwoFactors:

@@ -160,11 +160,20 @@ class TTAnalysis:
     shared: tuple[Tensor, ...]  # see `linalg.tt_bound`
     bases: tuple[Tensor, ...]
 
-    def frontier(self, site: Site, min_rank: int = 1, count: Count | None = None, *, dense: bool = True) -> Frontier:
+    def frontier(
+        self,
+        site: Site,
+        min_rank: int = 1,
+        count: Count | None = None,
+        *,
+        dense: bool = True,
+        multiple_of: int = 1,
+    ) -> Frontier:
         """Return the bond ranks on the hull of parameters and error bound; `count` replaces the format's own."""
         energies = [energy.cpu() for energy in self.energies]
         beyond = [tails(energy) for energy in energies]
-        chosen = hull(self.layout.sizes, [tail.numpy() for tail in beyond], min_rank, site.num_params)
+        bounds = [tail.numpy() for tail in beyond]
+        chosen = hull(self.layout.sizes, bounds, min_rank, site.num_params, multiple_of)
         chosen += [tuple([0] * len(beyond))] * (min_rank == 0)
         ranks = torch.tensor(chosen, dtype=torch.int64).reshape(-1, len(beyond))
         norm = float(energies[0].sum())
@@ -181,6 +190,7 @@ class TTAnalysis:
             min_rank=min_rank,
             dense=dense,
             largest=bond_limits(self.layout.sizes),
+            multiple_of=multiple_of,
         )
 
     def decompose(self, rank: Rank) -> TTFactors:

@@ -36,6 +36,7 @@ from decompositions.core.site import Site
 from decompositions.layers.base import ZeroRank
 from decompositions.layers.tucker import TuckerFactors, TuckerLinear, times
 from decompositions.linalg.hooi import hooi
+from decompositions.linalg.multiples import rounded_up
 from decompositions.linalg.spectrum import eigh, scaled
 from decompositions.linalg.tensorize import modes_of_sides, refuse_unused_keys
 from decompositions.tucker2 import Tucker2
@@ -115,10 +116,10 @@ class TuckerAnalysis:
     bases: tuple[Tensor, ...]  # (size_k, size_k)
     core_energy: Tensor
 
-    def frontier(self, site: Site, min_rank: int = 1, *, dense: bool = True) -> Frontier:
+    def frontier(self, site: Site, min_rank: int = 1, *, dense: bool = True, multiple_of: int = 1) -> Frontier:
         """Return the rank tuples of the grid that no other beats, by their exact errors before HOOI."""
         sizes = self.core_energy.shape
-        grid = _grid(sizes, max(min_rank, 1))
+        grid = _grid(sizes, max(min_rank, 1), multiple_of)
         ranks = torch.cartesian_prod(*map(torch.tensor, grid)).reshape(-1, len(sizes))
         errors = _tail_sums(_block_sums(self.core_energy, grid).cpu()).flatten()
         norm = float(self.core_energy.sum())
@@ -139,6 +140,7 @@ class TuckerAnalysis:
             dense=dense,
             unfoldings=tuple(Unfolding(e.cpu(), s) for e, s in zip(self.energies, shapes, strict=True)),
             largest=sizes,
+            multiple_of=multiple_of,
         )
 
     def decompose(self, rank: Rank) -> TuckerFactors:
@@ -184,16 +186,18 @@ def _mode_products(before: Tensor, after: Tensor) -> Int64[Tensor, " rank"]:
     return (before.cumprod(-1) * after.flip(-1).cumprod(-1).flip(-1)).sum(-1)
 
 
-def _grid(sizes: Sequence[int], low: int) -> list[list[int]]:
+def _grid(sizes: Sequence[int], low: int, step: int = 1) -> list[list[int]]:
     """Return ranks of each mode, in rising order up to its size, that form at most `MAX_TUPLES` tuples.
 
-    Small modes, which do not need their share of the tuples, leave the rest of it to larger ones.
+    Small modes, which do not need their share of the tuples, leave the rest of it to larger ones. All but the last of
+    each mode are multiples of `step`.
     """
     grid: dict[int, list[int]] = {}
     num_left = MAX_TUPLES
     for mode in sorted(range(len(sizes)), key=sizes.__getitem__):
         share = int(num_left ** (1 / (len(sizes) - len(grid))) + 1e-9)  # a root may come out as 7.999…
-        grid[mode] = _spread(min(low, sizes[mode]), sizes[mode], share)
+        size, least = sizes[mode], min(low, sizes[mode])
+        grid[mode] = sorted({*rounded_up(_spread(least, size, share), least, size, step), size})
         num_left //= len(grid[mode])
     return [grid[mode] for mode in range(len(sizes))]
 

@@ -148,9 +148,10 @@ class Tucker2Analysis:
     bases: tuple[Float64[Tensor, "out out"], Float64[Tensor, "into into"]]
     core_energy: Float64[Tensor, "out into"]
 
-    def frontier(self, site: Site, min_rank: int = 1, *, dense: bool = True) -> Frontier:
+    def frontier(self, site: Site, min_rank: int = 1, *, dense: bool = True, multiple_of: int = 1) -> Frontier:
         """Return every pair of ranks that no other beats, by its exact error before HOOI, from one cumulative sum."""
-        return _frontier(self.format, self.core_energy, self.energies, site, min_rank, dense=dense)
+        energy, energies = self.core_energy, self.energies
+        return _frontier(self.format, energy, energies, site, min_rank, dense=dense, multiple_of=multiple_of)
 
     def decompose(self, rank: Rank) -> Tucker2Factors:
         """Return the truncated HOSVD at ranks `(out, in)`, refined by HOOI; the core carries the scale."""
@@ -182,10 +183,11 @@ class PatchTucker2Analysis:
     patches: PatchTucker2
     inverse_root: Kronecker | None
 
-    def frontier(self, site: Site, min_rank: int = 1, *, dense: bool = True) -> Frontier:
+    def frontier(self, site: Site, min_rank: int = 1, *, dense: bool = True, multiple_of: int = 1) -> Frontier:
         """Return every pair of ranks that no other beats, by its exact error before the outputs' basis is refined."""
         energy = self.patches.energy * self.scale**2
-        return _frontier(self.format, energy, (energy.sum(1), energy.sum(0)), site, min_rank, dense=dense)
+        energies = energy.sum(1), energy.sum(0)
+        return _frontier(self.format, energy, energies, site, min_rank, dense=dense, multiple_of=multiple_of)
 
     def decompose(self, rank: Rank) -> Tucker2Factors:
         """Return the factors at ranks `(out, in)`; the core carries the scale."""
@@ -204,6 +206,7 @@ def _frontier(
     min_rank: int,
     *,
     dense: bool,
+    multiple_of: int,
 ) -> Frontier:
     """Return every pair of ranks that no other beats, from one cumulative sum of the energies of a full core."""
     errors = _tail_sums(core_energy.cpu())  # (out + 1, in + 1), by rank
@@ -225,6 +228,7 @@ def _frontier(
         min_rank=min_rank,
         dense=dense,
         unfoldings=tuple(Unfolding(e.cpu(), s) for e, s in zip(energies, shapes, strict=True)),
+        multiple_of=multiple_of,
     )
 
 

@@ -118,6 +118,7 @@ def weakened(before: Rank | None, wanted: Rank | None, frontier: Frontier, share
     """Return `⌊R − w (R − r)⌋` in every mode, with R = `before`, r = `wanted` (at most R) and w = `share`.
 
     R is the full rank if `before` is None; the result is `before` if `wanted` is None: the layer is not to change.
+    Where ranks are to be multiples of a number, the next larger one is taken.
     """
     if wanted is None:
         return before
@@ -126,7 +127,7 @@ def weakened(before: Rank | None, wanted: Rank | None, frontier: Frontier, share
         math.floor(high - share * (high - min(high, low)) + 1e-9)
         for high, low in zip(as_modes(full)[0].tolist(), as_modes(wanted)[0].tolist(), strict=True)
     ]
-    return as_rank(modes)
+    return as_rank(frontier.rounded(modes, up=True))
 
 
 def absorb(network: nn.Module, compressed: nn.Module, names: Collection[str]) -> None:

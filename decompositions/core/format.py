@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from inspect import signature
 from typing import Any, Protocol, runtime_checkable
 
 from jaxtyping import Int64
@@ -30,11 +31,12 @@ class Factors(Protocol):
 class Analysis(Protocol):
     """One factorisation of a weight, from which follow the errors of all ranks and the factors of any one."""
 
-    def frontier(self, site: Site, min_rank: int = 1, *, dense: bool = True) -> Frontier:
+    def frontier(self, site: Site, min_rank: int = 1, *, dense: bool = True, multiple_of: int = 1) -> Frontier:
         """Return the useful ranks of the weight at `site`, none below `min_rank`, with their errors or error bounds.
 
         Useful is what is smaller than the dense layer, which is the last point. With `dense=False` the dense layer is
-        no point, and ranks of any size are useful.
+        no point, and ranks of any size are useful. All ranks are multiples of `multiple_of` (see `linalg.multiples`); a
+        format that does not take this argument serves all but `rank.multiple_of` (see `frontier_of`).
         """
         ...
 
@@ -87,3 +89,17 @@ class ChecksSites(Protocol):
     def check_sites(self, sites: Mapping[str, Site]) -> None:
         """Raise `ValueError` for an option that fits none of these layers."""
         ...
+
+
+def frontier_of(
+    analysis: Analysis, site: Site, min_rank: int = 1, *, dense: bool = True, multiple_of: int = 1
+) -> Frontier:
+    """Return the frontier; raises `ValueError` if ranks are to be multiples and the analysis takes no such argument."""
+    if multiple_of == 1:
+        return analysis.frontier(site, min_rank, dense=dense)
+    if "multiple_of" not in signature(analysis.frontier).parameters:
+        raise ValueError(
+            f"rank.multiple_of={multiple_of}: the frontier of {type(analysis).__name__} takes no argument multiple_of; "
+            "give it one, or set rank.multiple_of=1"
+        )
+    return analysis.frontier(site, min_rank, dense=dense, multiple_of=multiple_of)

@@ -14,6 +14,8 @@ import torch
 from jaxtyping import Bool, Float64, Int64
 from torch import Tensor
 
+from decompositions.linalg.multiples import is_multiple, limits
+
 Rank = int | tuple[int, ...]
 # A large set of points is put into so many bins of cost before it is sorted.
 NUM_BINS = 4096
@@ -34,8 +36,8 @@ class Frontier:
     `ranks` has one column for each mode, and -1 for the dense layer. `num_params` and `macs` count the whole layer,
     bias included, `dense_params` and `dense_macs` the dense one. `squared_error` is `‖W − Ŵ_r‖²` or a bound on it,
     `squared_norm` is `‖W‖²`. `allowed` has the smallest and largest rank of each mode, whether or not the layer is then
-    smaller than the dense one. `unfoldings` has one for each mode, for the rules that read the spectrum itself; it is
-    empty if the format has none.
+    smaller than the dense one; between them the multiples of `multiple_of` are allowed (see `linalg.multiples`).
+    `unfoldings` has one for each mode, for the rules that read the spectrum itself; it is empty if the format has none.
 
     >>> from decompositions.core.site import survey
     >>> from decompositions.svd import SVD
@@ -56,6 +58,7 @@ class Frontier:
     dense_params: int
     dense_macs: int
     unfoldings: tuple[Unfolding, ...] = ()
+    multiple_of: int = 1
 
     def __len__(self) -> int:
         return len(self.num_params)
@@ -64,6 +67,26 @@ class Frontier:
         """Return the rank of one point: an int, a tuple of ints, or None for the dense layer."""
         rank = self.ranks[index].tolist()
         return None if rank[0] < 0 else as_rank(rank)
+
+    def allows(self, modes: Sequence[int]) -> bool:
+        """Return True if these are allowed ranks, one for each mode."""
+        return len(modes) == len(self.allowed) and all(
+            low <= rank <= high and is_multiple(rank, high, self.multiple_of)
+            for rank, (low, high) in zip(modes, self.allowed, strict=True)
+        )
+
+    def rounded(self, modes: Sequence[int], *, up: bool) -> list[int]:
+        """Return ranks between the `allowed` ones, each as it is or as the next multiple below it, or above it."""
+        step = self.multiple_of
+        found = [-(-rank // step) * step if up else rank - rank % step for rank in modes]
+        pairs = zip(modes, found, self.allowed, strict=True)
+        return [rank if is_multiple(rank, high, step) else min(max(r, low), high) for rank, r, (low, high) in pairs]
+
+    @property
+    def limits(self) -> str:
+        """Say which ranks are allowed: "1 to 5 and 1 to 7", "8 to 16 in multiples of 8"."""
+        step = f" in multiples of {self.multiple_of}" if self.multiple_of > 1 else ""
+        return " and ".join(f"{low} to {high}" for low, high in self.allowed) + step
 
     def cost(self, of: str) -> Float64[Tensor, " point"]:
         """Return the cost of each point; `of` is "params" or "macs"."""
@@ -118,13 +141,14 @@ def pareto_frontier(
     dense: bool = True,
     unfoldings: tuple[Unfolding, ...] = (),
     largest: Sequence[int] | None = None,
+    multiple_of: int = 1,
 ) -> Frontier:
     """Keep the points with fewer parameters than the dense layer that no other beats in error and parameters, or in
     error and multiply-adds.
 
     The dense layer is added as the last point. With `dense=False` it is not, and points of any size are kept; it is the
-    only point where no other is left. Points below `min_rank` in any mode are dropped. `largest` is the largest rank of
-    each mode, if that is not among the points given.
+    only point where no other is left. Points below `min_rank` in any mode are dropped, and those that are no
+    multiples of `multiple_of`. `largest` is the largest rank of each mode, if that is not among the points given.
 
     >>> ranks, params, errors = torch.tensor([[1], [2], [3]]), torch.tensor([10, 20, 30]), torch.tensor([4.0, 4.0, 1.0])
     >>> found = pareto_frontier(
@@ -133,7 +157,11 @@ def pareto_frontier(
     >>> [found.rank(point) for point in range(len(found))]  # rank 2 costs more than rank 1 and is no better
     [1, 3, None]
     """
-    useful = (((num_params < dense_params) | (not dense)) & (ranks >= min_rank).all(dim=1)).nonzero()[:, 0]
+    allowed = tuple(limits(min_rank, high, multiple_of) for high in largest or ranks.amax(dim=0).tolist())
+    fits = ((num_params < dense_params) | (not dense)) & (ranks >= min_rank).all(dim=1)
+    if multiple_of > 1:
+        fits &= ((ranks % multiple_of == 0) | (ranks == ranks.new_tensor(allowed)[:, 1])).all(dim=1)
+    useful = fits.nonzero()[:, 0]
     error = squared_error[useful].clamp(min=0)
     by_macs = _undominated(macs[useful], error)
     if dense:
@@ -149,10 +177,11 @@ def pareto_frontier(
         macs=torch.cat([macs[order], macs.new_full((last,), dense_macs)]),
         squared_error=torch.cat([squared_error[order].clamp(min=0), squared_error.new_zeros(last)]),
         squared_norm=squared_norm,
-        allowed=tuple((min_rank, high) for high in largest or ranks.amax(dim=0).tolist()),
+        allowed=allowed,
         dense_params=dense_params,
         dense_macs=dense_macs,
         unfoldings=unfoldings,
+        multiple_of=multiple_of,
     )
 
 

@@ -146,6 +146,7 @@ def two_factor_frontier(
     unfoldings: tuple[Unfolding, ...] = (),
     *,
     dense: bool = True,
+    multiple_of: int = 1,
 ) -> Frontier:
     """Return the frontier of `left @ right` from the squared `errors` of ranks 0, 1, …"""
     ranks = torch.arange(len(errors))[:, None]
@@ -161,6 +162,7 @@ def two_factor_frontier(
         min_rank=min_rank,
         dense=dense,
         unfoldings=unfoldings,
+        multiple_of=multiple_of,
     )
 
 

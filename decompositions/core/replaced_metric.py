@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from decompositions.core.format import Analysis, Factors
+from decompositions.core.format import Analysis, Factors, frontier_of
 from decompositions.core.frontier import Frontier, Rank, as_rank, pareto_frontier
 from decompositions.core.metric import SiteMetric
 from decompositions.core.site import Site
@@ -33,10 +33,13 @@ class ReplacedMetricAnalysis:
     replaced: Analysis
     plain: Analysis
 
-    def frontier(self, site: Site, min_rank: int = 1, *, dense: bool = True) -> Frontier:
+    def frontier(self, site: Site, min_rank: int = 1, *, dense: bool = True, multiple_of: int = 1) -> Frontier:
         """Return the points of both analyses with their errors in the metric, measured or interpolated."""
         norm = self.metric.squared_error(self.weight)
-        frontiers = [each.frontier(site, min_rank, dense=dense) for each in (self.replaced, self.plain)]
+        frontiers = [
+            frontier_of(each, site, min_rank, dense=dense, multiple_of=multiple_of)
+            for each in (self.replaced, self.plain)
+        ]
         factorised = [frontier.ranks[:, 0] >= 0 for frontier in frontiers]
         errors = [
             self._errors(analysis, frontier, norm)
@@ -58,6 +61,7 @@ class ReplacedMetricAnalysis:
             dense=dense,
             unfoldings=frontiers[0].unfoldings,
             largest=[high for _, high in frontiers[0].allowed],
+            multiple_of=multiple_of,
         )
 
     def decompose(self, rank: Rank) -> Factors:

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from decompositions.core.format import Analysis, Factors, Format
+from decompositions.core.format import Analysis, Factors, Format, frontier_of
 from decompositions.core.frontier import Frontier, Rank
 from decompositions.core.metric import SiteMetric
 from decompositions.core.mode_axes import ModeAxes, is_product, mode_moments
@@ -62,9 +62,9 @@ class WhitenedAnalysis:
     inverse_roots: tuple[Kronecker | None, ...]
     dtype: torch.dtype
 
-    def frontier(self, site: Site, min_rank: int = 1, *, dense: bool = True) -> Frontier:
+    def frontier(self, site: Site, min_rank: int = 1, *, dense: bool = True, multiple_of: int = 1) -> Frontier:
         """Return the frontier with the errors in the metric."""
-        return self.inner.frontier(site, min_rank, dense=dense)
+        return frontier_of(self.inner, site, min_rank, dense=dense, multiple_of=multiple_of)
 
     def decompose(self, rank: Rank) -> Factors:
         """Return the factors of the weight itself."""

@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from decompositions.linalg.multiples import rounded_up
 from decompositions.linalg.spectrum import eigh, gram
 
 MAX_POINTS = 256
@@ -95,13 +96,15 @@ def contract(cores: Sequence[Tensor]) -> Tensor:
     return result
 
 
-def hull(sizes: Sequence[int], tails: Sequence[np.ndarray], min_rank: int, max_params: int) -> list[tuple[int, ...]]:
+def hull(
+    sizes: Sequence[int], tails: Sequence[np.ndarray], min_rank: int, max_params: int, multiple_of: int = 1
+) -> list[tuple[int, ...]]:
     """Return the bond ranks on the lower convex hull of (parameters, error bound), from few parameters to many.
 
     `tails[k][r]` is the energy of bond k beyond rank r. At most `MAX_POINTS` points, those that fill the widest gaps
-    first; chains of more than `max_params` parameters are not refined.
+    first; chains of more than `max_params` parameters are not refined. Ranks are multiples of `multiple_of`.
     """
-    candidates = [_candidates(max(min_rank, 1), len(tail) - 1) for tail in tails]
+    candidates = [_candidates(max(min_rank, 1), len(tail) - 1, multiple_of) for tail in tails]
     if any(len(c) == 0 for c in candidates):
         return []
 
@@ -152,11 +155,11 @@ def num_params(sizes: Sequence[int], ranks: Sequence[int]) -> int:
     return sum(a * size * b for a, size, b in zip((1, *ranks), sizes, (*ranks, 1), strict=True))
 
 
-def _candidates(low: int, high: int) -> np.ndarray:
+def _candidates(low: int, high: int, step: int) -> np.ndarray:
     ranks = list(range(low, min(high, DENSE_RANKS) + 1))
     while ranks and ranks[-1] < high:
         ranks.append(min(high, math.ceil(ranks[-1] * 1.05)))
-    return np.array(ranks, dtype=np.int64)
+    return np.array(rounded_up(ranks, low, high, step), dtype=np.int64)
 
 
 Point = tuple[int, float, tuple[int, ...]]

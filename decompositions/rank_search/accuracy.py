@@ -22,6 +22,7 @@ from annotated_types import Ge, Le
 from decompositions.core.frontier import Rank
 from decompositions.rank_search.knapsack import cheapest, path
 from decompositions.rank_search.rule import RankChoice, RankProblem
+from runtime.identity import AsBefore
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Accuracy:
 
     epsilon: Annotated[float, Ge(0), Le(100)]
     of: Literal["params", "macs"] = "params"
+    multiple_of: Annotated[int, Ge(1), AsBefore(1)] = 1
 
     def __call__(self, problem: RankProblem) -> RankChoice:
         """Bisect the path; raises `ValueError` where no accuracy can be measured."""

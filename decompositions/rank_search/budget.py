@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from annotated_types import Gt, Le
+from annotated_types import Ge, Gt, Le
 
 from decompositions.rank_search.knapsack import cheapest, least_error
 from decompositions.rank_search.rule import RankChoice, RankProblem
+from runtime.identity import AsBefore
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Budget:
 
     share: Annotated[float, Gt(0), Le(1)]
     of: Literal["params", "macs"] = "params"
+    multiple_of: Annotated[int, Ge(1), AsBefore(1)] = 1
 
     def __call__(self, problem: RankProblem) -> RankChoice:
         """Choose points within the budget; raises `ValueError` if the smallest choice exceeds it."""

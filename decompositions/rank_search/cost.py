@@ -15,6 +15,7 @@ import torch
 from annotated_types import Ge
 
 from decompositions.rank_search.rule import RankChoice, RankProblem
+from runtime.identity import AsBefore
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Cost:
     weight: Annotated[float, Ge(0)]
     of: Literal["params", "macs"] = "macs"
     relative: bool = True
+    multiple_of: Annotated[int, Ge(1), AsBefore(1)] = 1
 
     def __call__(self, problem: RankProblem) -> RankChoice:
         """Take the smallest sum of each frontier; of equal ones the cheapest."""

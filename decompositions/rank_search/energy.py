@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from annotated_types import Gt, Le
+from annotated_types import Ge, Gt, Le
 
 from decompositions.rank_search.rule import RankChoice, RankProblem
+from runtime.identity import AsBefore
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,7 @@ class Energy:
     """
 
     keep: Annotated[float, Gt(0), Le(1)]
+    multiple_of: Annotated[int, Ge(1), AsBefore(1)] = 1
 
     def __call__(self, problem: RankProblem) -> RankChoice:
         """Take the first sufficient point of each frontier; points are sorted by cost."""

@@ -13,6 +13,7 @@ from annotated_types import Ge
 
 from decompositions.core.frontier import Frontier, Rank, as_rank
 from decompositions.rank_search.rule import RankChoice, RankProblem
+from runtime.identity import AsBefore
 
 Size = Annotated[int, Ge(0)]
 
@@ -22,11 +23,12 @@ class Fixed:
     """Take `ranks`: one rank for all layers, or a mapping of name patterns to ranks, of which the first match counts.
 
     An int stands for every mode of every layer that its pattern names, each at most its own largest rank, and the
-    reason of the choice says where that is less; a list gives one rank a mode, which the layer has to allow. A layer
-    that no pattern names stays dense.
+    reason of the choice says where that is less; a list gives one rank a mode, which the layer has to allow. An int is
+    rounded down to a multiple of `multiple_of`. A layer that no pattern names stays dense.
     """
 
     ranks: Size | list[Size] | dict[str, Size | list[Size]]
+    multiple_of: Annotated[int, Ge(1), AsBefore(1)] = 1
 
     def __call__(self, problem: RankProblem) -> RankChoice:
         """Look each layer's rank up; raises `ValueError` for a pattern that names no layer and an impossible rank."""
@@ -48,7 +50,8 @@ class Fixed:
         clamped = [f"{name} to {ranks[name]}" for name, wanted in asked.items() if _is_less(ranks[name], wanted)]
         said = ["ranks as configured"]
         said += [f"dense, because not named: {', '.join(unnamed)}"] if unnamed else []
-        said += [f"no larger one is possible: {', '.join(clamped)}"] if clamped else []
+        how = "no larger one is possible" if self.multiple_of == 1 else f"to a multiple of {self.multiple_of} below it"
+        said += [f"{how}: {', '.join(clamped)}"] if clamped else []
         return RankChoice(ranks, "; ".join(said))
 
 
@@ -58,12 +61,14 @@ def _checked(name: str, frontier: Frontier, wanted: int | list[int]) -> Rank:
         raise ValueError(
             f"rank.ranks: layer {name} has no rank of at least method.min_rank; leave it out of method.layers"
         )
-    modes = wanted if isinstance(wanted, list) else [min(wanted, high) for _, high in frontier.allowed]
-    if len(modes) != len(frontier.allowed) or any(
-        not low <= mode <= high for mode, (low, high) in zip(modes, frontier.allowed, strict=True)
-    ):
-        limits = " and ".join(f"{low} to {high}" for low, high in frontier.allowed)
-        raise ValueError(f"rank.ranks: layer {name} takes a rank from {limits}, got {wanted}")
+    if isinstance(wanted, list):
+        modes = wanted
+    else:
+        modes = [min(wanted, high) for _, high in frontier.allowed]
+        if all(mode >= low for mode, (low, _) in zip(modes, frontier.allowed, strict=True)):
+            modes = frontier.rounded(modes, up=False)
+    if not frontier.allows(modes):
+        raise ValueError(f"rank.ranks: layer {name} takes a rank from {frontier.limits}, got {wanted}")
     return as_rank(modes)
 
 

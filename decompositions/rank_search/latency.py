@@ -13,6 +13,7 @@ from annotated_types import Ge, Gt, Le
 
 from decompositions.rank_search.knapsack import cheapest, least_error
 from decompositions.rank_search.rule import RankChoice, RankProblem
+from runtime.identity import AsBefore
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Latency:
     share: Annotated[float, Gt(0), Le(1)]
     batch_size: Annotated[int, Ge(1)] = 1
     num_ranks: Annotated[int, Ge(1)] = 8
+    multiple_of: Annotated[int, Ge(1), AsBefore(1)] = 1
 
     def __call__(self, problem: RankProblem) -> RankChoice:
         """Measure and choose; raises `ValueError` if the fastest choice is too slow or nothing can be measured."""

@@ -72,9 +72,18 @@ class RankChoice:
 class RankRule(Protocol):
     """A pure function; implementations are frozen dataclasses whose fields are the options of their YAML file.
 
-    A rule whose choice depends on measured times sets `reads_a_clock: ClassVar[bool] = True`.
+    A rule whose choice depends on measured times sets `reads_a_clock: ClassVar[bool] = True`. One that has an option
+    `multiple_of` gets frontiers whose ranks are multiples of it (see `linalg.multiples`).
     """
 
     def __call__(self, problem: RankProblem) -> RankChoice:
         """Choose the rank of every layer; raises `ValueError` if no choice meets the rule."""
         ...
+
+
+def multiple_of(rule: RankRule) -> int:
+    """Return the number of which all ranks are to be multiples: 1 for a rule without the option."""
+    step = getattr(rule, "multiple_of", 1)
+    if isinstance(step, bool) or not isinstance(step, int) or step < 1:
+        raise ValueError(f"rank.multiple_of: expected an int of at least 1, got {step!r}")
+    return step

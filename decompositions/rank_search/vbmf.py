@@ -24,18 +24,23 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
-from annotated_types import Gt, Le
+from annotated_types import Ge, Gt, Le
 from scipy.optimize import minimize_scalar
 
 from decompositions.core.frontier import Rank, Unfolding, as_rank
 from decompositions.rank_search.rule import RankChoice, RankProblem
+from runtime.identity import AsBefore
 
 
 @dataclass(frozen=True)
 class VBMF:
-    """Give every mode the rank that stands out of its noise, within the allowed ranks; `weakening` 1 is plain VBMF."""
+    """Give every mode the rank that stands out of its noise, within the allowed ranks; `weakening` 1 is plain VBMF.
+
+    A rank that is no multiple of `multiple_of` becomes the next larger one: nothing that stands out is lost.
+    """
 
     weakening: Annotated[float, Gt(0), Le(1)] = 1.0
+    multiple_of: Annotated[int, Ge(1), AsBefore(1)] = 1
 
     def __call__(self, problem: RankProblem) -> RankChoice:
         """Estimate each mode's rank; raises `ValueError` for a format that has no spectrum to read."""
@@ -53,6 +58,7 @@ class VBMF:
                     estimate = 1  # a single singular value is neither above nor below any noise: the other modes decide
                 weakened = math.floor(full - self.weakening * (full - estimate) + 1e-9)
                 modes.append(min(max(weakened, low), high))
+            modes = frontier.rounded(modes, up=True)
             possible = all(low <= high for low, high in frontier.allowed)
             # Nothing is left of a weight of which one mode vanishes.
             ranks[name] = as_rank([0] * len(modes) if 0 in modes else modes) if possible else None

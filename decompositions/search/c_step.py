@@ -15,7 +15,7 @@ from functools import partial
 
 from torch import Tensor
 
-from decompositions.core.format import Analysis, Factors, Format
+from decompositions.core.format import Analysis, Factors, Format, frontier_of
 from decompositions.core.frontier import Frontier, Rank, as_modes
 from decompositions.core.metric import SiteMetric
 from decompositions.core.site import Site
@@ -24,7 +24,7 @@ from decompositions.core.whitening import analyse_in
 from decompositions.layers.geometry import with_bias
 from decompositions.layers.unfuse import Kind
 from decompositions.metrics.recovery import biases_for
-from decompositions.rank_search.rule import RankChoice, RankProblem, RankRule
+from decompositions.rank_search.rule import RankChoice, RankProblem, RankRule, multiple_of
 from decompositions.search.measure import Probe, layer_latency_ms
 from decompositions.search.parallel import Alone, Processes, owners, shared
 
@@ -130,7 +130,8 @@ class RankSearch:
 
         def frontier(name: str, weight: Tensor) -> Frontier:
             analyses[name] = analyse_in(self.format, weight, self.metrics.get(name))
-            return analyses[name].frontier(self.sites[name], self.min_rank, dense=self.dense)
+            step = multiple_of(self.rule)
+            return frontier_of(analyses[name], self.sites[name], self.min_rank, dense=self.dense, multiple_of=step)
 
         work = {name: partial(frontier, name, weight) for name, weight in weights.items()}
         frontiers = shared(self.processes, owner, work)
@@ -160,13 +161,11 @@ class RankSearch:
                 f"rank rule {rule}: expected a RankChoice with ranks for {[*problem.frontiers]}, got {choice!r}"
             )
         for name, rank in choice.ranks.items():
-            allowed = problem.frontiers[name].allowed
-            modes = rank if isinstance(rank, tuple) else (rank,)
-            fits = len(modes) == len(allowed) and all(
-                type(mode) is int and low <= mode <= high for mode, (low, high) in zip(modes, allowed, strict=True)
-            )
-            if rank is not None and not fits:
-                raise ValueError(f"rank rule {rule}: layer {name} takes ranks in {allowed}, got {rank!r}")
+            if rank is None:
+                continue
+            frontier, modes = problem.frontiers[name], rank if isinstance(rank, tuple) else (rank,)
+            if not all(type(mode) is int for mode in modes) or not frontier.allows(modes):
+                raise ValueError(f"rank rule {rule}: layer {name} takes ranks in {frontier.limits}, got {rank!r}")
         return choice
 
     def __call__(self, weights: Mapping[str, Tensor], penalty: float, choice: RankChoice | None = None) -> CStep:

@@ -98,7 +98,9 @@ def dry_run(
         latency_ms=lambda name, ranks, batch: [float(index) for index in range(len(ranks))],
     )
     if all(len(frontier) == 1 for frontier in problem.frontiers.values()):
-        raise ValueError(f"no layer has a rank of at least min_rank={search.min_rank} that is smaller")
+        step = next(iter(problem.frontiers.values())).multiple_of
+        kind = "a rank" if step == 1 else f"a multiple of rank.multiple_of={step} as rank,"
+        raise ValueError(f"no layer has {kind} of at least min_rank={search.min_rank} that is smaller")
     ranks = {name: rank for name, rank in search.choose(problem).ranks.items() if rank is not None}
     zeros = {name: search.format.zeros(weights[name], rank) for name, rank in ranks.items()}  # raises if ranks misfit
     compressed = replace_layers(network, search.format, zeros)

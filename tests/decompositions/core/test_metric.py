@@ -16,6 +16,7 @@ from decompositions.core.whitening import analyse_by_modes, analyse_in
 from decompositions.cp import CP
 from decompositions.cur import CUR
 from decompositions.interpolative import Interpolative
+from decompositions.kronecker import KroneckerSum
 from decompositions.linalg.moments import root_and_inverse
 from decompositions.ntt import NTT
 from decompositions.spatial_svd import SpatialSVD
@@ -27,7 +28,7 @@ from tests.decompositions.weights import site_of
 
 FORMATS = [
     SVD(), SpatialSVD(), Tucker2(max_sweeps=0), Tucker(max_sweeps=0), TT(2), TT(2, kernel="first"), NTT(num_modes=2),
-    CP(), CUR(), Interpolative(),
+    CP(), CUR(), Interpolative(), KroneckerSum(),
 ]  # fmt: skip
 
 
