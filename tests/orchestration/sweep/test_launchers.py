@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from hydra._internal.core_plugins import basic_launcher
 from hydra.errors import MissingConfigException
 from omegaconf import OmegaConf
 
@@ -21,6 +22,7 @@ from orchestration.config import resolvers
 from orchestration.config.error_messages import error_lines
 from orchestration.config.overrides import normalize_overrides
 from orchestration.sweep.launchers import Launching
+from orchestration.sweep.run_points import PointRunner
 from runtime.cores import RESERVED, num_cores
 from tests.commands import Started, run_command, run_script
 from tests.conftest import ROOT, TINY
@@ -54,6 +56,17 @@ def test_a_launcher_that_is_not_installed_is_named_with_its_extra(name):
     extras = (ROOT / "pyproject.toml").read_text()
     assert re.search(rf"^{name} = \[", extras, re.MULTILINE)
     assert f"override /hydra/launcher: {plugin}\n" in (ROOT / f"conf/launcher/{name}.yaml").read_text()
+
+
+def test_where_points_run_does_not_depend_on_how_often_hydra_executed_its_launchers():
+    """It does so when it looks for plugins: a class that was imported before is another one then."""
+    launcher = basic_launcher.BasicLauncher()
+    importlib.reload(basic_launcher)
+    assert not isinstance(launcher, basic_launcher.BasicLauncher)
+    of_hydra = {"_target_": "hydra._internal.core_plugins.basic_launcher.BasicLauncher"}
+    other = {"_target_": "hydra_plugins.hydra_ray_launcher.ray_launcher.RayLauncher"}
+    assert PointRunner(launcher, OmegaConf.create({"hydra": {"launcher": of_hydra}})).is_in_process
+    assert not PointRunner(launcher, OmegaConf.create({"hydra": {"launcher": other}})).is_in_process
 
 
 def test_the_launcher_is_no_part_of_a_point(make_point):
