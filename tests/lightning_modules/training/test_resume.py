@@ -60,10 +60,13 @@ def killer(monkeypatch, owner, name: str, at: int, after: bool):
     return calls
 
 
+CLOCKS = ("latency_ms", "latency_quartiles_ms", "peak_memory_mib", "seconds")
+
+
 def outcome(folder, result) -> tuple:
     """All that a row says of the computation, the curve of the reference, and the network; not the times."""
     numbers = [
-        {k: v for k, v in dataclasses.asdict(side).items() if k not in ("latency_ms", "peak_memory_mib", "seconds")}
+        {name: value for name, value in dataclasses.asdict(side).items() if name not in CLOCKS}
         for side in (result.reference, result.compressed)
     ]
     state = load_network(folder / "network.pt", trust=["tests"]).state_dict()
