@@ -34,7 +34,7 @@ def test_survey_counts_positions_and_says_why_layers_are_skipped():
     assert found.skipped["tied"] == "shares its weight with a"
     assert found.skipped["a"] == "shares its weight with tied", "replacing one of them would untie both"
     assert "groups=2" in found.skipped["grouped"]
-    assert "not used" in found.skipped["unused"]
+    assert "never called" in found.skipped["unused"]
 
 
 def test_layer_patterns_choose_and_unknown_ones_are_refused():
