@@ -12,28 +12,19 @@ import math
 import torch
 from torch import Tensor, nn
 
-from decompositions.layers.base import Factored
 from decompositions.layers.geometry import CONVOLUTIONS, linear_of, part_of, wrong_kind
 from decompositions.layers.tt import POINTWISE
+from decompositions.layers.two_factors import TwoFactors
 
 
-class BTTLayer(Factored):
+class BTTLayer(TwoFactors):
     """Base of both layers: `left` holds L as `(β α, γ σ)`, `right` R as `(γ β σ, δ, *kernel)`."""
-
-    left: nn.Parameter
-    bias: nn.Parameter | None
 
     def _start(self, dense: nn.Module, left: Tensor, right: Tensor) -> None:
         self.num_out_blocks, self.out_block, self.num_in_blocks, self.rank = left.shape
         self.in_block = right.shape[3]
         self.left = nn.Parameter(left.detach().flatten(2).flatten(0, 1).clone())
-        bias = dense.bias
-        self.bias = nn.Parameter(bias.detach().clone()) if isinstance(bias, Tensor) else None
-
-    @property
-    def right_weight(self) -> Tensor:
-        """The parameter of R."""
-        raise NotImplementedError
+        self._keep_bias(dense)
 
     def _dense_weight(self) -> Tensor:
         """Multiply the factors out: `(out, in, *kernel)`."""
@@ -41,14 +32,6 @@ class BTTLayer(Factored):
         left = self.left.reshape(b, a, c, self.rank)
         product = torch.einsum("bacs,cbsdk->abcdk", left, weight.reshape(c, b, self.rank, d, -1))
         return product.reshape(a * b, c * d, *weight.shape[2:])
-
-    @torch.no_grad()
-    def reset(self, gain: float) -> None:
-        """Draw the factors anew: R keeps the signal's variance, L multiplies it by `gain²`."""
-        nn.init.normal_(self.right_weight, std=self.right_weight[0].numel() ** -0.5)
-        nn.init.normal_(self.left, std=gain * self.left.shape[1] ** -0.5)
-        if self.bias is not None:
-            nn.init.zeros_(self.bias)
 
     def extra_repr(self) -> str:
         """Show the blocks and their rank."""
@@ -59,6 +42,8 @@ class BTTLayer(Factored):
 class BTTLinear(BTTLayer):
     """A linear layer of L `(β, α, γ, σ)` and R `(γ, β, σ, δ)`: `(…, in)` to `(…, out)`, by two batched products."""
 
+    right: nn.Parameter
+
     def __init__(self, dense: nn.Module, left: Tensor, right: Tensor) -> None:
         super().__init__()
         if not isinstance(dense, nn.Linear):
@@ -66,11 +51,6 @@ class BTTLinear(BTTLayer):
         self._start(dense, left, right)
         self.right = nn.Parameter(right.detach().flatten(0, 2).clone())
         self.in_features, self.out_features = dense.in_features, dense.out_features
-
-    @property
-    def right_weight(self) -> Tensor:
-        """The parameter of R."""
-        return self.right
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `(…, in)` to `(…, out)`."""
@@ -93,6 +73,8 @@ class BTTConv(BTTLayer):
     one, then a grouped 1×1 one.
     """
 
+    right: nn.Module
+
     def __init__(self, dense: nn.Module, left: Tensor, right: Tensor) -> None:
         super().__init__()
         if not isinstance(dense, CONVOLUTIONS):
@@ -100,11 +82,6 @@ class BTTConv(BTTLayer):
         self._start(dense, left, right)
         self.axes = range(len(dense.kernel_size))
         self.right = part_of(dense, self.axes, right.flatten(0, 2), groups=self.num_in_blocks)
-
-    @property
-    def right_weight(self) -> Tensor:
-        """The parameter of R."""
-        return self.right.get_parameter("weight")
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `(batch, in, *size)` to `(batch, out, *size')`."""

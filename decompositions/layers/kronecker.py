@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from decompositions.layers.base import Factored
 from decompositions.layers.geometry import CONVOLUTIONS, Geometry, linear_of, part_of, wrong_kind
+from decompositions.layers.two_factors import TwoFactors
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,9 @@ class KroneckerSizes:
         return c * b * (d * self.kernel + a) * after, a * d * (c * before + b * self.kernel * after)
 
 
-class KroneckerLayer(Factored):
+class KroneckerLayer(TwoFactors):
     """Base of both layers: `left` holds A as `(a, c · term)`, `right` B as `(term · b, d, *kernel)`."""
 
-    left: nn.Parameter
-    bias: nn.Parameter | None
     sizes: KroneckerSizes
 
     def _start(self, dense: nn.Module, left: Tensor, right: Tensor) -> None:
@@ -44,13 +42,7 @@ class KroneckerLayer(Factored):
         self.sizes = KroneckerSizes((a, b), (c, d), math.prod(right.shape[3:]))
         self.num_terms = len(left)
         self.left = nn.Parameter(left.detach().permute(1, 2, 0).reshape(a, -1).clone())
-        bias = dense.bias
-        self.bias = nn.Parameter(bias.detach().clone()) if isinstance(bias, Tensor) else None
-
-    @property
-    def right_weight(self) -> Tensor:
-        """The parameter of B."""
-        raise NotImplementedError
+        self._keep_bias(dense)
 
     def _left_first(self) -> Tensor:
         """Return A as `(a · term, c)`."""
@@ -71,14 +63,6 @@ class KroneckerLayer(Factored):
         product = torch.einsum("acr,rbdk->abcdk", self.left.reshape(a, c, self.num_terms), right)
         return product.reshape(a * b, c * d, *weight.shape[2:])
 
-    @torch.no_grad()
-    def reset(self, gain: float) -> None:
-        """Draw the factors anew: B keeps the signal's variance, A and the sum multiply it by `gain²`."""
-        nn.init.normal_(self.right_weight, std=self.right_weight[0].numel() ** -0.5)
-        nn.init.normal_(self.left, std=gain * self.left.shape[1] ** -0.5)
-        if self.bias is not None:
-            nn.init.zeros_(self.bias)
-
     def extra_repr(self) -> str:
         """Show sizes and the number of terms."""
         (a, b), (c, d) = self.sizes.out, self.sizes.into
@@ -87,6 +71,8 @@ class KroneckerLayer(Factored):
 
 class KroneckerLinear(KroneckerLayer):
     """A linear layer of factors A `(term, a, c)` and B `(term, b, d)`: `(…, in)` to `(…, out)`."""
+
+    right: nn.Parameter
 
     def __init__(self, dense: nn.Module, left: Tensor, right: Tensor) -> None:
         super().__init__()
@@ -97,11 +83,6 @@ class KroneckerLinear(KroneckerLayer):
         self.in_features, self.out_features = dense.in_features, dense.out_features
         right_first, left_first = self.sizes.macs(1, 1)
         self.starts_right = right_first <= left_first
-
-    @property
-    def right_weight(self) -> Tensor:
-        """The parameter of B."""
-        return self.right
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `(…, in)` to `(…, out)`, in the order with fewer multiply-adds."""
@@ -124,6 +105,8 @@ class KroneckerLinear(KroneckerLayer):
 class KroneckerConv(KroneckerLayer):
     """A convolution of factors A `(term, a, c)` and B `(term, b, d, *kernel)`; B has the geometry of the dense one."""
 
+    right: nn.Module
+
     def __init__(self, dense: nn.Module, left: Tensor, right: Tensor) -> None:
         super().__init__()
         if not isinstance(dense, CONVOLUTIONS):
@@ -132,11 +115,6 @@ class KroneckerConv(KroneckerLayer):
         self.axes = range(len(dense.kernel_size))
         self.right = part_of(dense, self.axes, right.flatten(0, 1))
         self.geometry = Geometry.of(dense)
-
-    @property
-    def right_weight(self) -> Tensor:
-        """The parameter of B."""
-        return self.right.get_parameter("weight")
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `(batch, in, *size)` to `(batch, out, *size')`, in the order with fewer multiply-adds."""
