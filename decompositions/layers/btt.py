@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from decompositions.layers.geometry import CONVOLUTIONS, linear_of, part_of, wrong_kind
+from decompositions.layers.left_right import LeftRight
 from decompositions.layers.tt import POINTWISE
-from decompositions.layers.two_factors import TwoFactors
 
 
-class BTTLayer(TwoFactors):
+class BTTLayer(LeftRight):
     """Base of both layers: `left` holds L as `(β α, γ σ)`, `right` R as `(γ β σ, δ, *kernel)`."""
 
     def _start(self, dense: nn.Module, left: Tensor, right: Tensor) -> None:

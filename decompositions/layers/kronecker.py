@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from decompositions.layers.geometry import CONVOLUTIONS, Geometry, linear_of, part_of, wrong_kind
-from decompositions.layers.two_factors import TwoFactors
+from decompositions.layers.left_right import LeftRight
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class KroneckerSizes:
         return c * b * (d * self.kernel + a) * after, a * d * (c * before + b * self.kernel * after)
 
 
-class KroneckerLayer(TwoFactors):
+class KroneckerLayer(LeftRight):
     """Base of both layers: `left` holds A as `(a, c · term)`, `right` B as `(term · b, d, *kernel)`."""
 
     sizes: KroneckerSizes

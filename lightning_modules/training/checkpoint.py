@@ -13,11 +13,12 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 from evaluation.environment import commit
+from lightning_modules.training.classifier import Diverged
 from runtime.atomic import atomic_write
 from runtime.console import say
 from runtime.distributed import broadcast, group
@@ -27,6 +28,7 @@ from runtime.signals import is_interrupted
 from runtime.zip_records import require_whole
 
 KEY = "compression_bench"
+T = TypeVar("T")
 
 
 @dataclass
@@ -86,7 +88,22 @@ class Checkpoint:
         self.position, self.phase, self.seconds_before = position, phase, seconds_before
         say(f"resuming from {self.path}")
 
-    def blame(self, error: Exception) -> bool:
+    def go_on(self, work: Callable[[], T], start_over: Callable[[], T]) -> T:
+        """Return `work()`, or `start_over()` if what was read is to blame for its failure; the file is set aside then.
+
+        What diverges (`Diverged`) leaves no file: it would diverge again.
+        """
+        try:
+            return work()
+        except Diverged:
+            self.remove()
+            raise
+        except Exception as error:
+            if not self._is_to_blame(error):
+                raise
+        return start_over()
+
+    def _is_to_blame(self, error: Exception) -> bool:
         """Set the file aside if `error` came of taking up what was read; return True if the stage can start over now.
 
         Several processes do not start over together: their next start does. Want of memory is no fault of a file.

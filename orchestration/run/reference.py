@@ -15,7 +15,7 @@ from pytorch_lightning.loggers import Logger
 from torch import nn
 
 from lightning_modules.training.checkpoint import Checkpoint, origin
-from lightning_modules.training.classifier import Classifier, Diverged, require_finite_loss
+from lightning_modules.training.classifier import Classifier, require_finite_loss
 from orchestration.config.point import Point
 from orchestration.run.build import Components
 from orchestration.run.rebuild import probe
@@ -108,17 +108,13 @@ def _train(
     checkpoint.load()
     runner = components.runner(logger, seed, checkpoint, stage="reference")
     module = Classifier(components.network(seed), components.schedule.reference)
-    try:
+
+    def train() -> tuple[nn.Module, dict[str, Any], Checkpoint]:
         runner.train(module, "reference", validate=True)
         top1 = require_finite_loss(runner.validate(module.network)).top1_percent
-    except Diverged:
-        checkpoint.remove()
-        raise
-    except Exception as error:
-        if not checkpoint.blame(error):
-            raise
-        return _train(point, components, logger, file)
-    seconds = checkpoint.seconds()
-    say(f"reference trained: {runner.epochs} epochs, {seconds:.1f} s, validation top-1 {top1:.2f} %")
-    spent = {"epochs": runner.epochs, "seconds": seconds, "device_type": runner.device.type}
-    return module.network, {**spent, "validation_top1_percent": top1, "curve": module.curve}, checkpoint
+        seconds = checkpoint.seconds()
+        say(f"reference trained: {runner.epochs} epochs, {seconds:.1f} s, validation top-1 {top1:.2f} %")
+        spent = {"epochs": runner.epochs, "seconds": seconds, "device_type": runner.device.type}
+        return module.network, {**spent, "validation_top1_percent": top1, "curve": module.curve}, checkpoint
+
+    return checkpoint.go_on(train, start_over=lambda: _train(point, components, logger, file))

@@ -160,17 +160,12 @@ def compute(
     # The reference has another: what the method draws does not depend on whether it was in the cache.
     runner = components.runner(logger, config["seed"], checkpoint)
     components.start.require_expected(lambda: runner.validate(reference.network))
-    try:
+
+    def compress() -> tuple[Compressed, dict[str, Any], Checkpoint]:
         compressed = components.method.compress(reference.network, runner)
-        measured = measure(
-            components, runner, reference, compressed, checkpoint.seconds(), config["latency_batch_size"]
-        )
-    except Diverged:
-        checkpoint.remove()
-        raise
-    except Exception as error:
-        if not checkpoint.blame(error):
-            raise
-        return compute(point, components, logger)
-    # Points on other kinds of devices share a reference: its seconds may be those of another one.
-    return compressed, measured | {"environment": {"reference_device_type": reference.device_type}}, checkpoint
+        seconds = checkpoint.seconds()
+        measured = measure(components, runner, reference, compressed, seconds, config["latency_batch_size"])
+        # Points on other kinds of devices share a reference: its seconds may be those of another one.
+        return compressed, measured | {"environment": {"reference_device_type": reference.device_type}}, checkpoint
+
+    return checkpoint.go_on(compress, start_over=lambda: compute(point, components, logger))

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from decompositions.layers.base import Factored
 
 
-class TwoFactors(Factored):
+class LeftRight(Factored):
     """Base of these layers: `right` is a parameter, or a convolution that holds it; `left` has its outputs first."""
 
     left: nn.Parameter
