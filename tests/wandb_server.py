@@ -12,38 +12,14 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+from tests.wandb_run import Run
+
 ENTITY = "me"
-
-
-@dataclass
-class Run:
-    """A run on the server. `entity` was asked for, `steps` are the lines of its history, `files` what was uploaded."""
-
-    name: str
-    project: str
-    entity: str | None = None
-    config: dict[str, Any] = field(default_factory=dict)
-    summary: dict[str, Any] = field(default_factory=dict)
-    steps: list[dict[str, Any]] = field(default_factory=list)
-    files: dict[str, bytes] = field(default_factory=dict)
-    told: dict[str, Any] = field(default_factory=dict)
-    exit_code: int | None = None
-    times_opened: int = 0
-
-    def table(self, key: str) -> dict[str, Any]:
-        """A table of the summary, from the file that was uploaded for it."""
-        return json.loads(self.files[self.summary[key]["path"]])
-
-    @property
-    def values(self) -> dict[str, Any]:
-        """The configuration without wandb's own entries."""
-        return {key: entry["value"] for key, entry in self.config.items() if key != "_wandb"}
 
 
 class Server(ThreadingHTTPServer):
