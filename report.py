@@ -36,8 +36,8 @@ from reporting.paper_table import caption, columns_of, read_names, renamed
 from reporting.papers import NO_RUN, papers
 from reporting.pivot import pivot
 from reporting.rows import Rows, read_rows, state
-from reporting.table import by_task, comparison
-from reporting.tasks import plain_task
+from reporting.table import comparison
+from reporting.tasks import by_task, plain_task
 from reporting.terminal import print_comparison
 from runtime.digest import digest_json
 from runtime.messages import printable
@@ -149,11 +149,11 @@ def _asked(arguments: argparse.Namespace, rows: Rows) -> str:
 
 def _across(arguments: argparse.Namespace, rows: Rows) -> str:
     """Return the table across a setting, as Markdown or for a paper."""
-    if arguments.against:
+    if arguments.against is not None:
         return markdown(
             differences_across(rows.results, arguments.across, arguments.against, arguments.column, reconstructions())
         )
-    columns = columns_of(arguments.columns) if arguments.columns else [arguments.column]
+    columns = columns_of(arguments.columns) if arguments.columns is not None else [arguments.column]
     table = pivot(rows.results, arguments.across, columns, reconstructions())
     if arguments.names:
         table, unused = renamed(table, read_names(arguments.names), rows.results)
@@ -193,9 +193,7 @@ def _figure(path: Path, rows: Rows) -> str:
     if len(tasks) > 1:
         raise ValueError(f"--figure: expected the rows of one dataset and network, got {', '.join(tasks)}")
     ((task, of),) = tasks.items()
-    rows_of_papers = [
-        e for e, _ in runs_of_all(of) if f"{e.choices['dataset']}/{e.choices['network']}" == plain_task(of[0])
-    ]
+    rows_of_papers = [e for e, _ in runs_of_all(of) if plain_task(e.choices) == plain_task(of[0].choices)]
     rows_of_ours = [(r.id, r.choices, r.status, [_known(m) for m in (r.reference, r.compressed)]) for r in of]
     about = digest_json([rows_of_ours, [(e.name, asdict(e.reported)) for e in rows_of_papers]])  # all that is drawn
     save(draw(of, next(iter(GAINS)), task, rows_of_papers, reconstructions()), path, f"rows {about}")

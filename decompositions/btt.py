@@ -32,7 +32,7 @@ from decompositions.core.site import Site
 from decompositions.layers.base import ZeroRank
 from decompositions.layers.btt import BTTConv, BTTLinear
 from decompositions.layers.geometry import LAYER_TYPES, wrong_kind
-from decompositions.linalg.spectrum import scaled, tails
+from decompositions.linalg.spectrum import eigh, gram, scaled, tails, with_shared_roots
 from decompositions.linalg.tensorize import modes_of_sides, refuse_unused_keys
 
 
@@ -86,10 +86,8 @@ class BTT:
         tensor, scale = scaled(weight)
         a, b, c, _ = self.sizes(weight.shape)
         blocks = tensor.reshape(a, b, c, -1).permute(1, 2, 0, 3)  # (β, γ, α, δ kernel)
-        wide = blocks.shape[2] <= blocks.shape[3]
-        values, basis = torch.linalg.eigh(blocks @ blocks.mT if wide else blocks.mT @ blocks)
-        energy = values.flip(-1).clamp(min=0).sum((0, 1)) * scale**2
-        return BTTAnalysis(weight, self, blocks, scale, energy, basis.flip(-1))
+        values, basis = eigh(gram(blocks))
+        return BTTAnalysis(weight, self, blocks, scale, values.sum((0, 1)) * scale**2, basis)
 
     def count(self, site: Site, ranks: Int64[Tensor, "rank 1"]) -> tuple[Tensor, Tensor]:
         """Count `r (out c + b in · kernel)` parameters and the bias, and the multiply-adds of both products."""
@@ -153,16 +151,8 @@ class BTTAnalysis:
     def decompose(self, rank: Rank) -> BTTFactors:
         """Return the best factors of `rank`; both share the roots of each block's singular values."""
         rank = self.format._checked(self.weight, rank)
-        b, c, rows, columns = self.blocks.shape
-        basis = self.basis[..., :rank]
-        wide = rows <= columns
-        other = (self.blocks.mT if wide else self.blocks) @ basis
-        sigma = other.norm(dim=2, keepdim=True)
-        # As in `svd`: a direction without energy gets a zero and a unit factor.
-        floor = 10 * float(sigma.max()) * torch.finfo(sigma.dtype).eps ** 0.5 if rank else 0.0
-        root = torch.where(sigma > floor, sigma, torch.ones_like(sigma)).sqrt()
-        left, right = (basis * root, other / root) if wide else (other / root, basis * root)
+        left, right = with_shared_roots(self.blocks, self.basis[..., :rank])
         left, right = ((factor * self.scale**0.5).to(self.weight.dtype) for factor in (left, right))
-        d = self.format.sizes(self.weight.shape)[3]
-        right = right.permute(1, 0, 3, 2).reshape(c, b, rank, d, *self.weight.shape[2:])  # from (β, γ, δ kernel, σ)
+        (b, c), d = self.blocks.shape[:2], self.format.sizes(self.weight.shape)[3]
+        right = right.transpose(0, 1).reshape(c, b, rank, d, *self.weight.shape[2:])  # from (β, γ, σ, δ kernel)
         return BTTFactors(left.transpose(1, 2).contiguous(), right)

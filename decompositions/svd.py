@@ -25,7 +25,7 @@ from decompositions.core.metric import SiteMetric
 from decompositions.core.site import Site
 from decompositions.core.whitening import analyse_by_modes
 from decompositions.linalg.moments import Kronecker, apply
-from decompositions.linalg.spectrum import eigh, gram, scaled, tails
+from decompositions.linalg.spectrum import eigh, gram, scaled, tails, with_shared_roots
 
 
 @dataclass(frozen=True)
@@ -94,15 +94,7 @@ class SVDAnalysis:
         """Return the best factors of `rank`; columns and rows have the roots of the singular values as norms."""
         rank = check_rank(self.weight, rank, self.num_row_axes)
         matrix, scale = scaled(as_matrix(self.weight, self.num_row_axes))
-        wide = matrix.shape[0] <= matrix.shape[1]
-        basis = self.basis[:, :rank]  # (smaller side, rank), strongest first
-        other = matrix.T @ basis if wide else matrix @ basis  # σ_i times the other side's singular vectors
-        sigma = other.norm(dim=0)
-        # A direction without energy gets a zero and a unit factor: dividing by its root would make noise of it, and two
-        # zero factors would never be trained. The Gram matrix gives energies to eps, so singular values to its root.
-        floor = 10 * sigma.max() * torch.finfo(sigma.dtype).eps ** 0.5 if rank else 0.0
-        root = torch.where(sigma > floor, sigma, torch.ones_like(sigma)).sqrt()
-        left, right = (basis * root, (other / root).T) if wide else (other / root, (basis * root).T)
+        left, right = with_shared_roots(matrix, self.basis[:, :rank])
         left, right = ((factor * scale**0.5).to(self.weight.dtype) for factor in (left, right))
         return TwoFactors(left, right, tuple(self.weight.shape), self.num_row_axes)
 

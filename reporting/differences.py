@@ -10,8 +10,9 @@ from evaluation.significance import ALPHA, Paired, holm, paired
 from evaluation.statistics import mean
 from reporting.columns import COLUMNS
 from reporting.pivot import NONE, by_value, values_of
-from reporting.table import ONE_SEED, Cell, Table, measured, only_task
-from reporting.variants import MARK, SMOKE, Options, Variant, variants
+from reporting.table import ONE_SEED, Cell, Table, decimals, measured
+from reporting.tasks import by_task, only_task
+from reporting.variants import Options, Variant, unmarked, variants
 
 ERROR = "test error [%]"
 # Settings of two methods are compared on the page where one of these sizes is as near as this.
@@ -25,21 +26,26 @@ def differences_across(
 ) -> Table:
     """Return the differences of each method from `baseline`, a line, at each value of the setting `across`.
 
-    p-values are corrected over the methods at a value. Raises `ValueError` for a line that is not there, and for a
-    column that has no difference.
+    A baseline without that setting, such as the reference, is compared with at each value. p-values are corrected over
+    the methods at a value. Raises `ValueError` for a line that is not there, for a column that has no difference, and
+    for rows of several tasks.
     """
     of = COLUMNS.get(column)
     if of is None or of.better is None or of.is_measured_ratio:
         raise ValueError(f"--against: expected a column of which one way is better, and no speed-up, got {column}")
+    results = list(results)
+    if len(tasks := by_task(results)) > 1:
+        raise ValueError(f"--against: expected the rows of one dataset and network, got {', '.join(tasks)}")
     lines = by_value(results, across, reconstructions)
-    plain = {_unmarked(name): name for name in lines}
+    plain = {unmarked(name): name for name in lines}
     if baseline not in plain:
         raise ValueError(f"--against: expected a line of the table, {', '.join(plain)}; got {baseline}")
     values = [at for at in values_of(lines) if at != NONE]
     found: dict[str, dict[str, Cell]] = {name: {} for name in lines if set(lines[name]) != {NONE}}
     for at in values:
         names = [name for name in found if at in lines[name]]
-        base = lines[plain[baseline]].get(at, [])
+        of_base = lines[plain[baseline]]
+        base = of_base.get(at, of_base.get(NONE, []))
         for name, made in zip(names, compared(column, base, [lines[name][at] for name in names]), strict=True):
             found[name][at] = Cell(BASE) if name == plain[baseline] else made
     rows = [[Cell(name), *(cells.get(at, Cell("")) for at in values)] for name, cells in found.items()]
@@ -115,9 +121,10 @@ def _cell(column: str, pair: Paired | None, p: float) -> Cell:
     if pair is None:
         return Cell("–")
     mean = pair.difference
+    digits = decimals(column, abs(mean.value))
     if math.isnan(p):
-        return Cell(f"{mean.value:+,.2f}{ONE_SEED if mean.num == 1 else ''}", mean)
-    text = f"{mean.value:+,.2f} ± {mean.half_width:,.2f}"
+        return Cell(f"{mean.value:+,.{digits}f}{ONE_SEED if mean.num == 1 else ''}", mean)
+    text = f"{mean.value:+,.{digits}f} ± {mean.half_width:,.{digits}f}"
     said = "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
     if p >= ALPHA:
         return Cell(f"tie ({text}, {said})", mean)
@@ -132,7 +139,3 @@ def _by_seed(column: str, results: Sequence[Result]) -> dict[int, float]:
 def _validation(results: Sequence[Result]) -> float:
     values = [compressed.validation_top1_percent for _, compressed in measured(results)]
     return mean(values).value if values else math.nan
-
-
-def _unmarked(name: str) -> str:
-    return name.replace(MARK, "").replace(SMOKE, "")

@@ -13,8 +13,8 @@ from reporting.markup import comma_separated, latex, markdown, markdown_escaped
 from reporting.page import write_page
 from reporting.papers import Published
 from reporting.pareto import GAINS, fronts, placed
-from reporting.table import Table, by_task, comparison, measured
-from reporting.tasks import plain_task
+from reporting.table import Table, comparison, measured
+from reporting.tasks import by_task, plain_task
 from reporting.variants import Options
 from runtime.atomic import atomic_write
 
@@ -44,7 +44,7 @@ def write_folder(
         if not any(result.choices["method"] != "reference" and measured([result]) for result in of):
             continue
         written += _write_table(folder / "tables" / f"{name}-fronts", fronts(of, reconstructions, task))
-        of_task = [e for e in published if f"{e.choices['dataset']}/{e.choices['network']}" == plain_task(of[0])]
+        of_task = [e for e in published if plain_task(e.choices) == plain_task(of[0].choices)]
         for gain, word in GAINS.items():
             if not placed(of, gain):
                 continue

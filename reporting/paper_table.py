@@ -11,12 +11,11 @@ import yaml
 
 from evaluation.name import experiment_name
 from evaluation.result import Result
-from reporting.columns import WORDS
+from reporting.columns import COLUMNS, WORDS
 from reporting.pivot import NONE
-from reporting.table import Cell, Table, measured, only_task
-from reporting.variants import MARK, SMOKE
-
-MARKS = (SMOKE, MARK)
+from reporting.table import Cell, Table, measured
+from reporting.tasks import only_task
+from reporting.variants import MARKS, unmarked
 
 
 def columns_of(words: str) -> list[str]:
@@ -55,8 +54,7 @@ def renamed(table: Table, names: Mapping[str, str], results: Iterable[Result]) -
 
     def shown(line: str) -> str:
         marks = "".join(mark for mark in reversed(MARKS) if mark in line)
-        for mark in MARKS:
-            line = line.replace(mark, "")
+        line = unmarked(line)
         method, space, settings = line.partition(" ")
         for known, rest in ((line, ""), (method, space + settings)):
             if known in names and (known == line or known in methods):
@@ -80,12 +78,20 @@ def caption(results: Sequence[Result], across: str, columns: Sequence[str], tabl
     return " ".join(
         [
             f"{of[:1].upper()}{of[1:]}, {across} = {', '.join(value for value in values if value != NONE)}.",
-            f"Means over n = {_range(counts)} {'seed' if counts == {1} else 'seeds'}; ± half of the 95 % interval.",
+            f"Means over n = {_range(counts)} {'seed' if counts == {1} else 'seeds'}; {_interval(columns)}.",
             _schedule(results),
             *([_clock(results)] if any("latency" in c or "speed-up" in c for c in columns) else []),
             "Bold: the best, where its interval excludes the next mean.",
         ]
     )
+
+
+def _interval(columns: Sequence[str]) -> str:
+    """Say how the columns show their 95 % intervals."""
+    ratios = [COLUMNS[name].is_measured_ratio for name in columns]
+    halves = [] if all(ratios) else ["± half of the 95 % interval"]
+    ends = ["of speed-ups the mean of logarithms (95 % interval)"] if any(ratios) else []
+    return "; ".join([*halves, *ends])
 
 
 def _schedule(results: Sequence[Result]) -> str:

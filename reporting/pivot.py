@@ -9,7 +9,8 @@ from dataclasses import replace
 
 from evaluation.result import Result
 from reporting.columns import COLUMNS
-from reporting.table import ONE_SEED, Cell, Table, cell, measured, only_task, with_best
+from reporting.table import ONE_SEED, Cell, Table, cell, measured, with_best
+from reporting.tasks import only_task
 from reporting.variants import Options, shown, variants
 
 # Methods that do not have the setting stand under this value, at the end.
@@ -27,6 +28,7 @@ def pivot(results: Iterable[Result], across: str, columns: str | Sequence[str], 
     for column in columns:
         if column not in COLUMNS:
             raise ValueError(f"column: expected one of {', '.join(COLUMNS)}, got {column}")
+    results = list(results)
     lines = by_value(results, across, reconstructions)
     values = values_of(lines)
     empty = [Cell("")] * len(columns)
@@ -34,7 +36,8 @@ def pivot(results: Iterable[Result], across: str, columns: str | Sequence[str], 
     for name, of_line in lines.items():
         groups_of_cells = [[_cell(c, of_line[at]) for c in columns] if at in of_line else empty for at in values]
         rows.append([Cell(name), *itertools.chain(*groups_of_cells)])
-    rows = with_best(rows, ["", *columns * len(values)])
+    if only_task(results):  # of different networks none is the best
+        rows = with_best(rows, ["", *columns * len(values)])
     if len(columns) == 1:
         return Table(f"{columns[0]} across {across}", [f"{columns[0]}, {across} =", *values], rows)
     groups = tuple((value if value == NONE else f"{across} = {value}", len(columns)) for value in values)
@@ -59,8 +62,8 @@ def by_value(results: Iterable[Result], across: str, reconstructions: Options = 
 
 
 def values_of(lines: Lines) -> list[str]:
-    """Return the values of all lines, numbers by size, then words."""
-    return sorted({at for of_line in lines.values() for at in of_line}, key=_as_number)
+    """Return the values of all lines: numbers by size, then words, then `NONE`."""
+    return sorted({at for of_line in lines.values() for at in of_line}, key=lambda at: (at == NONE, _as_number(at)))
 
 
 def _cell(column: str, results: Sequence[Result]) -> Cell:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from evaluation.result import Measure, Result
 from evaluation.statistics import Mean
 from reporting.columns import COLUMNS
-from reporting.tasks import Tasks
+from reporting.tasks import only_task
 from reporting.variants import FOOTNOTE, MARK, SMOKE, SMOKE_FOOTNOTE, Options, variants
 
 # The columns of a comparison; memory and the second speed-up are of the large batch, seconds are those of compressing.
@@ -83,22 +83,6 @@ def comparison(results: Iterable[Result], columns: Sequence[str] = COMPARED, rec
     return Table(task or "comparison", header, rows)
 
 
-def by_task(results: Iterable[Result]) -> dict[str, list[Result]]:
-    """Group results by their task, the network and its data (`reporting.tasks`), in alphabetical order."""
-    tasks: dict[str, list[Result]] = {}
-    results = list(results)
-    name = Tasks(results)
-    for result in results:
-        tasks.setdefault(name(result), []).append(result)
-    return dict(sorted(tasks.items()))
-
-
-def only_task(results: Iterable[Result]) -> str | None:
-    """Return the dataset and network of the results if they share it, so that names can omit it; else None."""
-    tasks = by_task(results)
-    return next(iter(tasks)) if len(tasks) == 1 else None
-
-
 def measured(results: Iterable[Result]) -> list[tuple[Measure, Measure]]:
     """Return the reference and the compressed network of every result that is ok."""
     return [(r.reference, r.compressed) for r in results if r.is_ok and r.reference and r.compressed]
@@ -135,7 +119,7 @@ def cell(column: str, pairs: Sequence[tuple[Measure, Measure]]) -> Cell:
     if not values:
         return Cell("–")
     average = of.mean(values)
-    digits = _digits(column, values, average.value)
+    digits = 0 if all(isinstance(value, int) for value in values) else decimals(column, average.value)
     text = f"{average.value:{'+' if column.startswith('Δ') else ''},.{digits}f}"
     if not average.half_width > 0:
         return Cell(text, average)
@@ -143,8 +127,6 @@ def cell(column: str, pairs: Sequence[tuple[Measure, Measure]]) -> Cell:
     return Cell(f"{text} ({low}–{high})" if of.is_measured_ratio else f"{text} ± {half}", average)
 
 
-def _digits(column: str, values: Sequence[int | float], average: float) -> int:
-    """Return the number of decimals: counts have none, milliseconds three significant digits."""
-    if all(isinstance(value, int) for value in values):
-        return 0
-    return max(0, 2 - math.floor(math.log10(average))) if column.endswith("[ms]") else 2
+def decimals(column: str, size: float) -> int:
+    """Return the number of decimals of a number of about this `size`: milliseconds have three significant digits."""
+    return max(0, 2 - math.floor(math.log10(size))) if size > 0 and column.endswith("[ms]") else 2

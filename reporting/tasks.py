@@ -7,7 +7,7 @@ told apart by their names and by the fingerprint in each row's signature.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from evaluation.result import Result
@@ -18,9 +18,9 @@ NUM_LETTERS = 40  # of a name, which may become part of a file's
 UNKNOWN = "unknown"
 
 
-def plain_task(result: Result) -> str:
+def plain_task(choices: Mapping[str, str]) -> str:
     """Return `dataset/network`, as published rows say it."""
-    return f"{result.choices['dataset']}/{result.choices['network']}"
+    return f"{choices['dataset']}/{choices['network']}"
 
 
 class Tasks:
@@ -35,14 +35,14 @@ class Tasks:
         self._names: dict[str, set[str | None]] = {}
         self._known: dict[tuple[str, str | None], set[str]] = {}
         for result in results:
-            task, name = plain_task(result), _name(result)
+            task, name = plain_task(result.choices), _name(result)
             self._names.setdefault(task, set()).add(name)
             if (known := _fingerprint(result)) is not None:
                 self._known.setdefault((task, name), set()).add(known)
 
     def __call__(self, result: Result) -> str:
         """Return the name of a result's task."""
-        task, name = plain_task(result), _name(result)
+        task, name = plain_task(result.choices), _name(result)
         label = result.choices["dataset"]
         if len(self._names.get(task, ())) > 1 and name is not None:
             label += f"({printable(name)[:NUM_LETTERS]})"
@@ -56,6 +56,22 @@ class Tasks:
             return known[:NUM_DIGITS]
         alike = self._fingerprints.get(_configured(result), set())
         return next(iter(alike))[:NUM_DIGITS] if len(alike) == 1 else UNKNOWN
+
+
+def by_task(results: Iterable[Result]) -> dict[str, list[Result]]:
+    """Group results by their task, the network and its data, in alphabetical order."""
+    tasks: dict[str, list[Result]] = {}
+    results = list(results)
+    name = Tasks(results)
+    for result in results:
+        tasks.setdefault(name(result), []).append(result)
+    return dict(sorted(tasks.items()))
+
+
+def only_task(results: Iterable[Result]) -> str | None:
+    """Return the dataset and network of the results if they share it, so that names can omit it; else None."""
+    tasks = by_task(results)
+    return next(iter(tasks)) if len(tasks) == 1 else None
 
 
 def _fingerprint(result: Result) -> str | None:

@@ -33,10 +33,18 @@ class Variant:
 # The mark of a method whose paper was not at hand, and its meaning; that of rows of a few batches.
 MARK, FOOTNOTE = " †", "† a reconstruction: the paper's text was not at hand."
 SMOKE, SMOKE_FOOTNOTE = " ‡", "‡ a smoke run of a few batches (trainer.limit_batches): its accuracy means nothing."
+MARKS = (SMOKE, MARK)
 # The groups whose option is a setting, and what is no setting of its own beside one: files of metrics set it.
 GROUPS = ("rank", "schedule", "metric")
 FOLLOWING = {"metric": ("method.normalize",)}
 Options = Collection[tuple[str, str]]
+
+
+def unmarked(name: str) -> str:
+    """Return the name of a variant without its `MARKS`."""
+    for mark in MARKS:
+        name = name.replace(mark, "")
+    return name
 
 
 def variants(results: Iterable[Result], across: str | None = None, reconstructions: Options = ()) -> list[Variant]:
@@ -55,7 +63,7 @@ def variants(results: Iterable[Result], across: str | None = None, reconstructio
     settings = {variant: _settings(group[0]) for variant, group in groups.items()}
     at = {variant: _taken_out(own, across) for variant, own in settings.items()}
     base = {
-        variant: tasks[variant] + experiment_name(group[0].choices).removeprefix(plain_task(group[0]))
+        variant: tasks[variant] + experiment_name(group[0].choices).removeprefix(plain_task(group[0].choices))
         for variant, group in groups.items()
     }
     names = _told_apart(base, settings)

@@ -196,5 +196,5 @@ def test_reconstructions_are_those_whose_files_say_so():
 
     assert reconstructions() == {
         ("method", "lc_cur"), ("method", "alternating_tucker"), ("method", "ntt"), ("decomposition", "ntt"),
-        ("rank", "accuracy"),
+        ("decomposition", "kronecker"), ("decomposition", "btt"), ("rank", "accuracy"),
     }  # fmt: skip

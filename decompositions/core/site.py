@@ -18,9 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from decompositions.layers.geometry import CONVOLUTIONS, LAYER_TYPES, TRANSPOSED
-from decompositions.layers.parts import has_hooks
+from decompositions.layers.hooks import has_hooks
 from decompositions.layers.unfuse import why_fused
-from decompositions.layers.unfuse_attention import why_fused_attention, window_attention
+from decompositions.layers.unfuse_attention import COMPUTED, why_fused_attention, window_attention
 from evaluation.example import Example
 from evaluation.trial import pass_sample
 
@@ -137,7 +137,7 @@ def survey(
         if not any(fnmatchcase(name, pattern) for pattern in layers):
             skipped[name] = "not selected by layers"
         elif is_computed(layer):
-            skipped[name] = "its weight is computed (weight_norm, spectral_norm or another parametrization)"
+            skipped[name] = COMPUTED
         elif layer.bias is not None and "bias" not in layer._parameters:
             skipped[name] = "its bias is computed (pruning or another parametrization)"
         elif layer.weight.is_complex():

@@ -1,15 +1,8 @@
-"""What unfused layers share: linear layers made of the parameters that the fused one holds, and names of hooks."""
+"""Linear layers of the parameters that a fused layer holds, one matrix or three in one."""
 
 from __future__ import annotations
 
 from torch import nn
-
-HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
-
-
-def has_hooks(layer: nn.Module) -> bool:
-    """Return True if something is called before or after the passes of a layer."""
-    return any(getattr(layer, hooks) for hooks in HOOKS)
 
 
 def linear_with(weight: nn.Parameter, bias: nn.Parameter | None) -> nn.Linear:

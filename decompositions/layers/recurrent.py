@@ -28,7 +28,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from decompositions.layers.parts import has_hooks, linear_with
+from decompositions.layers.hooks import has_hooks
+from decompositions.layers.parts import linear_with
 
 State = tuple[Tensor, ...]  # (h, c) of an LSTM, (h,) of a GRU
 

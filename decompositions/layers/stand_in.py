@@ -6,6 +6,7 @@ even multiplies with the weights of its linear layers by itself, in evaluation m
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
@@ -27,6 +28,14 @@ def take_place(network: nn.Module, name: str, layer: nn.Module) -> None:
         layer.register_forward_pre_hook(_called_for_itself)
     network.set_submodule(name, layer)
     stay_padded(network, name)
+
+
+def take_places(network: nn.Module, replacements: Mapping[nn.Module, nn.Module]) -> None:
+    """Put each replacement in all places of the module that is its key, in place."""
+    for parent in list(network.modules()):
+        for key, child in parent._modules.items():
+            if child is not None and child in replacements:
+                parent._modules[key] = replacements[child]
 
 
 def stay_padded(network: nn.Module, name: str) -> None:

@@ -10,9 +10,10 @@ from typing import Literal
 
 from torch import nn
 
-from decompositions.layers.parts import has_hooks
+from decompositions.layers.hooks import has_hooks
 from decompositions.layers.recurrent import UnfusedGRU, UnfusedLSTM
-from decompositions.layers.unfuse_attention import unfuse_attention
+from decompositions.layers.stand_in import take_places
+from decompositions.layers.unfuse_attention import COMPUTED, unfuse_attention
 
 # What was unfused: a recurrent layer, or attention whose q, k and v are layers of their own, or one.
 Kind = Literal["recurrent", "separate", "joint"]
@@ -36,7 +37,7 @@ def why_fused(layer: nn.Module) -> str | None:
         return f"its class, {type(layer).__name__}, has a forward pass of its own"
     names = layer._flat_weights_names
     if any(name not in layer._parameters for name in names):
-        return "its weight is computed (weight_norm, spectral_norm or another parametrization)"
+        return COMPUTED
     if layer._modules or layer._buffers or len(layer._parameters) != len(names):
         return f"its class, {type(layer).__name__}, holds more than the weights of a recurrent layer"
     if has_hooks(layer):
@@ -67,8 +68,5 @@ def unfuse_recurrent(network: nn.Module, wanted: Callable[[str], bool] = lambda 
             if any(wanted(f"{name}.{child}") for child, _ in replacement.named_children()):
                 unfused[layer] = replacement
                 names.append(name)
-    for parent in list(network.modules()):
-        for key, child in parent._modules.items():
-            if child in unfused:
-                parent._modules[key] = unfused[child]
+    take_places(network, unfused)
     return names

@@ -9,8 +9,8 @@ from typing import Any, Literal
 from torch import nn
 
 from decompositions.layers.attention import UnfusedAttention
-from decompositions.layers.parts import has_hooks
-from decompositions.layers.stand_in import stay_padded
+from decompositions.layers.hooks import has_hooks
+from decompositions.layers.stand_in import stay_padded, take_places
 from decompositions.layers.window_attention import UnfusedWindowAttention
 
 PARAMETERS = ("in_proj_weight", "in_proj_bias", "q_proj_weight", "k_proj_weight", "v_proj_weight", "bias_k", "bias_v")
@@ -92,10 +92,7 @@ def unfuse_attention(
         if any(wanted(f"{name}.{child}") for child in children):
             unfused[layer] = replacement
             kinds[name] = "joint" if replacement.joint_qkv else "separate"
-    for parent in list(network.modules()):
-        for key, child in parent._modules.items():
-            if child in unfused:
-                parent._modules[key] = unfused[child]
+    take_places(network, unfused)
     for name in kinds:
         stay_padded(network, name)
     return kinds

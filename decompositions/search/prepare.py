@@ -37,16 +37,16 @@ def prepare(
 
     `example` is what the network gets, or the shape of one sample, of which `dtype` is the type if not that of the
     parameters; `layers` are name patterns; lazy layers get their shapes, in place; `joint_qkv` keeps q, k and v of
-    attention one layer. `evaluate` returns the network's
-    accuracy in percent, for rules that measure it. The other arguments are those of `RankSearch`. Raises `ValueError`
-    if there is nothing to compress, or if an option of the format fits no layer.
+    attention one layer. `evaluate` returns the network's accuracy in percent, for rules that measure it. The other
+    arguments are those of `RankSearch`. Raises `ValueError` if there is nothing to compress, or if an option of the
+    format fits no layer.
     """
     if isinstance(network, LAYER_TYPES):
         raise ValueError("the network is itself a linear or convolution layer; put it into an nn.Sequential")
     example = Example.of(example, network, dtype)
     give_shapes(network, example)
     unfused = unfuse(network, lambda child: any(fnmatchcase(child, pattern) for pattern in layers), joint_qkv)
-    if joint_qkv and "joint" not in unfused.values():
+    if joint_qkv and not any(getattr(module, "joint_qkv", False) for module in network.modules()):  # here, or before
         raise ValueError("joint_qkv: no attention whose inputs have one size is among the layers; leave it out")
     found = survey(network, example, layers, transposed=getattr(format, "serves_transposed", False))
     if not found.sites:

@@ -22,7 +22,7 @@ from orchestration.paths import CONF
 # What of a configuration may differ between runs of one published row: on whatever device, with whatever seed.
 ANYWHERE = (
     "seed", "latency_batch_size", "trainer.accelerator", "trainer.num_processes", "trainer.precision",
-    "trainer.deterministic", "trainer.channels_last", "trainer.compile",
+    "trainer.tf32", "trainer.deterministic", "trainer.channels_last", "trainer.compile",
 )  # fmt: skip
 SCHEDULES = ("published", "short")
 # The settings that say how long a run trains.

@@ -23,7 +23,7 @@ from reporting.differences import NEAR, differences_near
 from reporting.papers import Published
 from reporting.print_result import comparison_rows
 from reporting.table import COMPARED, measured
-from reporting.tasks import Tasks
+from reporting.tasks import Tasks, plain_task
 from reporting.variants import FOOTNOTE, MARK, Options, Variant, variants
 from runtime.json_trees import map_leaves
 
@@ -145,7 +145,7 @@ def _reported(experiment: Published, all_of_them: Iterable[Published], results: 
 
     return {
         "name": experiment.name,
-        "task": f"{choices['dataset']}/{choices['network']}",
+        "task": plain_task(choices),
         **{group: choices[group] for group in ("dataset", "network", "method")},
         "test error [%]": None if reported.top1_percent is None else 100 - reported.top1_percent,
         "params ratio": ratio(reported.params_ratio, "num_params"),

@@ -14,6 +14,7 @@ from typing import Any
 
 from evaluation.name import experiment_name
 from evaluation.result import Result, finite
+from reporting.tasks import plain_task
 from runtime.digest import digest_bytes
 from runtime.json_trees import map_leaves
 
@@ -35,7 +36,7 @@ def run_arguments(
     return {
         "id": point,
         "name": f"{choices['method']}-{point}",
-        "group": f"{choices['dataset']}/{choices['network']}",
+        "group": plain_task(choices),
         "job_type": experiment_name(choices).split("/")[-1],
         "tags": [*tags, f"seed={seed}", *(f"{group}={option}" for group, option in choices.items())],
         "config": {**config, "choices": dict(choices), "point": point},

@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from reporting.differences import compared, differences_across, differences_from_best, differences_near
-from reporting.table import by_task
+from reporting.tasks import by_task
 from reporting.variants import variants
 from tests.made_rows import measure, result
 

@@ -15,7 +15,8 @@ from reporting.markup import comma_separated, latex, markdown
 from reporting.papers import papers
 from reporting.pareto import fronts
 from reporting.rows import read_rows
-from reporting.table import Cell, Table, by_task, comparison
+from reporting.table import Cell, Table, comparison
+from reporting.tasks import by_task
 from tests.conftest import ROOT
 
 MEAN = mean([88.0, 89.0])

@@ -22,7 +22,8 @@ from reporting.pareto import fronts
 from reporting.pivot import pivot
 from reporting.print_result import print_result
 from reporting.rows import read_rows
-from reporting.table import by_task, comparison
+from reporting.table import comparison
+from reporting.tasks import by_task
 from reporting.terminal import print_comparison
 from reporting.wandb import names
 from tests.damage import damaged, text_of, torn

@@ -10,7 +10,8 @@ import pytest
 from evaluation.result import read_result, write_result
 from reporting.pivot import pivot
 from reporting.print_result import comparison_rows
-from reporting.table import COMPARED, ONE_SEED_FOOTNOTE, Table, by_task, comparison
+from reporting.table import COMPARED, ONE_SEED_FOOTNOTE, Table, comparison
+from reporting.tasks import by_task
 from reporting.variants import SMOKE_FOOTNOTE
 from tests.made_rows import measure, result
 
