@@ -47,15 +47,11 @@ class Fixed:
             for name, wanted in asked.items()
         }
         unnamed = [name for name, rank in ranks.items() if rank is None]
-        clamped = [name for name, wanted in asked.items() if _is_less(ranks[name], wanted)]
+        clamped = [f"{name} to {ranks[name]}" for name, wanted in asked.items() if _is_less(ranks[name], wanted)]
         said = ["ranks as configured"]
         said += [f"dense, because not named: {', '.join(unnamed)}"] if unnamed else []
-        largest = [name for name in clamped if ranks[name] == _largest(problem.frontiers[name])]
-        for how, names in (
-            ("no larger one is possible", largest),
-            (f"to a multiple of {self.multiple_of} below it", [name for name in clamped if name not in largest]),
-        ):
-            said += [f"{how}: {', '.join(f'{name} to {ranks[name]}' for name in names)}"] if names else []
+        how = "no larger one is possible" if self.multiple_of == 1 else f"to a multiple of {self.multiple_of} below it"
+        said += [f"{how}: {', '.join(clamped)}"] if clamped else []
         return RankChoice(ranks, "; ".join(said))
 
 
@@ -74,10 +70,6 @@ def _checked(name: str, frontier: Frontier, wanted: int | list[int]) -> Rank:
     if not frontier.allows(modes):
         raise ValueError(f"rank.ranks: layer {name} takes a rank from {frontier.limits}, got {wanted}")
     return as_rank(modes)
-
-
-def _largest(frontier: Frontier) -> Rank:
-    return as_rank([high for _, high in frontier.allowed])
 
 
 def _is_less(rank: Rank | None, wanted: int | list[int] | None) -> bool:

@@ -57,6 +57,34 @@ def test_differences_are_corrected_over_the_methods_of_a_value():
         differences_across(ROWS, "share", "nobody")
 
 
+def test_a_baseline_without_the_setting_is_compared_with_at_each_value():
+    reference = [row for row in rows("reference", 1.0, *BASE)]
+    for row in reference:
+        row.config.clear()
+    table = differences_across([*ROWS, *reference], "share", "reference")
+    cells = {row[0].text: [cell.text for cell in row[1:]] for row in table.rows}
+    assert cells["lc_svd"][0].startswith("-1.00 ± 0.25 (p = 0.0") and cells["svd"][0].startswith("tie (+0.00")
+    assert cells["cur"][1].startswith("+1.00 ± 0.25 (p = 0.0"), "at each value"
+
+
+def test_differences_of_milliseconds_have_three_significant_digits():
+    slower = [
+        result(
+            seed, variant=f"{method}{seed % 1}", config={"rank": {"share": 0.1}},
+            choices={"dataset": "digits", "network": "mlp", "method": method, "rank": "budget"},
+            compressed=measure(90.0, 100, latency_ms={"1": latency, "256": 1.0}),
+        )
+        for method, latency in (("svd", 0.04), ("cur", 0.0431)) for seed in (0, 1)
+    ]  # fmt: skip
+    table = differences_across(slower, "share", "svd", "latency, batch 1 [ms]")
+    assert [row[1].text for row in table.rows] == ["=", "+0.00310 ± 0.00000 (p < 0.001)"]
+
+
+def test_networks_of_two_tasks_are_not_paired_by_their_seeds():
+    with pytest.raises(ValueError, match="rows of one dataset and network, got digits/lenet, digits/mlp"):
+        differences_across([*ROWS, *rows("svd", 0.1, *BASE, task="lenet")], "share", "digits/mlp/svd")
+
+
 def test_a_whole_report_compares_with_what_is_best_on_the_validation_part():
     """It is one point above the errors of the test part in these rows."""
     (of,) = by_task(ROWS[:9]).values()

@@ -210,6 +210,23 @@ def test_one_setting_across_is_one_line_a_method():
         pivot(rows, "nonsense", "test error [%]")
 
 
+def test_words_stand_before_none_and_of_two_tasks_no_number_is_bold():
+    def row(seed, method, network, config, top1):
+        choices = {"dataset": "digits", "network": network, "method": method, "rank": "budget"}
+        variant = f"{method}{network}{config}"
+        return result(seed, variant=variant, choices=choices, config=config, compressed=measure(top1, 100))
+
+    of = [("macs", 90.0), ("params", 80.0)]
+    rows = [row(s, "svd", "mlp", {"rank": {"of": word}}, top1 + s / 100) for word, top1 in of for s in (0, 1)]
+    rows += [row(s, "cur", "mlp", {"rank": {"of": word}}, top1 - 9 + s / 100) for word, top1 in of for s in (0, 1)]
+    rows += [row(s, "prune", "mlp", {}, 85.0) for s in (0, 1)]
+    table = pivot(rows, "of", "test error [%]")
+    assert table.header[1:] == ["macs", "params", "none"]
+    assert sum(cell.is_best for line in table.rows for cell in line) == 2
+    other = [row(s, "svd", "lenet5", {"rank": {"of": "macs"}}, 99.0 + s / 100) for s in (0, 1)]
+    assert not any(cell.is_best for line in pivot([*rows, *other], "of", "test error [%]").rows for cell in line)
+
+
 def test_a_metric_across_is_one_line_a_method():
     """Its options are no part of the names, nor is what its file sets for the method."""
     svd = {"dataset": "digits", "network": "mlp", "method": "svd", "rank": "budget"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 from torchvision.models import SwinTransformer
 
@@ -15,6 +17,7 @@ from networks.mlp import mlp
 from networks.vit import vit
 
 SHAPE = [3, 16, 16]
+SCHEDULE = SimpleNamespace(distillation=SimpleNamespace(weight=0.0), fine_tune=SimpleNamespace(epochs=1))
 
 
 @pytest.mark.parametrize("joint_qkv", [False, True], ids=["separate", "joint"])
@@ -27,6 +30,12 @@ def test_a_method_reaches_the_parts_of_attention(joint_qkv):
     assert search.unfused == {attention: "joint" if joint_qkv else "separate"}
     parts = ["qkv"] if joint_qkv else ["q", "k", "v"]
     assert {f"{attention}.{part}" for part in [*parts, "out_proj"]} <= set(search.sites)
+
+
+@pytest.mark.parametrize("option", [{"correct_bias": True}, {"target": "outputs"}], ids=["correct_bias", "target"])
+def test_joint_qkv_is_found_where_it_was_unfused_before(option):
+    method = Direct(SVD(), Fixed(2), joint_qkv=True, **option)
+    method.check(vit(SHAPE, 4, patch=8, depth=1, width=12, hidden=16), SHAPE, SCHEDULE)
 
 
 def test_joint_qkv_of_a_network_without_attention_is_refused():
