@@ -18,6 +18,7 @@ from hydra.core.global_hydra import GlobalHydra
 from evaluation.name import experiment_in
 from orchestration.config.point import Point, without
 from orchestration.paths import CONF
+from runtime.json_trees import leaves
 
 # What of a configuration may differ between runs of one published row: on whatever device, with whatever seed.
 ANYWHERE = (
@@ -78,7 +79,5 @@ def note_of(point: Point) -> str | None:
     return f"note: experiment={name}: {what}: {', '.join(values[:NUM_NAMED])}{more}"
 
 
-def _flat(config: Any, place: str = "") -> dict[str, Any]:
-    if not isinstance(config, Mapping):
-        return {place: config}
-    return {k: v for key, item in config.items() for k, v in _flat(item, f"{place}.{key}" if place else key).items()}
+def _flat(config: Any) -> dict[str, Any]:
+    return {".".join(map(str, place)): value for place, value in leaves(config, whole_lists=True)}
